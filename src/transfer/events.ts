@@ -1,0 +1,54 @@
+/** What a transfer tells: the only thing that the command line shows. src/cli/json.ts is its JSON form. */
+import type { ExitStatus } from '../core/errors.ts';
+import type { Route } from '../jingle/transport.ts';
+
+/** Direction as seen from this side. */
+export type Direction = 'send' | 'receive';
+
+/** How certain it is that the peer holds the file, or why it does not. */
+export type EndStatus = 'verified' | 'delivered' | 'declined' | 'failed' | 'interrupted';
+
+/** Events of one account's work. `id` is the transfer's, unique in the process; `time` in ms since the epoch. */
+export type TransferEvent = { readonly id: string; readonly time: number } & (
+  | { readonly event: 'waiting'; readonly what: string; readonly peer?: string }
+  | { readonly event: 'notice'; readonly code: string; readonly message: string }
+  | {
+      readonly event: 'offer';
+      readonly direction: Direction;
+      readonly peer: string;
+      readonly file: string;
+      readonly size: number;
+      readonly fingerprint: string;
+    }
+  | {
+      readonly event: 'start';
+      readonly direction: Direction;
+      readonly peer: string;
+      readonly file: string;
+      readonly size: number;
+      readonly route: Route;
+      readonly resumed_from: number;
+    }
+  | { readonly event: 'progress'; readonly bytes: number; readonly size: number }
+  | { readonly event: 'finishing'; readonly what: string }
+  | {
+      readonly event: 'end';
+      readonly direction: Direction;
+      readonly status: EndStatus;
+      readonly peer: string;
+      /** The landed path for a receiver, the source's name for a sender. */
+      readonly file: string;
+      readonly bytes: number;
+      /** Lower-case hex of the plaintext's SHA-256; absent when it is not known. */
+      readonly sha256?: string;
+      /** Milliseconds from the first byte to the end of the bytes. */
+      readonly elapsed: number;
+      readonly exit: ExitStatus;
+    }
+  | {
+      readonly event: 'error';
+      readonly code: string;
+      readonly message: string;
+      readonly exit: ExitStatus;
+    }
+);
