@@ -1,0 +1,116 @@
+/** Real `jet` processes, each with a home of its own. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Prosody } from './prosody.ts';
+
+const BIN = new URL('../../bin/jet', import.meta.url).pathname;
+
+/** A guard against hanging, never a measure. */
+const GUARD_MS = 120_000;
+
+/** How a process ended and what it said. */
+export interface Outcome {
+  readonly status: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A running `jet`. */
+export class JetProcess {
+  readonly child: ChildProcess;
+  readonly ended: Promise<Outcome>;
+  stdout = '';
+  stderr = '';
+  readonly #watchers = new Set<() => void>();
+
+  constructor(child: ChildProcess) {
+    this.child = child;
+    child.stdout?.on('data', (data: Buffer) => {
+      this.stdout += data.toString();
+      this.#look();
+    });
+    child.stderr?.on('data', (data: Buffer) => {
+      this.stderr += data.toString();
+      this.#look();
+    });
+    this.ended = new Promise((resolve) => {
+      const guard = setTimeout(() => child.kill('SIGKILL'), GUARD_MS);
+      child.once('close', (status, signal) => {
+        clearTimeout(guard);
+        resolve({ status, signal, stdout: this.stdout, stderr: this.stderr });
+        this.#look();
+      });
+    });
+  }
+
+  /** Resolves when the pattern stands in what was printed; rejects when the process ends without. */
+  said(pattern: RegExp): Promise<RegExpExecArray> {
+    return new Promise((resolve, reject) => {
+      const look = () => {
+        const match = pattern.exec(this.stdout) ?? pattern.exec(this.stderr);
+        const running = this.child.exitCode === null && this.child.signalCode === null;
+        if (match === null && running) return;
+        this.#watchers.delete(look);
+        if (match !== null) resolve(match);
+        else reject(new Error(`never said ${String(pattern)}:\n${this.stdout}${this.stderr}`));
+      };
+      this.#watchers.add(look);
+      look();
+    });
+  }
+
+  #look(): void {
+    for (const look of this.#watchers) look();
+  }
+}
+
+/** What may differ for one process. */
+export interface StartOptions {
+  readonly cwd?: string;
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  readonly uid?: number;
+  readonly bin?: string;
+}
+
+/** An account's home on a server, from which processes are started. */
+export interface JetHome {
+  readonly home: string;
+  readonly jid: string;
+  start(args: readonly string[], options?: StartOptions): JetProcess;
+  run(args: readonly string[], options?: StartOptions): Promise<Outcome>;
+  remove(): Promise<void>;
+}
+
+/** Makes a home for an account that the server has. */
+export async function jetHome(server: Prosody, name: string, password: string): Promise<JetHome> {
+  const home = await mkdtemp(join(tmpdir(), `jet-home-${name}-`));
+  const jid = `${name}@${server.domain}`;
+  const start = (args: readonly string[], options: StartOptions = {}) =>
+    new JetProcess(
+      spawn(options.bin ?? BIN, args, {
+        cwd: options.cwd ?? home,
+        stdio: ['ignore', 'pipe', 'pipe'],
+        ...(options.uid === undefined ? {} : { uid: options.uid }),
+        env: {
+          PATH: process.env['PATH'],
+          HOME: home,
+          JET_HOME: home,
+          JET_JID: jid,
+          JET_PASSWORD: password,
+          JET_SERVER: `127.0.0.1:${server.port}`,
+          JET_CA_FILE: server.caFile,
+          ...options.env,
+        },
+      }),
+    );
+  return {
+    home,
+    jid,
+    start,
+    run: (args, options) => start(args, options).ended,
+    remove: () => rm(home, { recursive: true, force: true }),
+  };
+}
