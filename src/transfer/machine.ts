@@ -127,7 +127,8 @@ function end(outcome: Outcome, reason?: TerminateReason): Step {
   return { state: { at: 'ended', outcome }, effects: [...terminate, { do: 'finish', outcome }] };
 }
 
-const fail = (fault: Fault, reason?: TerminateReason): Step => end({ kind: 'failed', fault }, reason);
+const fail = (fault: Fault, reason?: TerminateReason): Step =>
+  end({ kind: 'failed', fault }, reason);
 
 /** The first state of a transfer. */
 export function begin(part: Part): State {
