@@ -1,0 +1,132 @@
+/** `npm run demo`: two people, a private server, one file; and with `--keep`, a place to try more. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { createHash, randomFillSync } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdir, mkdtemp, open, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { startProsody } from './prosody.ts';
+
+const BIN = fileURLToPath(new URL('../bin/jet', import.meta.url));
+const BYTES = 300_000_000;
+const keep = process.argv.includes('--keep');
+
+const folder = await mkdtemp(join(tmpdir(), 'jet-demo-'));
+const children = new Set<ChildProcess>();
+let stopServer: () => Promise<void> = () => Promise.resolve();
+
+async function cleanUp(): Promise<void> {
+  for (const child of children) child.kill('SIGTERM');
+  await stopServer();
+  await rm(folder, { recursive: true, force: true });
+}
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.once(signal, () => {
+    void cleanUp().then(() => process.kill(process.pid, signal));
+  });
+}
+
+/** Prints whole lines and redrawn ones behind the name of who said them. */
+function show(who: string, child: ChildProcess): void {
+  const last = new Map<object, string>();
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on('data', (data: Buffer) => {
+      const text = (last.get(stream) ?? '') + data.toString();
+      const lines = text.split(/\r\n|[\r\n]/);
+      last.set(stream, lines.pop() ?? '');
+      for (const line of lines) if (line.trim() !== '') console.log(`${who} | ${line}`);
+    });
+  }
+}
+
+function jet(who: string, home: string, env: Record<string, string>, args: string[]) {
+  console.log(`${who} $ jet ${args.join(' ')}`);
+  const child = spawn(BIN, args, {
+    cwd: home,
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  children.add(child);
+  show(who, child);
+  return new Promise<number | null>((resolve) => {
+    child.once('close', (status) => {
+      children.delete(child);
+      resolve(status);
+    });
+  });
+}
+
+async function sha256(file: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(file)) hash.update(chunk as Buffer);
+  return hash.digest('hex');
+}
+
+async function makeFile(file: string): Promise<void> {
+  const handle = await open(file, 'w');
+  const block = Buffer.alloc(1_000_000);
+  for (let done = 0; done < BYTES; done += block.length) await handle.write(randomFillSync(block));
+  await handle.close();
+}
+
+async function demo(): Promise<void> {
+  console.log('Starting a private XMPP server on this machine …');
+  const server = await startProsody();
+  stopServer = () => server.stop();
+  const people = await Promise.all(
+    ['alice', 'bob'].map(async (name) => {
+      const home = join(folder, name);
+      await mkdir(home, { mode: 0o700 });
+      await server.addAccount(name, `${name}-password`);
+      const env = {
+        JET_HOME: home,
+        JET_JID: `${name}@${server.domain}`,
+        JET_PASSWORD: `${name}-password`,
+        JET_SERVER: `127.0.0.1:${server.port}`,
+        JET_CA_FILE: server.caFile,
+      };
+      return { name, home, env, jid: env.JET_JID };
+    }),
+  );
+  const [alice, bob] = people;
+  if (alice === undefined || bob === undefined) return;
+  await server.befriend('alice', 'bob');
+
+  const file = join(alice.home, 'holiday.mp4');
+  console.log(`Making a file of ${BYTES / 1e6} MB …\n`);
+  await makeFile(file);
+
+  const receiving = jet('bob  ', bob.home, bob.env, ['receive', '--yes', '--once']);
+  const sent = await jet('alice', alice.home, alice.env, ['send', file, bob.jid]);
+  const received = await receiving;
+  const [before, after] = await Promise.all([sha256(file), sha256(join(bob.home, 'holiday.mp4'))]);
+  console.log(`\nSHA-256 of what alice sent:  ${before}`);
+  console.log(`SHA-256 of what bob holds:   ${after}`);
+  if (sent !== 0 || received !== 0 || before !== after) {
+    process.exitCode = 1;
+    console.log('The files differ or a side failed: this should not happen.');
+    return;
+  }
+  console.log('The same file, verified; the server saw only ciphertext.\n');
+  if (keep) {
+    console.log('The server stays until Ctrl-C. Go on in two terminals:\n');
+    for (const person of people) {
+      console.log(`# ${person.name}`);
+      const exports = Object.entries(person.env).map(([key, value]) => `${key}='${value}'`);
+      console.log(`export ${exports.join(' ')}`);
+      console.log(`cd '${person.home}'\n`);
+    }
+    console.log(`# bob, then alice:\n${BIN} receive\n${BIN} send holiday.mp4 ${bob.jid}`);
+    await new Promise<never>(() => setInterval(() => undefined, 1 << 30));
+  }
+  console.log('Next: `npm run demo -- --keep` leaves the server running for you to try');
+  console.log('`jet send`, `jet receive`, `jet devices` and `jet trust` as alice and bob.');
+}
+
+try {
+  await demo();
+} finally {
+  await cleanUp();
+}

@@ -1,0 +1,175 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import {
+  begin,
+  BOUNDS,
+  step,
+  type Effect,
+  type Event,
+  type Part,
+  type State,
+} from '../../../src/transfer/machine.ts';
+
+const SENDER: Part = { sends: true, initiates: true };
+const RECEIVER: Part = { sends: false, initiates: false };
+const broke = new Error('the stream broke');
+
+/** Runs events from the beginning; gives the last state and all effects as words. */
+function play(part: Part, ...events: Event[]): { state: State; effects: string[] } {
+  let state = begin(part);
+  const effects: string[] = [];
+  for (const event of events) {
+    const next = step(part, state, event);
+    state = next.state;
+    for (const effect of next.effects) effects.push(word(effect));
+  }
+  return { state, effects };
+}
+
+function word(effect: Effect): string {
+  if (effect.do === 'terminate') return `terminate ${effect.reason}`;
+  if (effect.do === 'finish') return `finish ${effect.outcome.kind}`;
+  return effect.do;
+}
+
+const streamedEvent: Event = { on: 'streamed', checksumDue: false };
+
+describe('the sender', () => {
+  test('delivers when the peer says success after the last byte', () => {
+    const { effects } = play(SENDER, { on: 'accepted' }, { on: 'connected' }, streamedEvent, {
+      on: 'peer-success',
+    });
+    expect(effects).toEqual(['connect', 'stream', 'send-checksum', 'finish delivered']);
+  });
+
+  test.each<[string, Event[]]>([
+    ['before the accept', []],
+    ['before the route', [{ on: 'accepted' }]],
+    ['while bytes are on their way', [{ on: 'accepted' }, { on: 'connected' }]],
+  ])('takes a success %s for a failure', (_when, events) => {
+    const { effects } = play(SENDER, ...events, { on: 'peer-success' });
+    expect(effects.at(-1)).toBe('finish failed');
+  });
+
+  test('replaces a transport that cannot connect, once for each that is left', () => {
+    const { effects } = play(
+      SENDER,
+      { on: 'accepted' },
+      { on: 'unconnected', another: true },
+      { on: 'replace-accepted' },
+      { on: 'unconnected', another: false },
+    );
+    expect(effects).toEqual([
+      'connect',
+      'replace',
+      'connect',
+      'terminate connectivity-error',
+      'finish failed',
+    ]);
+  });
+
+  test('is declined only while the offer stands', () => {
+    const decline: Event = { on: 'peer-ended', reason: 'decline' };
+    expect(play(SENDER, decline).effects).toEqual(['finish declined']);
+    expect(play(SENDER, { on: 'accepted' }, decline).effects.at(-1)).toBe('finish failed');
+  });
+});
+
+describe('the receiver', () => {
+  const streaming: Event[] = [{ on: 'decided', accept: true }, { on: 'connected' }];
+
+  test('lands, and only then says success', () => {
+    const { effects } = play(RECEIVER, ...streaming, streamedEvent, { on: 'landed' });
+    expect(effects).toEqual([
+      ...['accept', 'connect', 'stream', 'land'],
+      ...['terminate success', 'finish landed'],
+    ]);
+  });
+
+  test('waits for a checksum that was promised', () => {
+    const due: Event = { on: 'streamed', checksumDue: true };
+    expect(play(RECEIVER, ...streaming, due).state.at).toBe('proving');
+    expect(play(RECEIVER, ...streaming, due, { on: 'checksum' }).effects.at(-1)).toBe('land');
+  });
+
+  test('never lands what could not be proven', () => {
+    const { effects } = play(RECEIVER, ...streaming, { on: 'proof-failed', error: broke });
+    expect(effects).not.toContain('land');
+    expect(effects.slice(-2)).toEqual(['terminate by-error', 'finish failed']);
+  });
+
+  test('refuses another transport once a byte may have arrived, and ends', () => {
+    const { effects } = play(RECEIVER, ...streaming, { on: 'replace-offered', usable: true });
+    expect(effects.slice(-3)).toEqual([
+      ...['reject-replace', 'terminate connectivity-error', 'finish failed'],
+    ]);
+  });
+
+  test('takes another transport before that', () => {
+    const { effects } = play(
+      RECEIVER,
+      { on: 'decided', accept: true },
+      { on: 'unconnected', another: true },
+      { on: 'replace-offered', usable: true },
+    );
+    expect(effects).toEqual(['accept', 'connect', 'accept-replace', 'connect']);
+  });
+
+  test('goes on landing when the sender leaves after its last byte', () => {
+    const { state } = play(RECEIVER, ...streaming, streamedEvent, { on: 'peer-success' });
+    expect(state.at).toBe('landing');
+  });
+});
+
+const anyEvent: fc.Arbitrary<Event> = fc.oneof(
+  fc.constantFrom<Event>(
+    ...([
+      ...['accepted', 'connected', 'replace-accepted', 'replace-rejected', 'checksum', 'landed'],
+      ...['peer-success', 'peer-gone', 'cancel', 'silence'],
+    ].map((on) => ({ on })) as Event[]),
+  ),
+  fc.boolean().map((accept): Event => ({ on: 'decided', accept })),
+  fc.boolean().map((another): Event => ({ on: 'unconnected', another })),
+  fc.boolean().map((usable): Event => ({ on: 'replace-offered', usable })),
+  fc.boolean().map((checksumDue): Event => ({ on: 'streamed', checksumDue })),
+  fc
+    .constantFrom('decline', 'busy', 'cancel', 'connectivity-error', 'security-error')
+    .map((reason): Event => ({ on: 'peer-ended', reason })),
+  fc
+    .constantFrom('stream-failed', 'proof-failed', 'fault')
+    .map((on): Event => ({ on, error: broke }) as Event),
+);
+const anyPart = fc.record({ sends: fc.boolean(), initiates: fc.boolean() });
+
+test('whatever comes, a transfer streams at most once, finishes at most once and does nothing after', () => {
+  fc.assert(
+    fc.property(anyPart, fc.array(anyEvent, { maxLength: 30 }), (part, events) => {
+      const { state, effects } = play(part, ...events);
+      const streams = effects.filter((effect) => effect === 'stream').length;
+      const finishes = effects.filter((effect) => effect.startsWith('finish'));
+      expect(streams).toBeLessThanOrEqual(1);
+      expect(finishes.length).toBe(state.at === 'ended' ? 1 : 0);
+      if (finishes.length > 0) expect(effects.at(-1)).toBe(finishes[0]);
+    }),
+  );
+});
+
+test('every state that waits for the peer alone is bounded and ends or goes on by silence', () => {
+  for (const part of [SENDER, RECEIVER]) {
+    for (const at of Object.keys(BOUNDS) as State['at'][]) {
+      const state = (at === 'broken' ? { at, error: broke } : { at }) as State;
+      expect(step(part, state, { on: 'silence' }).effects).not.toEqual([]);
+    }
+  }
+});
+
+test('a receiver whose offer nobody decided lands nothing', () => {
+  fc.assert(
+    fc.property(fc.array(anyEvent, { maxLength: 30 }), (events) => {
+      const undecided = events.filter((event) => event.on !== 'decided');
+      const { effects } = play(RECEIVER, ...undecided);
+      expect(effects).not.toContain('stream');
+      expect(effects).not.toContain('land');
+    }),
+  );
+});
