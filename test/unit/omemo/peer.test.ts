@@ -138,7 +138,7 @@ describe.skipIf(!present)(`python3-oldmemo and python3-twomemo (JET_SEED=${seed}
       } else if (action < 8) {
         const flight = take(toUs);
         if (!flight) continue;
-        let message = un64(flight.message);
+        let message: Buffer = un64(flight.message);
         if (flight.isKeyExchange) {
           const exchange = parseKeyExchange(profile, message);
           message = exchange.message;
@@ -170,13 +170,13 @@ describe.skipIf(!present)(`python3-oldmemo and python3-twomemo (JET_SEED=${seed}
       }
     }
     expect(delivered).toBeGreaterThan(400);
-    expect(lost).toBeLessThan(delivered / 2);
+    expect(lost).toBeLessThan(delivered / 5);
   }
 
   for (const profile of [LEGACY, OMEMO2]) {
     for (const weStart of [true, false]) {
       it(`${profile.id}, ${weStart ? 'we' : 'they'} start`, { timeout: 30_000 }, async () => {
-        for (let round = 0; round < 2; round++) await converse(profile, weStart, seed + round);
+        for (let round = 0; round < 3; round++) await converse(profile, weStart, seed + round);
       });
     }
   }
