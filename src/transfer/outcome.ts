@@ -1,0 +1,148 @@
+/** How an outcome is told: to the peer as a Jingle reason (XEP-0166 §7.4), to the user as an error. */
+import type { Element } from '@xmpp/xml';
+import { Exit, JetError } from '../core/errors.ts';
+import { fileError } from '../jingle/file-description.ts';
+import type { Condition } from '../jingle/stanza.ts';
+import type { EndStatus } from './events.ts';
+import type { Fault, Outcome } from './machine.ts';
+
+/** The words that end a session. */
+export interface Farewell {
+  readonly reason: Condition;
+  readonly text?: string;
+  readonly application?: Element;
+}
+
+/** What the peer is told of an error of this side; nothing about this side's files or paths. */
+export function farewellOf(error: Error): Farewell {
+  if (!(error instanceof JetError)) return { reason: 'general-error' };
+  if (error.code === 'disk-full' || error.code === 'too-many-bytes') {
+    return { reason: 'media-error', application: fileError('file-too-large') };
+  }
+  switch (error.exit) {
+    case Exit.security:
+      return { reason: 'security-error' };
+    case Exit.transport:
+      return { reason: 'connectivity-error' };
+    case Exit.declined:
+      return { reason: 'decline' };
+    case Exit.localFile:
+      return {
+        reason: 'failed-application',
+        text: error.code === 'source-changed' ? 'the file changed' : 'a problem with the file',
+      };
+    default:
+      return { reason: 'failed-application' };
+  }
+}
+
+/** Who and what an error is about. */
+export interface Subject {
+  readonly peer: string;
+  readonly file: string;
+  /** True on the side that sends. */
+  readonly sends: boolean;
+}
+
+const PEER_REASONS: Partial<Record<string, string>> = {
+  busy: 'is busy. Try again later',
+  cancel: 'cancelled the transfer',
+  'connectivity-error': 'lost the connection to this side. Try again, or with another --route',
+  'failed-application': 'could not go on with the file on its side',
+  'failed-transport': 'could not use the route. Try again, or with another --route',
+  'general-error': 'had an error and ended the transfer',
+  gone: 'went away. Send again when it is back',
+  'incompatible-parameters': 'cannot take the file in this form',
+  'media-error': 'has no room for the file, or takes none of this size',
+  success: 'ended the transfer before the whole file was through',
+  timeout: 'waited too long for this side. Try again',
+  'unsupported-applications': 'cannot receive files this way',
+  'unsupported-transports': 'knows none of the routes that this side offers',
+};
+
+/** The error of a transfer that ended in another way than it should; undefined when it did well. */
+export function errorOf(outcome: Outcome, subject: Subject): JetError | undefined {
+  const { peer, file, sends } = subject;
+  switch (outcome.kind) {
+    case 'delivered':
+    case 'landed':
+      return undefined;
+    case 'declined':
+      return outcome.by === 'peer'
+        ? new JetError(Exit.declined, 'declined', `${peer} declined ${file}.`)
+        : new JetError(Exit.declined, 'declined', `You declined ${file} of ${peer}.`);
+    case 'cancelled':
+      return new JetError(
+        Exit.transport,
+        'cancelled',
+        sends
+          ? `Cancelled: ${peer} did not get ${file}. Send it again to start over.`
+          : `Cancelled: ${file} of ${peer} was not received, and nothing of it is kept.`,
+      );
+    case 'failed':
+      return errorOfFault(outcome.fault, subject);
+  }
+}
+
+function errorOfFault(fault: Fault, { peer, file, sends }: Subject): JetError {
+  const verb = sends ? 'was not sent to' : 'was not received from';
+  const what = (exit: ConstructorParameters<typeof JetError>[0], code: string, why: string) =>
+    new JetError(exit, code, `${file} ${verb} ${peer}: ${why}.`);
+  switch (fault.by) {
+    case 'self':
+      if (fault.error instanceof JetError) {
+        const { exit, code, message } = fault.error;
+        return new JetError(exit, code, `${file} ${verb} ${peer}: ${message}`, {
+          cause: fault.error,
+        });
+      }
+      return new JetError(Exit.internal, 'internal', `${file} ${verb} ${peer}: ${fault.error.message}`, {
+        cause: fault.error,
+      });
+    case 'gone':
+      return what(Exit.transport, 'peer-gone', `${peer} went offline. Try again when it is back`);
+    case 'silence':
+      return what(Exit.transport, 'timeout', `nothing came while waiting for ${fault.waitingFor}`);
+    case 'route':
+      return what(
+        Exit.transport,
+        'no-route',
+        'no route works between the two sides. Check the network, or allow more with --route',
+      );
+    case 'peer':
+      return errorOfReason(fault.reason, what);
+  }
+}
+
+function errorOfReason(
+  reason: string,
+  what: (exit: ConstructorParameters<typeof JetError>[0], code: string, why: string) => JetError,
+): JetError {
+  if (reason === 'security-error') {
+    return what(
+      Exit.security,
+      'peer-refused-encryption',
+      'the other side does not trust this device, or could not decrypt its envelope. Compare fingerprints with `jet devices` on both sides',
+    );
+  }
+  const words = PEER_REASONS[reason] ?? `ended the transfer (${reason})`;
+  const exit =
+    reason === 'media-error' || reason === 'failed-application' ? Exit.remoteFile : Exit.transport;
+  return what(exit, `peer-${reason}`, `the other side ${words}`);
+}
+
+/** The word of the end event. */
+export function statusOf(outcome: Outcome): EndStatus {
+  switch (outcome.kind) {
+    case 'landed':
+      return 'verified';
+    case 'delivered':
+      return 'delivered';
+    case 'declined':
+      return 'declined';
+    case 'cancelled':
+      return 'interrupted';
+    case 'failed':
+      return 'failed';
+  }
+}

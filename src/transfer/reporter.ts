@@ -1,0 +1,96 @@
+/** Turns one transfer's course into events, few enough to show. */
+import type { Clock } from '../core/clock.ts';
+import { Exit, type ExitStatus, type JetError } from '../core/errors.ts';
+import type { Route } from '../jingle/transport.ts';
+import type { Direction, TransferEvent } from './events.ts';
+import type { Outcome } from './machine.ts';
+import { errorOf, statusOf } from './outcome.ts';
+
+/** Milliseconds between two progress events. */
+const EVERY_MS = 100;
+
+/** The file and the peer that events are about. */
+export interface Reported {
+  readonly id: string;
+  readonly direction: Direction;
+  readonly peer: string;
+  readonly file: string;
+  readonly size: number;
+}
+
+type Unstamped<T> = T extends unknown ? Omit<T, 'id' | 'time'> : never;
+
+/** The events of one transfer. */
+export class Reporter {
+  readonly #about: Reported;
+  readonly #clock: Clock;
+  readonly #on: (event: TransferEvent) => void;
+  #bytes = 0;
+  #lastShown = -EVERY_MS;
+  #began: number | undefined;
+  #ended: number | undefined;
+
+  constructor(about: Reported, clock: Clock, on: (event: TransferEvent) => void) {
+    this.#about = about;
+    this.#clock = clock;
+    this.#on = on;
+  }
+
+  offer(fingerprint: string): void {
+    const { direction, peer, file, size } = this.#about;
+    this.#emit({ event: 'offer', direction, peer, file, size, fingerprint });
+  }
+
+  waiting(what: string): void {
+    this.#emit({ event: 'waiting', what, peer: this.#about.peer });
+  }
+
+  start(route: Route): void {
+    this.#began = this.#clock.monotonic();
+    const { direction, peer, file, size } = this.#about;
+    this.#emit({ event: 'start', direction, peer, file, size, route, resumed_from: 0 });
+  }
+
+  progress(bytes: number): void {
+    this.#bytes = bytes;
+    const now = this.#clock.monotonic();
+    if (now - this.#lastShown < EVERY_MS && bytes < this.#about.size) return;
+    this.#lastShown = now;
+    this.#emit({ event: 'progress', bytes, size: this.#about.size });
+  }
+
+  finishing(what: string): void {
+    this.#ended = this.#clock.monotonic();
+    this.#emit({ event: 'finishing', what });
+  }
+
+  /** The end; gives the exit status that it means. */
+  end(outcome: Outcome, landed: string | undefined, sha256: string | undefined): ExitStatus {
+    const { direction, peer, file } = this.#about;
+    const error = errorOf(outcome, { peer, file, sends: direction === 'send' });
+    const exit = error?.exit ?? Exit.done;
+    const ended = this.#ended ?? this.#clock.monotonic();
+    this.#emit({
+      event: 'end',
+      direction,
+      status: statusOf(outcome),
+      peer,
+      file: landed ?? file,
+      bytes: this.#bytes,
+      ...(sha256 !== undefined && error === undefined && { sha256 }),
+      elapsed: Math.max(0, Math.round(ended - (this.#began ?? ended))),
+      exit,
+    });
+    if (error !== undefined) this.error(error);
+    return exit;
+  }
+
+  error(error: JetError): void {
+    const { code, message, exit } = error;
+    this.#emit({ event: 'error', code, message, exit });
+  }
+
+  #emit(event: Unstamped<TransferEvent>): void {
+    this.#on({ ...event, id: this.#about.id, time: this.#clock.now() } as TransferEvent);
+  }
+}

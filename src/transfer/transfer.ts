@@ -1,0 +1,378 @@
+/**
+ * Performs the table of `machine.ts` for one content of a Jingle session: opens its transport,
+ * replaces it where it fails (XEP-0260 §2.5), keeps every state's bound in time.
+ */
+import type { Element } from '@xmpp/xml';
+import type { Cancel, Clock } from '../core/clock.ts';
+import { messageOf } from '../core/errors.ts';
+import type { End, SessionHandler } from '../jingle/handler.ts';
+import type { Session } from '../jingle/session.ts';
+import type { Content, Creator } from '../jingle/stanza.ts';
+import {
+  TransportFailed,
+  type Bytestream,
+  type Negotiation,
+  type RoutePolicy,
+  type TransportContext,
+  type TransportMethod,
+  type TransportRegistry,
+} from '../jingle/transport.ts';
+import { StanzaError, type Connection } from '../xmpp/connection.ts';
+import {
+  begin,
+  BOUNDS,
+  step,
+  type Effect,
+  type Event,
+  type Outcome,
+  type Part,
+  type State,
+} from './machine.ts';
+import { farewellOf, type Farewell } from './outcome.ts';
+
+/** What every transfer of an account shares. */
+export interface Surroundings {
+  readonly connection: Connection;
+  readonly clock: Clock;
+  readonly transports: TransportRegistry;
+  readonly policy: RoutePolicy;
+  /** A line for `--verbose`. */
+  readonly log: (line: string) => void;
+}
+
+/** What the bytes are: the part that differs between sending and receiving. */
+export interface Side {
+  /** Our session-accept's content; only for the side that is offered something. */
+  accepted?(transport: Element): Content;
+  /** A bytestream is there: moves all the bytes. */
+  stream(bytestream: Bytestream, signal: AbortSignal): Promise<{ readonly checksumDue: boolean }>;
+  /** The session-info that carries the digest. */
+  checksum?(): Element;
+  /** Reads a session-info; true when it was the checksum waited for. @throws StanzaError */
+  info(payload: Element): boolean;
+  /** Compares hashes, moves the part to its name. @throws JetError */
+  land?(): Promise<void>;
+  /** Frees what it holds. Never rejects. */
+  finish(outcome: Outcome): Promise<void>;
+}
+
+/** The content that a transfer is about. */
+export interface ContentId {
+  readonly creator: Creator;
+  readonly name: string;
+}
+
+/** One file's way through one session. */
+export class Transfer implements SessionHandler {
+  /** Resolves with how it ended, after everything is freed. */
+  readonly done: Promise<Outcome>;
+  readonly #around: Surroundings;
+  readonly #part: Part;
+  readonly #content: ContentId;
+  readonly #side: Side;
+  readonly #abort = new AbortController();
+  readonly #untried: TransportMethod[];
+  #resolve: (outcome: Outcome) => void = () => undefined;
+  #state: State;
+  #session: Session | undefined;
+  #negotiation: Negotiation | undefined;
+  #connecting: AbortController | undefined;
+  #replacement: Element | undefined;
+  #bound: Cancel = () => undefined;
+  #farewell: Promise<void> = Promise.resolve();
+
+  constructor(around: Surroundings, part: Part, content: ContentId, side: Side) {
+    this.#around = around;
+    this.#part = part;
+    this.#content = content;
+    this.#side = side;
+    this.#state = begin(part);
+    this.#untried = around.transports.usable(around.policy);
+    this.done = new Promise((resolve) => (this.#resolve = resolve));
+  }
+
+  /** Our `<transport/>` of the session-initiate: the first method that the policy allows. */
+  async offerTransport(session: Session): Promise<Element> {
+    this.#session = session;
+    const method = this.#untried.shift();
+    if (method === undefined) throw new TransportFailed('no transport is allowed');
+    this.#negotiation = this.#negotiate(method, undefined, session);
+    return this.#negotiation.local();
+  }
+
+  /** Takes the `<transport/>` of a session-initiate. @throws StanzaError; false for an unusable one */
+  takeTransport(session: Session, transport: Element): boolean {
+    this.#session = session;
+    const negotiation = this.#method(transport, session);
+    if (negotiation === undefined) return false;
+    negotiation.remote(transport);
+    this.#negotiation = negotiation;
+    return true;
+  }
+
+  /** The answer to an offer. */
+  decide(accept: boolean): void {
+    this.#dispatch({ on: 'decided', accept });
+  }
+
+  /** Ends it because of an error of this side. */
+  fail(error: Error): void {
+    this.#dispatch({ on: 'fault', error });
+  }
+
+  /** Ends it by the user's wish. */
+  cancel(): void {
+    this.#dispatch({ on: 'cancel' });
+  }
+
+  accepted(contents: readonly Content[]): void {
+    const content = contents.find(({ name }) => name === this.#content.name);
+    if (content?.transport === undefined) throw new StanzaError('modify', 'bad-request');
+    if (content.transport.attrs['xmlns'] !== this.#negotiation?.namespace) {
+      throw new StanzaError('modify', 'bad-request', 'another transport than was offered');
+    }
+    this.#negotiation.remote(content.transport);
+    this.#dispatch({ on: 'accepted' });
+  }
+
+  transportInfo(_creator: Creator, name: string, transport: Element): void {
+    if (name !== this.#content.name || this.#negotiation === undefined) {
+      throw new StanzaError('modify', 'bad-request');
+    }
+    // What belongs to a transport that was replaced is late, not wrong.
+    if (transport.attrs['xmlns'] === this.#negotiation.namespace) this.#negotiation.info(transport);
+  }
+
+  transportReplace(_creator: Creator, _name: string, transport: Element): void {
+    this.#replacement = transport;
+    const session = this.#session;
+    const method = this.#around.transports.get(String(transport.attrs['xmlns']));
+    const usable = session !== undefined && method?.usable(this.#around.policy) === true;
+    this.#dispatch({ on: 'replace-offered', usable });
+  }
+
+  transportAccepted(_creator: Creator, _name: string, transport: Element): void {
+    if (transport.attrs['xmlns'] !== this.#negotiation?.namespace) {
+      throw new StanzaError('modify', 'bad-request');
+    }
+    this.#negotiation.remote(transport);
+    this.#dispatch({ on: 'replace-accepted' });
+  }
+
+  transportRejected(): void {
+    this.#dispatch({ on: 'replace-rejected' });
+  }
+
+  info(payload: Element): void {
+    if (this.#side.info(payload)) this.#dispatch({ on: 'checksum' });
+  }
+
+  /** A bytestream outlives the word of a server that its owner is offline: it tells itself. */
+  peerUnavailable(): boolean {
+    return this.#state.at !== 'streaming' && this.#state.at !== 'landing';
+  }
+
+  ended(end: End): void {
+    if (end.by === 'gone') this.#dispatch({ on: 'peer-gone' });
+    else if (end.by === 'peer' && end.reason === 'success') this.#dispatch({ on: 'peer-success' });
+    else if (end.by === 'peer') this.#dispatch({ on: 'peer-ended', reason: end.reason });
+    // Also when the session gave up on its own: nothing else would come any more.
+    else this.#dispatch({ on: 'peer-ended', reason: end.reason });
+  }
+
+  #dispatch(event: Event): void {
+    const { state, effects } = step(this.#part, this.#state, event);
+    if (state !== this.#state) {
+      this.#state = state;
+      this.#bound();
+      const bound = BOUNDS[state.at];
+      this.#bound =
+        bound === undefined
+          ? () => undefined
+          : this.#around.clock.after(bound, () => this.#dispatch({ on: 'silence' }));
+    }
+    for (const effect of effects) this.#perform(effect);
+  }
+
+  #perform(effect: Effect): void {
+    switch (effect.do) {
+      case 'accept':
+        this.#attempt(this.#accept());
+        return;
+      case 'connect':
+        this.#connect();
+        return;
+      case 'replace':
+        this.#attempt(this.#replace());
+        return;
+      case 'accept-replace':
+        this.#attempt(this.#acceptReplace());
+        return;
+      case 'reject-replace':
+        this.#attempt(this.#rejectReplace());
+        return;
+      case 'send-checksum':
+        this.#attempt(this.#sendChecksum());
+        return;
+      case 'land':
+        this.#side.land?.().then(
+          () => this.#dispatch({ on: 'landed' }),
+          (error: unknown) => this.#dispatch({ on: 'proof-failed', error: asError(error) }),
+        );
+        return;
+      case 'stream':
+        return;
+      case 'terminate':
+        this.#farewell = this.#terminate(effect.reason);
+        return;
+      case 'finish':
+        void this.#finish(effect.outcome);
+    }
+  }
+
+  /** What a stanza of ours that fails means: a session that is over tells itself. */
+  #attempt(work: Promise<void>): void {
+    work.catch((error: unknown) => {
+      this.#around.log(`transfer: ${messageOf(error)}`);
+      if (!(error instanceof StanzaError)) this.#dispatch({ on: 'fault', error: asError(error) });
+    });
+  }
+
+  async #accept(): Promise<void> {
+    const { accepted } = this.#side;
+    if (!accepted || !this.#session || !this.#negotiation) return;
+    const transport = await this.#negotiation.local();
+    await this.#session.accept([accepted.call(this.#side, transport)]);
+  }
+
+  #connect(): void {
+    const negotiation = this.#negotiation;
+    if (negotiation === undefined) return;
+    const connecting = new AbortController();
+    this.#connecting = connecting;
+    negotiation.connect(connecting.signal).then(
+      (bytestream) => {
+        if (negotiation === this.#negotiation && !connecting.signal.aborted) {
+          this.#dispatch({ on: 'connected' });
+          if (this.#state.at === 'streaming') this.#stream(bytestream);
+        } else bytestream.duplex.destroy();
+      },
+      (error: unknown) => {
+        this.#around.log(`${negotiation.namespace}: ${messageOf(error)}`);
+        if (negotiation !== this.#negotiation || connecting.signal.aborted) return;
+        this.#dispatch({ on: 'unconnected', another: this.#untried.length > 0 });
+      },
+    );
+  }
+
+  #stream(bytestream: Bytestream): void {
+    this.#side.stream(bytestream, this.#abort.signal).then(
+      ({ checksumDue }) => this.#dispatch({ on: 'streamed', checksumDue }),
+      (error: unknown) => this.#streamFailed(asError(error)),
+    );
+  }
+
+  #streamFailed(error: Error): void {
+    // A broken stream may have its reason at the peer, who is about to say it; all else is our own.
+    const broken = 'code' in error && error.code === 'stream-ended';
+    this.#dispatch({ on: broken ? 'stream-failed' : 'proof-failed', error });
+  }
+
+  async #replace(): Promise<void> {
+    const method = this.#untried.shift();
+    if (method === undefined || this.#session === undefined) return;
+    await this.#drop();
+    this.#negotiation = this.#negotiate(method, undefined, this.#session);
+    const transport = await this.#negotiation.local();
+    await this.#session.replaceTransport(this.#content.creator, this.#content.name, transport);
+  }
+
+  async #acceptReplace(): Promise<void> {
+    const transport = this.#replacement;
+    if (transport === undefined || this.#session === undefined) return;
+    // Taken over before anything is awaited: `connect` follows at once.
+    const before = this.#negotiation;
+    this.#connecting?.abort();
+    this.#negotiation = this.#method(transport, this.#session);
+    this.#negotiation?.remote(transport);
+    void before?.close();
+    const ours = await this.#negotiation?.local();
+    if (ours === undefined) return;
+    await this.#session.acceptTransport(this.#content.creator, this.#content.name, ours);
+  }
+
+  async #rejectReplace(): Promise<void> {
+    if (this.#replacement === undefined || this.#session === undefined) return;
+    const { creator, name } = this.#content;
+    await this.#session.rejectTransport(creator, name, this.#replacement);
+  }
+
+  async #sendChecksum(): Promise<void> {
+    const checksum = this.#side.checksum?.();
+    if (checksum !== undefined) await this.#session?.info([checksum]);
+  }
+
+  #terminate(reason: (Effect & { do: 'terminate' })['reason']): Promise<void> {
+    const { state } = this;
+    const fault = state.at === 'ended' && state.outcome.kind === 'failed' ? state.outcome.fault : undefined;
+    const farewell: Farewell =
+      reason !== 'by-error'
+        ? { reason }
+        : fault?.by === 'self'
+          ? farewellOf(fault.error)
+          : { reason: 'general-error' };
+    return (
+      this.#session?.terminate(farewell.reason, farewell.text, farewell.application) ??
+      Promise.resolve()
+    );
+  }
+
+  /** The state, widened again after what the compiler narrowed. */
+  private get state(): State {
+    return this.#state;
+  }
+
+  async #finish(outcome: Outcome): Promise<void> {
+    this.#bound();
+    await this.#farewell;
+    this.#abort.abort(new Error('the transfer is over'));
+    await this.#drop();
+    await this.#side.finish(outcome);
+    this.#resolve(outcome);
+  }
+
+  async #drop(): Promise<void> {
+    this.#connecting?.abort();
+    await this.#negotiation?.close();
+    this.#negotiation = undefined;
+  }
+
+  #method(transport: Element, session: Session): Negotiation | undefined {
+    const method = this.#around.transports.get(String(transport.attrs['xmlns']));
+    if (method?.usable(this.#around.policy) !== true) return undefined;
+    const sid = transport.attrs['sid'] as unknown;
+    if (typeof sid !== 'string' || sid === '' || sid.length > 256) {
+      throw new StanzaError('modify', 'bad-request', 'no stream id');
+    }
+    return this.#negotiate(method, sid, session);
+  }
+
+  #negotiate(method: TransportMethod, sid: string | undefined, session: Session): Negotiation {
+    const { creator, name } = this.#content;
+    const context: TransportContext = {
+      connection: this.#around.connection,
+      clock: this.#around.clock,
+      self: this.#around.connection.jid,
+      peer: session.peer,
+      role: session.role,
+      policy: this.#around.policy,
+      sendInfo: (transport) => session.transportInfo(creator, name, transport),
+      log: this.#around.log,
+    };
+    return method.negotiate(context, sid);
+  }
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}
