@@ -1,6 +1,6 @@
 /** XEP-0234 0.19.1, Jingle File Transfer: what is said about a file. */
 import type { Element } from '@xmpp/xml';
-import { attr, children, text, xml } from '../xmpp/xml.ts';
+import { attr, xml } from '../xmpp/xml.ts';
 import type { Algorithm, Hash } from './hashes.ts';
 import { HASHES, decodeHash, encodeHash, isAlgorithm } from './hashes.ts';
 import type { Creator } from './stanza.ts';
@@ -68,7 +68,7 @@ export function decodeFile(element: Element): FileDescription {
   const hashes: Hash[] = [];
   const used: Algorithm[] = [];
   const seen = new Set<string>();
-  for (const child of children(element)) {
+  for (const child of element.getChildElements()) {
     const name = child.getName();
     if (child.getNS() === HASHES) {
       readHash(child, hashes, used);
@@ -80,8 +80,8 @@ export function decodeFile(element: Element): FileDescription {
     if (seen.has(once) && once !== 'desc') throw badRequest(`two of ${once}`);
     seen.add(once);
     if (name === 'name') file.name = bounded(child, MAX_FILE_NAME);
-    else if (name === 'size') file.size = decodeInteger(text(child).trim(), 'size');
-    else if (name === 'date') file.date = decodeDate(text(child).trim());
+    else if (name === 'size') file.size = decodeInteger(child.getText().trim(), 'size');
+    else if (name === 'date') file.date = decodeDate(child.getText().trim());
     else if (once === 'media-type') file.mediaType = bounded(child, MAX_MEDIA_TYPE);
     else if (name === 'desc') file.desc ??= bounded(child, MAX_DESC);
     else if (name === 'range') file.range = decodeRange(child);
@@ -154,7 +154,7 @@ export function decodeFileError(
 }
 
 function onlyFile(element: Element): FileDescription {
-  const files = children(element).filter((child) => child.is('file', FILE_TRANSFER));
+  const files = element.getChildElements().filter((child) => child.is('file', FILE_TRANSFER));
   const [file] = files;
   if (!file || files.length > 1) throw badRequest('not one file');
   return decodeFile(file);
@@ -174,7 +174,7 @@ function readHash(element: Element, hashes: Hash[], used: Algorithm[]): void {
   if (algorithm === undefined || !isAlgorithm(algorithm)) return;
   if (element.getName() === 'hash-used') {
     if (!used.includes(algorithm)) used.push(algorithm);
-  } else if (element.getName() === 'hash' && text(element).trim() !== '') {
+  } else if (element.getName() === 'hash' && element.getText().trim() !== '') {
     const hash = decodeHash(element);
     if (!hash) throw badRequest('bad hash');
     hashes.push(hash);
@@ -183,7 +183,8 @@ function readHash(element: Element, hashes: Hash[], used: Algorithm[]): void {
 
 function decodeRange(element: Element): FileRange {
   const hashes: Hash[] = [];
-  for (const child of children(element)) if (child.getNS() === HASHES) readHash(child, hashes, []);
+  for (const child of element.getChildElements())
+    if (child.getNS() === HASHES) readHash(child, hashes, []);
   const offset = decodeInteger(attr(element, 'offset') ?? '0', 'offset');
   const length = attr(element, 'length');
   if (length === undefined) return { offset, hashes };
@@ -201,7 +202,7 @@ function encodeRange(range: FileRange, form: 'raw' | 'hex'): Element {
 }
 
 function bounded(element: Element, max: number): string {
-  const value = text(element);
+  const value = element.getText();
   if (value.length > max) throw badRequest(`${element.getName()} too long`);
   return value;
 }

@@ -2,7 +2,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { Element } from '@xmpp/xml';
 import { fromBase64, fromHex, toBase64 } from '../core/bytes.ts';
-import { attr, text, xml } from '../xmpp/xml.ts';
+import { attr, xml } from '../xmpp/xml.ts';
 
 /** Namespace of `<hash/>` and `<hash-used/>`. */
 export const HASHES = 'urn:xmpp:hashes:2';
@@ -71,7 +71,7 @@ export function decodeDigest(algorithm: Algorithm, encoded: string): Buffer | un
 export function decodeHash(element: Element): Hash | undefined {
   const algorithm = attr(element, 'algo');
   if (algorithm === undefined || !isAlgorithm(algorithm)) return undefined;
-  const digest = decodeDigest(algorithm, text(element));
+  const digest = decodeDigest(algorithm, element.getText());
   return digest && { algorithm, digest };
 }
 

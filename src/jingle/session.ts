@@ -4,7 +4,7 @@ import { messageOf } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import type { Connection } from '../xmpp/connection.ts';
 import { StanzaError } from '../xmpp/connection.ts';
-import { children, xml } from '../xmpp/xml.ts';
+import { xml } from '../xmpp/xml.ts';
 import type { Element } from '../xmpp/xml.ts';
 import type { ContentAction, End, SessionHandler } from './handler.ts';
 import type { Effect, Event, Failure, Role, State } from './machine.ts';
@@ -367,5 +367,5 @@ const GONE = new Set(['item-not-found', 'recipient-unavailable', 'service-unavai
 
 function isTieBreak(element: Element): boolean {
   const isIt = (one: Element) => one.is('tie-break', JINGLE_ERRORS);
-  return isIt(element) || children(element).some(isIt);
+  return isIt(element) || element.getChildElements().some(isIt);
 }

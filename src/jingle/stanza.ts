@@ -2,7 +2,7 @@
 import type { Element } from '@xmpp/xml';
 import { Jid } from '../core/jid.ts';
 import { StanzaError } from '../xmpp/connection.ts';
-import { attr, children, text, xml } from '../xmpp/xml.ts';
+import { attr, xml } from '../xmpp/xml.ts';
 
 /** Namespace of `<jingle/>`. */
 export const JINGLE = 'urn:xmpp:jingle:1';
@@ -123,7 +123,7 @@ export function decodeJingle(element: Element): Jingle {
   const payloads: Element[] = [];
   const seen = new Set<string>();
   let reason: Reason | undefined;
-  for (const child of children(element)) {
+  for (const child of element.getChildElements()) {
     if (child.is('content', JINGLE)) {
       const content = decodeContent(child);
       if (seen.has(contentKey(content))) throw badRequest('two contents of one name');
@@ -188,7 +188,7 @@ function encodeReason(reason: Reason): Element {
 
 function decodeContent(element: Element): Content {
   const part = (name: string) => {
-    const found = children(element).filter((child) => child.getName() === name);
+    const found = element.getChildElements().filter((child) => child.getName() === name);
     if (found.length > 1) throw badRequest(`two of ${name} in one content`);
     return found[0];
   };
@@ -214,9 +214,9 @@ function decodeReason(element: Element): Reason {
   let condition: Condition | undefined;
   let words: string | undefined;
   let application: Element | undefined;
-  for (const child of children(element)) {
+  for (const child of element.getChildElements()) {
     if (child.getNS() !== JINGLE) application ??= child;
-    else if (child.getName() === 'text') words ??= text(child).slice(0, MAX_TEXT);
+    else if (child.getName() === 'text') words ??= child.getText().slice(0, MAX_TEXT);
     else {
       const name = child.getName().replaceAll('_', '-');
       condition ??= CONDITIONS.find((known) => known === name) ?? 'general-error';
