@@ -93,7 +93,9 @@ describe('file descriptions', () => {
 describe('jingle stanzas', () => {
   const content = (name: string) => xml('content', { creator: 'initiator', name });
   const jingle = (attrs: Record<string, string>, ...children: ReturnType<typeof xml>[]) =>
-    reparse(xml('jingle', { xmlns: JINGLE, action: 'session-info', sid: 's', ...attrs }, ...children));
+    reparse(
+      xml('jingle', { xmlns: JINGLE, action: 'session-info', sid: 's', ...attrs }, ...children),
+    );
 
   it('come back as they were', () => {
     fc.assert(

@@ -43,7 +43,9 @@ describe('the session machine', () => {
             expect(answers).toHaveLength(happening.type === 'receive' ? 1 : 0);
             if (state.phase === 'ended') {
               expect(next.state.phase).toBe('ended');
-              expect(types.filter((t) => !['acknowledge', 'refuse', 'misuse'].includes(t))).toEqual([]);
+              expect(types.filter((t) => !['acknowledge', 'refuse', 'misuse'].includes(t))).toEqual(
+                [],
+              );
             }
             if (types.includes('refuse')) expect(next.state).toEqual(state);
             ends += types.filter((type) => type === 'end').length;
