@@ -117,4 +117,27 @@ describe('two sides', () => {
     expect(await mine.ended).toMatchObject({ by: 'gone', reason: 'timeout' });
     expect(events.a).toEqual(['ended gone timeout']);
   });
+
+  it('acknowledge the offer before a slow decision, and keep what comes meanwhile', async () => {
+    const { ours, theirs, events } = setUp();
+    let decide: (handler: SessionHandler) => void = () => undefined;
+    theirs.onInitiate(() => new Promise((resolve) => (decide = resolve)));
+    const mine = await ours.initiate({ to: bob, contents: [content] }, recorder(events.a));
+    await mine.transportInfo('initiator', 'c', transport());
+    await mine.terminate('cancel');
+    expect(theirs.size).toBe(0);
+    decide(recorder(events.b));
+    await settle();
+    expect(events.b).toEqual(['info', 'ended peer cancel']);
+  });
+
+  it('end when the peer goes offline or the decision fails', async () => {
+    const { start, ours, theirs, events } = setUp();
+    theirs.onInitiate(() => Promise.reject(new Error('no')));
+    const mine = await ours.initiate({ to: bob, contents: [content] }, recorder(events.a));
+    expect(await mine.ended).toMatchObject({ by: 'peer', reason: 'failed-application' });
+    await theirs.close();
+    await expect(start()).rejects.toThrow('service-unavailable');
+    expect(ours.size).toBe(0);
+  });
 });
