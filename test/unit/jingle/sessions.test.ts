@@ -1,0 +1,143 @@
+import xml from '@xmpp/xml';
+import { describe, expect, it } from 'vitest';
+import { Jid } from '../../../src/core/jid.ts';
+import type { SessionHandler } from '../../../src/jingle/handler.ts';
+import { Sessions } from '../../../src/jingle/sessions.ts';
+import type { Session } from '../../../src/jingle/session.ts';
+import { JINGLE, encodeJingle } from '../../../src/jingle/stanza.ts';
+import { FakeClock, settle } from '../../support/clock.ts';
+import { createNetwork } from '../../support/network.ts';
+
+const alice = Jid.parse('alice@a.test/one') as Jid;
+const bob = Jid.parse('bob@b.test/two') as Jid;
+const content = { creator: 'initiator', name: 'c', senders: 'initiator' } as const;
+const transport = () => xml('transport', { xmlns: 'urn:test' });
+
+function recorder(events: string[]): SessionHandler {
+  return {
+    accepted: () => void events.push('accepted'),
+    transportInfo: () => void events.push('info'),
+    transportReplace: () => void events.push('replace'),
+    transportAccepted: () => void events.push('transport accepted'),
+    transportRejected: () => void events.push('transport rejected'),
+    info: (payload) => void events.push(payload.getName()),
+    ended: (end) => void events.push(`ended ${end.by} ${end.reason}`),
+  };
+}
+
+function setUp() {
+  const clock = new FakeClock();
+  const network = createNetwork({ clock });
+  const a = network.connect(alice);
+  const b = network.connect(bob);
+  a.audience = b.audience = () => true;
+  const log = () => undefined;
+  const ours = new Sessions({ connection: a, clock, log });
+  const theirs = new Sessions({ connection: b, clock, log });
+  const events = { a: [] as string[], b: [] as string[] };
+  const incoming: Session[] = [];
+  theirs.onInitiate(({ session }) => {
+    incoming.push(session);
+    return recorder(events.b);
+  });
+  const start = async () => {
+    const mine = await ours.initiate(
+      { to: bob, sid: 's', contents: [content] },
+      recorder(events.a),
+    );
+    return { mine, other: incoming[0] as Session };
+  };
+  return { clock, network, a, b, ours, theirs, events, incoming, start };
+}
+
+describe('two sides', () => {
+  it('agree, tell one another, replace a transport and part', async () => {
+    const { start, events, ours, theirs } = setUp();
+    const { mine, other } = await start();
+    await other.transportInfo('initiator', 'c', transport());
+    await other.accept([content]);
+    await mine.info([xml('checksum', { xmlns: 'urn:test' })]);
+    await mine.replaceTransport('initiator', 'c', transport());
+    await other.acceptTransport('initiator', 'c', transport());
+    await other.terminate('success');
+    await settle();
+    expect(events.a).toEqual(['info', 'accepted', 'transport accepted', 'ended peer success']);
+    expect(events.b).toEqual(['checksum', 'replace', 'ended self success']);
+    expect([ours.size, theirs.size]).toEqual([0, 0]);
+    await expect(mine.info([])).rejects.toThrow('out of order');
+  });
+
+  it('start once when the offer is delivered twice, and not again after the end', async () => {
+    const { start, network, incoming } = setUp();
+    const { mine } = await start();
+    const again = () => {
+      const value = {
+        action: 'session-initiate',
+        sid: 's',
+        contents: [content],
+        payloads: [],
+      } as const;
+      const attrs = { type: 'set', id: 'x', from: alice.toString(), to: bob.toString() };
+      network.inject(bob, xml('iq', attrs, encodeJingle(value)));
+    };
+    again();
+    await settle();
+    await mine.terminate('cancel');
+    again();
+    await settle();
+    expect(incoming).toHaveLength(1);
+  });
+
+  it('refuse what belongs to no session or claims another initiator', async () => {
+    const { a, incoming } = setUp();
+    const send = (attrs: Record<string, string>) =>
+      a.iq(
+        bob,
+        'set',
+        xml(
+          'jingle',
+          { xmlns: JINGLE, sid: 'q', ...attrs },
+          xml('content', { creator: 'initiator', name: 'c' }),
+        ),
+      );
+    await expect(send({ action: 'session-info' })).rejects.toThrow('item-not-found');
+    await expect(send({ action: 'session-initiate', initiator: 'eve@a.test/one' })).rejects.toThrow(
+      'bad-request',
+    );
+    expect(incoming).toHaveLength(0);
+  });
+
+  it('end by silence', async () => {
+    const { start, clock, b, events } = setUp();
+    const { mine } = await start();
+    b.freeze();
+    const told = expect(mine.info([])).rejects.toThrow();
+    await clock.advance(120_000);
+    await told;
+    expect(await mine.ended).toMatchObject({ by: 'gone', reason: 'timeout' });
+    expect(events.a).toEqual(['ended gone timeout']);
+  });
+
+  it('acknowledge the offer before a slow decision, and keep what comes meanwhile', async () => {
+    const { ours, theirs, events } = setUp();
+    let decide: (handler: SessionHandler) => void = () => undefined;
+    theirs.onInitiate(() => new Promise((resolve) => (decide = resolve)));
+    const mine = await ours.initiate({ to: bob, contents: [content] }, recorder(events.a));
+    await mine.transportInfo('initiator', 'c', transport());
+    await mine.terminate('cancel');
+    expect(theirs.size).toBe(0);
+    decide(recorder(events.b));
+    await settle();
+    expect(events.b).toEqual(['info', 'ended peer cancel']);
+  });
+
+  it('end when the peer goes offline or the decision fails', async () => {
+    const { start, ours, theirs, events } = setUp();
+    theirs.onInitiate(() => Promise.reject(new Error('no')));
+    const mine = await ours.initiate({ to: bob, contents: [content] }, recorder(events.a));
+    expect(await mine.ended).toMatchObject({ by: 'peer', reason: 'failed-application' });
+    await theirs.close();
+    await expect(start()).rejects.toThrow('service-unavailable');
+    expect(ours.size).toBe(0);
+  });
+});
