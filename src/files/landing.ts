@@ -189,8 +189,7 @@ export class Landing implements Sink {
       return target;
     }
     for (let n = 0; n < MAX_ALTERNATIVES; n++) {
-      const path =
-        n === 0 ? target : join(dirname(target), alternativeName(basename(target), n));
+      const path = n === 0 ? target : join(dirname(target), alternativeName(basename(target), n));
       if (await placeNew(this.part, path)) return path;
       if (onConflict === 'skip') {
         await rm(this.part, { force: true });

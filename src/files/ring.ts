@@ -1,6 +1,11 @@
 /** A ring of page-aligned blocks, written at positions with several writes under way. */
 import type { FileHandle } from 'node:fs/promises';
 
+/** The one part of the global that is used here; the compiler's library for Node lacks it. */
+declare const WebAssembly: {
+  Memory: new (size: { initial: number; maximum: number }) => { readonly buffer: ArrayBuffer };
+};
+
 /** What O_DIRECT wants address, length and offset to be multiples of. */
 export const ALIGNMENT = 4096;
 const BLOCK = 1024 * 1024;
@@ -58,9 +63,7 @@ export class WriteRing {
   async flush(): Promise<void> {
     const block = this.#current;
     if (block !== undefined && this.#filled > 0) {
-      const length = this.#direct
-        ? Math.ceil(this.#filled / ALIGNMENT) * ALIGNMENT
-        : this.#filled;
+      const length = this.#direct ? Math.ceil(this.#filled / ALIGNMENT) * ALIGNMENT : this.#filled;
       block.fill(0, this.#filled, length);
       this.#start(block, length);
     }
@@ -93,7 +96,7 @@ export class WriteRing {
   }
 
   async #put(bytes: Buffer, position: number): Promise<void> {
-    for (let done = 0; done < bytes.length; ) {
+    for (let done = 0; done < bytes.length;) {
       const left = bytes.length - done;
       const { bytesWritten } = await this.#file.write(bytes, done, left, position + done);
       // A short direct write goes on from the last aligned byte.
