@@ -1,0 +1,229 @@
+/** The bytes of one file: read, hashed, encrypted and sent; received, decrypted, hashed, written. */
+import { createHash } from 'node:crypto';
+import type { Duplex } from 'node:stream';
+import { type Clock, systemClock } from '../core/clock.ts';
+import { Exit, JetError } from '../core/errors.ts';
+import type { Sink } from '../files/landing.ts';
+import { release } from '../files/memory.ts';
+import type { Cipher } from '../jet/cipher.ts';
+import type { TransportSecret } from '../jet/envelope.ts';
+import { Decryptor, Encryptor, GcmError } from '../jet/gcm.ts';
+import type { Bytestream } from '../jingle/transport.ts';
+import { RateLimiter } from './rate.ts';
+
+/** Bytes that are encrypted or decrypted at once. */
+const SLICE = 256 * 1024;
+
+/** What a source must offer; FileSource does. */
+export interface Readable {
+  read(): AsyncIterable<Buffer>;
+}
+
+/** What both directions need. */
+interface PumpOptions {
+  readonly bytestream: Bytestream;
+  readonly cipher: Cipher;
+  readonly secret: TransportSecret;
+  readonly signal?: AbortSignal;
+  /** Plaintext bytes so far: taken by the other side or the kernel (send), in the sink (receive). */
+  readonly onProgress?: (bytes: number) => void;
+}
+
+/** What to send. */
+export interface SendOptions extends PumpOptions {
+  readonly source: Readable;
+  /** Bytes a second. */
+  readonly limitRate?: number;
+  readonly clock?: Clock;
+}
+
+/** What to receive. */
+export interface ReceiveOptions extends PumpOptions {
+  readonly sink: Sink;
+  /** Plaintext bytes announced. */
+  readonly size: number;
+}
+
+/** Plaintext bytes and their SHA-256 (32 bytes). */
+export interface Pumped {
+  readonly bytes: number;
+  readonly sha256: Buffer;
+}
+
+function lost(cause?: unknown): JetError {
+  const message = 'the connection to the peer ended before the whole file was through';
+  return new JetError(Exit.transport, 'stream-ended', message, { cause });
+}
+
+/** Watches a duplex: one place that knows whether it failed. */
+class Watch {
+  readonly #duplex: Duplex;
+  #error: Error | undefined;
+  readonly #onError = (error: Error) => {
+    this.#error ??= error;
+  };
+  readonly #onAbort: () => void;
+  readonly #signal: AbortSignal | undefined;
+
+  constructor(duplex: Duplex, signal: AbortSignal | undefined) {
+    this.#duplex = duplex;
+    this.#signal = signal;
+    this.#onAbort = () => {
+      duplex.destroy();
+    };
+    duplex.on('error', this.#onError);
+    signal?.addEventListener('abort', this.#onAbort, { once: true });
+  }
+
+  /** @throws the signal's reason, or JetError (exit 7) when the stream is gone */
+  check(): void {
+    this.#signal?.throwIfAborted();
+    if (this.#error !== undefined || this.#duplex.destroyed) throw lost(this.#error);
+  }
+
+  /** What to report of an error: the abort's reason goes before what the abort broke. */
+  reasonOf(error: unknown): unknown {
+    return this.#signal?.aborted === true ? this.#signal.reason : error;
+  }
+
+  /** Resolves at `event` or when the stream closes, whichever is first. */
+  until(event: 'drain' | 'finish'): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#duplex.closed) {
+        resolve();
+        return;
+      }
+      const done = () => {
+        this.#duplex.off(event, done).off('close', done);
+        resolve();
+      };
+      this.#duplex.on(event, done).on('close', done);
+    });
+  }
+
+  /** The duplex keeps its error listener: a late reset must not end the process. */
+  stop(): void {
+    this.#signal?.removeEventListener('abort', this.#onAbort);
+  }
+}
+
+/**
+ * Sends a file as one GCM message and half-closes.
+ *
+ * @throws JetError: exit 7 `stream-ended`, exit 8 from the source; the signal's reason; GcmError
+ * `too-long` when the source has more than the cipher takes
+ */
+export async function sendStream(options: SendOptions): Promise<Pumped> {
+  const { source, bytestream, signal, onProgress } = options;
+  const { duplex } = bytestream;
+  const encryptor = new Encryptor(options.cipher, options.secret);
+  const hash = createHash('sha256');
+  const limiter =
+    options.limitRate === undefined
+      ? undefined
+      : new RateLimiter(options.clock ?? systemClock, options.limitRate);
+  const slice = Math.min(SLICE, limiter?.chunk ?? SLICE);
+  const watch = new Watch(duplex, signal);
+  // What the other side writes back means nothing, but unread it would hold up its end of stream.
+  duplex.resume();
+  let bytes = 0;
+  const progress = () => onProgress?.(Math.min(bytes, bytestream.taken()));
+  try {
+    watch.check();
+    for await (const block of source.read()) {
+      for (let at = 0; at < block.length; at += slice) {
+        const plain = block.subarray(at, at + slice);
+        await limiter?.take(plain.length, signal);
+        watch.check();
+        hash.update(plain);
+        const wire = encryptor.update(plain);
+        bytes += plain.length;
+        if (!duplex.write(wire)) await watch.until('drain');
+        watch.check();
+      }
+      progress();
+      // write() may succeed at once for ever: timers and other sockets must have their turn.
+      await new Promise(setImmediate);
+    }
+    duplex.end(encryptor.final());
+    if (!duplex.writableFinished) await watch.until('finish');
+    signal?.throwIfAborted();
+    if (!duplex.writableFinished) throw lost();
+    progress();
+    return { bytes, sha256: hash.digest() };
+  } catch (error) {
+    // No half message may look like a whole one: the stream is cut, not ended.
+    duplex.destroy();
+    throw watch.reasonOf(error);
+  } finally {
+    watch.stop();
+  }
+}
+
+function explain(error: unknown): unknown {
+  if (!(error instanceof GcmError)) return error;
+  if (error.reason === 'tag-mismatch')
+    return new JetError(
+      Exit.security,
+      'tag-mismatch',
+      'the bytes that came are not those that the sender encrypted; nothing of them was kept as the file',
+      { cause: error },
+    );
+  if (error.reason === 'extra-bytes')
+    return new JetError(Exit.remoteFile, 'too-many-bytes', 'the peer sent more than it announced', {
+      cause: error,
+    });
+  return error;
+}
+
+/**
+ * Receives one GCM message of `size` bytes into a sink.
+ *
+ * @remarks Resolves once the tag is verified, whether or not the peer ever closes its end. What the
+ * sink was given before that is unverified.
+ * @throws JetError: exit 6 `tag-mismatch`, 7 `stream-ended`, 8 from the sink, 9 `too-many-bytes`;
+ * the signal's reason
+ */
+export async function receiveStream(
+  options: ReceiveOptions,
+): Promise<Pumped & { readonly verified: true }> {
+  const { bytestream, sink, size, signal, onProgress } = options;
+  const { duplex } = bytestream;
+  const decryptor = new Decryptor(options.cipher, options.secret, size);
+  const hash = createHash('sha256');
+  const watch = new Watch(duplex, signal);
+  let bytes = 0;
+  try {
+    signal?.throwIfAborted();
+    // Without destroyOnReturn the stream outlives the loop: our own end is still to be closed.
+    const chunks: AsyncIterable<Buffer> = duplex.iterator({ destroyOnReturn: false });
+    for await (const chunk of chunks) {
+      if (chunk.length > decryptor.missing)
+        throw new GcmError('extra-bytes', 'more bytes than were announced');
+      for (let at = 0; at < chunk.length; at += SLICE) {
+        const plain = decryptor.update(chunk.subarray(at, at + SLICE)).bytes;
+        if (plain.length === 0) continue;
+        hash.update(plain);
+        bytes += plain.length;
+        await sink.write(plain);
+        release(plain);
+      }
+      onProgress?.(bytes);
+      if (decryptor.complete) break;
+    }
+    signal?.throwIfAborted();
+    if (!decryptor.complete) throw lost();
+    const { verified } = decryptor.final();
+    duplex.resume();
+    duplex.end();
+    return { bytes, sha256: hash.digest(), verified };
+  } catch (error) {
+    duplex.destroy();
+    const reason = watch.reasonOf(error);
+    throw reason instanceof JetError || reason instanceof GcmError || signal?.aborted === true
+      ? explain(reason)
+      : lost(reason);
+  } finally {
+    watch.stop();
+  }
+}

@@ -1,0 +1,72 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { Landing } from '../../../src/files/landing.ts';
+import { FileSource } from '../../../src/files/source.ts';
+import { aes128gcm } from '../../../src/jet/ciphers.ts';
+import { freshSecret } from '../../../src/jet/secret.ts';
+import type { Bytestream } from '../../../src/jingle/transport.ts';
+import { receiveStream, sendStream } from '../../../src/transfer/pump.ts';
+
+async function pair(): Promise<[Socket, Socket]> {
+  const server = createServer({ allowHalfOpen: true });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const accepted = new Promise<Socket>((resolve) => server.once('connection', resolve));
+  const { port } = server.address() as AddressInfo;
+  const ours = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+  const theirs = await accepted;
+  onTestFinished(() => {
+    ours.destroy();
+    theirs.destroy();
+    server.close();
+  });
+  return [ours, theirs];
+}
+
+function stream(duplex: Socket): Bytestream {
+  return { route: { kind: 'direct', via: '' }, duplex, taken: () => duplex.bytesWritten };
+}
+
+test.each([0, 1, 4097, 5_000_001, 100_000_000])('%i bytes land over TCP', async (size) => {
+  const folder = await mkdtemp(join(tmpdir(), 'pump-'));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const bytes = randomBytes(size);
+  await writeFile(join(folder, 'in'), bytes);
+  await symlink('/nonexistent', join(folder, 'out.jet-part'));
+  await writeFile(join(folder, 'out'), 'old');
+  const [a, b] = await pair();
+  const secret = freshSecret(aes128gcm);
+  const source = await FileSource.open(join(folder, 'in'));
+  const landing = await Landing.open({ target: join(folder, 'out'), size, onConflict: 'rename' });
+  if (landing === undefined) throw new Error('skipped');
+  const common = { cipher: aes128gcm, secret };
+  const [sent, got] = await Promise.all([
+    sendStream({ ...common, source, bytestream: stream(a) }),
+    receiveStream({ ...common, sink: landing, size, bytestream: stream(b) }),
+  ]);
+  await source.close();
+  expect(await landing.finish()).toBe(join(folder, 'out (1)'));
+  expect(got.sha256).toEqual(createHash('sha256').update(bytes).digest());
+  expect(sent.sha256).toEqual(got.sha256);
+  expect((await readFile(join(folder, 'out (1)'))).equals(bytes)).toBe(true);
+  expect(await readFile(join(folder, 'out'), 'utf8')).toBe('old');
+  expect((await readdir(folder)).sort()).toEqual(['in', 'out', 'out (1)', 'out.jet-part']);
+});
+
+test.each([
+  ['tag-mismatch', 6, Buffer.alloc(116)],
+  ['stream-ended', 7, Buffer.alloc(50)],
+  ['too-many-bytes', 9, Buffer.alloc(117)],
+])('%s ends with status %i', async (code, exit, wire) => {
+  const [a, b] = await pair();
+  a.on('error', () => undefined).end(wire);
+  const sink = { write: () => Promise.resolve() };
+  const options = { cipher: aes128gcm, secret: freshSecret(aes128gcm), sink, size: 100 };
+  await expect(receiveStream({ ...options, bytestream: stream(b) })).rejects.toMatchObject({
+    code,
+    exit,
+  });
+});
