@@ -83,29 +83,33 @@ export class Sessions {
   /**
    * Starts a session; resolves when the peer has acknowledged it, which is no consent.
    *
+   * @param contents - made once the session has its id, for transports speak of it
    * @param handler - or what makes it, given the session before its first stanza leaves
    * @throws StanzaError of the peer; `resource-constraint` when too many sessions are live
    */
   async initiate(
-    offer: { readonly to: Jid; readonly sid?: string; readonly contents: readonly Content[] },
+    to: Jid,
+    contents: (session: Session) => Promise<readonly Content[]> | readonly Content[],
     handler: SessionHandler | ((session: Session) => SessionHandler),
+    sid = randomId(),
   ): Promise<Session> {
-    const { to, sid = randomId(), contents } = offer;
     if (!to.isFull) throw new TypeError('a session needs a full address');
     const key = keyOf(to, sid);
     if (this.#live.has(key) || this.#ended.has(key))
       throw new StanzaError('cancel', 'conflict', 'session id in use');
     this.#bound(to);
-    const self = this.#around.connection.jid;
-    const session = new Session(this.#around, {
-      sid,
-      peer: to,
-      role: 'initiator',
-      initiator: self,
-    });
+    const initiator = this.#around.connection.jid;
+    const session = new Session(this.#around, { sid, peer: to, role: 'initiator', initiator });
     this.#live.set(key, session);
     session.decide(typeof handler === 'function' ? handler(session) : handler);
-    await session.initiate(contents);
+    let made: readonly Content[];
+    try {
+      made = await contents(session);
+    } catch (error) {
+      session.drop();
+      throw error;
+    }
+    await session.initiate(made);
     return session;
   }
 

@@ -167,7 +167,8 @@ export function encodeJingle(jingle: Jingle): Element {
   );
 }
 
-function encodeContent(content: Content): Element {
+/** Writes a `<content/>`. */
+export function encodeContent(content: Content): Element {
   const parts = [content.description, content.transport, content.security];
   return xml(
     'content',

@@ -4,7 +4,7 @@
  */
 import type { Element } from '@xmpp/xml';
 import type { Cancel, Clock } from '../core/clock.ts';
-import { messageOf } from '../core/errors.ts';
+import { asError, messageOf } from '../core/errors.ts';
 import type { End, SessionHandler } from '../jingle/handler.ts';
 import type { Session } from '../jingle/session.ts';
 import type { Content, Creator } from '../jingle/stanza.ts';
@@ -128,10 +128,7 @@ export class Transfer implements SessionHandler {
   accepted(contents: readonly Content[]): void {
     const content = contents.find(({ name }) => name === this.#content.name);
     if (content?.transport === undefined) throw new StanzaError('modify', 'bad-request');
-    if (content.transport.attrs['xmlns'] !== this.#negotiation?.namespace) {
-      throw new StanzaError('modify', 'bad-request', 'another transport than was offered');
-    }
-    this.#negotiation.remote(content.transport);
+    this.#current(content.transport).remote(content.transport);
     this.#dispatch({ on: 'accepted' });
   }
 
@@ -140,22 +137,19 @@ export class Transfer implements SessionHandler {
       throw new StanzaError('modify', 'bad-request');
     }
     // What belongs to a transport that was replaced is late, not wrong.
-    if (transport.attrs['xmlns'] === this.#negotiation.namespace) this.#negotiation.info(transport);
+    if (transport.getNS() === this.#negotiation.namespace) this.#negotiation.info(transport);
   }
 
   transportReplace(_creator: Creator, _name: string, transport: Element): void {
     this.#replacement = transport;
     const session = this.#session;
-    const method = this.#around.transports.get(String(transport.attrs['xmlns']));
+    const method = this.#around.transports.get(transport.getNS() ?? '');
     const usable = session !== undefined && method?.usable(this.#around.policy) === true;
     this.#dispatch({ on: 'replace-offered', usable });
   }
 
   transportAccepted(_creator: Creator, _name: string, transport: Element): void {
-    if (transport.attrs['xmlns'] !== this.#negotiation?.namespace) {
-      throw new StanzaError('modify', 'bad-request');
-    }
-    this.#negotiation.remote(transport);
+    this.#current(transport).remote(transport);
     this.#dispatch({ on: 'replace-accepted' });
   }
 
@@ -341,6 +335,15 @@ export class Transfer implements SessionHandler {
     this.#resolve(outcome);
   }
 
+  /** The negotiation that an answer belongs to. */
+  #current(transport: Element): Negotiation {
+    const negotiation = this.#negotiation;
+    if (negotiation === undefined || transport.getNS() !== negotiation.namespace) {
+      throw new StanzaError('modify', 'bad-request', 'another transport than was offered');
+    }
+    return negotiation;
+  }
+
   async #drop(): Promise<void> {
     this.#connecting?.abort();
     await this.#negotiation?.close();
@@ -348,7 +351,7 @@ export class Transfer implements SessionHandler {
   }
 
   #method(transport: Element, session: Session): Negotiation | undefined {
-    const method = this.#around.transports.get(String(transport.attrs['xmlns']));
+    const method = this.#around.transports.get(transport.getNS() ?? '');
     if (method?.usable(this.#around.policy) !== true) return undefined;
     const sid = transport.attrs['sid'] as unknown;
     if (typeof sid !== 'string' || sid === '' || sid.length > 256) {
@@ -371,8 +374,4 @@ export class Transfer implements SessionHandler {
     };
     return method.negotiate(context, sid);
   }
-}
-
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
 }
