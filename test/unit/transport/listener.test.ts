@@ -174,15 +174,15 @@ describe('connector', () => {
   it('ends at once when what is left cannot win', async () => {
     const { silent } = await dead();
     const abort = new AbortController();
-    const { winner, narrow } = race(
+    const running = race(
       dialling,
       [candidate('s', silent)],
       orders[0],
       abort.signal,
       () => undefined,
     );
-    narrow(() => false);
-    expect(await winner).toBeUndefined();
+    running.narrow(() => false);
+    expect(await running.winner).toBeUndefined();
   });
 
   it('connects to no loopback address unless the server is there', async () => {
