@@ -67,3 +67,11 @@ export function connectBoth(
   const { signal } = new AbortController();
   return Promise.all([initiator.connect(signal), responder.connect(signal)]);
 }
+
+/** Reads to the end. Iterating plainly would destroy the stream's other half, too. */
+export async function readAll({ duplex }: Bytestream): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of duplex.iterator({ destroyOnReturn: false }))
+    chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks).toString();
+}

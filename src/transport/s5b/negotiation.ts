@@ -1,6 +1,5 @@
 /** Drives one content's XEP-0260 1.0 negotiation: the table of `machine.ts` with sockets and stanzas. */
 import type { Socket } from 'node:net';
-import { networkInterfaces } from 'node:os';
 import type { Element } from '@xmpp/xml';
 import { randomId } from '../../core/bytes.ts';
 import type { Cancel } from '../../core/clock.ts';
@@ -13,10 +12,10 @@ import {
   type TransportContext,
 } from '../../jingle/transport.ts';
 import { StanzaError } from '../../xmpp/connection.ts';
-import { isAllowed, kindOf, localAddresses, plainAddress } from './candidates.ts';
-import { priority, worthTrying } from './candidates.ts';
+import { kindOf, plainAddress, worthTrying } from './candidates.ts';
 import { dial, race, type Dialling, type Race } from './connector.ts';
 import { destination, destinations } from './dstaddr.ts';
+import { ourCandidates } from './gather.ts';
 import type { Listener } from './listener.ts';
 import {
   begin,
@@ -27,7 +26,7 @@ import {
   type Event,
   type State,
 } from './machine.ts';
-import { activate, findProxies } from './proxy.ts';
+import { activate } from './proxy.ts';
 import {
   readInfo,
   readOffer,
@@ -146,37 +145,10 @@ export class SocksNegotiation implements Negotiation {
 
   /** Our candidates: the listener's addresses and our server's proxies, as the policy allows. */
   async #gather(): Promise<Offer> {
-    const { connection, policy, role, self, peer, clock } = this.#context;
-    const candidates: Candidate[] = [];
-    const add = (type: Candidate['type'], host: string, port: number, jid: string) =>
-      candidates.push({
-        cid: randomId(),
-        host,
-        port,
-        jid,
-        priority: priority(type, 0xffff - candidates.length),
-        type,
-      });
-    if (policy.direct && policy.kinds.has('direct')) {
-      const port = await this.#listen();
-      const addresses = localAddresses(
-        networkInterfaces(),
-        policy,
-        connection.loopback,
-        connection.localAddress,
-      );
-      if (port !== undefined)
-        for (const address of addresses) add('direct', address, port, self.toString());
-    }
-    if (policy.kinds.has('proxy'))
-      for (const { jid, host, port } of await findProxies(connection, clock))
-        if (plainAddress(host) === undefined || isAllowed(host, connection.loopback))
-          add('proxy', host, port, jid.toString());
-    // XEP-0260 §2.2: the responder does not repeat what the initiator has offered.
-    const taken = new Set(
-      role === 'responder' ? (this.#theirs?.candidates ?? []).map(placeOf) : [],
-    );
-    this.#mine = candidates.filter((candidate) => !taken.has(placeOf(candidate)));
+    const { policy, role, self, peer } = this.#context;
+    const port = policy.direct && policy.kinds.has('direct') ? await this.#listen() : undefined;
+    const repeated = role === 'responder' ? (this.#theirs?.candidates ?? []) : [];
+    this.#mine = await ourCandidates(this.#context, port, repeated);
     return { sid: this.#sid, dstaddr: destination(this.#sid, self, peer), candidates: this.#mine };
   }
 
@@ -337,8 +309,4 @@ export class SocksNegotiation implements Negotiation {
     for (const socket of [...this.#accepted, this.#reached?.socket, this.#proxied])
       if (socket !== this.#stream) socket?.destroy();
   }
-}
-
-function placeOf({ host, port }: Candidate): string {
-  return `${plainAddress(host) ?? host.toLowerCase()} ${port}`;
 }

@@ -1,4 +1,3 @@
-import { buffer } from 'node:stream/consumers';
 import type { Socket } from 'node:net';
 import type { NetworkInterfaceInfo } from 'node:os';
 import xml from '@xmpp/xml';
@@ -16,7 +15,7 @@ import { s5b } from '../../../src/transport/s5b/index.ts';
 import { Listener } from '../../../src/transport/s5b/listener.ts';
 import { readInfo, readOffer, S5B } from '../../../src/transport/s5b/stanza.ts';
 import { StanzaError } from '../../../src/xmpp/connection.ts';
-import { connectBoth, openPolicy, pair } from '../../support/negotiations.ts';
+import { connectBoth, openPolicy, pair, readAll } from '../../support/negotiations.ts';
 import { createNetwork, parseXml } from '../../support/network.ts';
 
 const PROXY = 'proxy.example.org';
@@ -70,10 +69,10 @@ describe('negotiation', () => {
     const [a, b] = await connectBoth(initiator, responder);
     expect([a.route.kind, b.route.kind]).toEqual(['direct', 'direct']);
     a.duplex.end('from a');
-    expect((await buffer(b.duplex)).toString()).toBe('from a');
+    expect(await readAll(b)).toBe('from a');
     expect(a.taken()).toBe(6);
     b.duplex.end('from b');
-    expect((await buffer(a.duplex)).toString()).toBe('from b');
+    expect(await readAll(a)).toBe('from b');
     await Promise.all([initiator.close(), responder.close()]);
   });
 
@@ -83,7 +82,7 @@ describe('negotiation', () => {
     const [a, b] = await connectBoth(initiator, responder);
     expect(a.route).toEqual({ kind: 'proxy', via: PROXY });
     b.duplex.end('through');
-    expect((await buffer(a.duplex)).toString()).toBe('through');
+    expect(await readAll(a)).toBe('through');
     await Promise.all([initiator.close(), responder.close()]);
     listener.close();
   });
