@@ -39,6 +39,8 @@ import {
 
 /** Milliseconds for the whole negotiation: peers that try one address after another need most of it. */
 const NEGOTIATION_TIME = 60_000;
+/** Milliseconds that a closed stream may take to get rid of what was written. */
+const LINGER_TIME = 2_000;
 /** Sockets that the peer may have open to our listener in one negotiation. */
 const MAX_ACCEPTED = 16;
 
@@ -102,7 +104,10 @@ export class SocksNegotiation implements Negotiation {
   connect(signal: AbortSignal): Promise<Bytestream> {
     return new Promise((resolve, reject) => {
       const { clock } = this.#context;
-      const abort = () => fail(signal.reason as Error);
+      const abort = () => {
+        reject(signal.reason as Error);
+        fail(signal.reason as Error);
+      };
       const done = () => {
         this.#settle = undefined;
         this.#cancelTimeout?.();
@@ -139,7 +144,7 @@ export class SocksNegotiation implements Negotiation {
   async close(): Promise<void> {
     this.#settle?.fail(new TransportFailed('closed'));
     this.#release();
-    this.#stream?.destroy();
+    this.#hangUp();
     await this.#sending;
   }
 
@@ -278,11 +283,22 @@ export class SocksNegotiation implements Negotiation {
     }
     this.#stream = socket;
     const handshake = socket.bytesWritten;
+    const address = offeredBy === 'peer' ? candidate.host : (socket.remoteAddress ?? '');
+    const via = kind === 'proxy' ? candidate.jid : address;
     this.#settle?.open({
-      route: { kind, via: kind === 'proxy' ? candidate.jid : (socket.remoteAddress ?? '') },
+      route: { kind, via },
       duplex: socket,
       taken: () => Math.max(0, socket.bytesWritten - socket.writableLength - handshake),
     });
+  }
+
+  /** Ends the stream after what was written, so that the peer sees an end and not a reset. */
+  #hangUp(): void {
+    const stream = this.#stream;
+    if (stream === undefined || stream.destroyed) return;
+    const cancel = this.#context.clock.after(LINGER_TIME, () => stream.destroy());
+    stream.once('close', cancel);
+    stream.destroySoon();
   }
 
   /** Of the connections that the peer opened, the one to the address it named, else the latest. */

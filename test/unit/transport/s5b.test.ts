@@ -119,6 +119,25 @@ describe('negotiation', () => {
     await responder.close();
   });
 
+  it('takes what the peer reached before it connects itself', async () => {
+    const { alice, bob } = ends();
+    const { initiator, responder } = await pair(s5b, [alice, bob], systemClock);
+    const { signal } = new AbortController();
+    const told = new Promise<void>((resolve) => {
+      const info = initiator.info.bind(initiator);
+      initiator.info = (transport) => {
+        info(transport);
+        resolve();
+      };
+    });
+    const waiting = responder.connect(signal);
+    await told;
+    const [a, b] = [await initiator.connect(signal), await waiting];
+    a.duplex.end('bytes');
+    expect(await readAll(b)).toBe('bytes');
+    await Promise.all([initiator.close(), responder.close()]);
+  });
+
   it('ends with the reason of an abort', async () => {
     const { alice, bob } = ends();
     const { initiator, responder } = await pair(s5b, [alice, bob], systemClock);
