@@ -16,6 +16,8 @@ const MAX_REFUSALS = 8;
 const HIGH_WATER = 256 * 1024;
 /** Received bytes that are never exceeded: a peer that sends on in spite of that is cut off. */
 const MAX_HELD = 4 * 1024 * 1024;
+/** Blocks of the peer's, however small, that wait for their acknowledgement. */
+const MAX_UNACKNOWLEDGED = 1_024;
 
 type Callback = (error?: Error | null) => void;
 
@@ -74,7 +76,7 @@ export class IbbStream extends Duplex {
       throw this.#broken(new StanzaError('cancel', 'unexpected-request', 'seq out of order'));
     if (bytes.length > this.#options.blockSize)
       throw this.#broken(new StanzaError('modify', 'bad-request', 'block too large'));
-    if (this.readableLength + bytes.length > MAX_HELD)
+    if (this.readableLength + bytes.length > MAX_HELD || this.#held.length >= MAX_UNACKNOWLEDGED)
       throw this.#broken(new StanzaError('wait', 'resource-constraint', 'too much in flight'));
     this.#expected = (seq + 1) & 0xffff;
     if (bytes.length === 0 || this.push(bytes)) return;
