@@ -1,0 +1,85 @@
+/** SOCKS5 proxies of our own server: found (XEP-0030, XEP-0065 1.8 §6) and activated (§6.3.5). */
+import xml from '@xmpp/xml';
+import { within, type Clock } from '../../core/clock.ts';
+import { Jid } from '../../core/jid.ts';
+import type { Connection } from '../../xmpp/connection.ts';
+import { isHost, readPort } from './stanza.ts';
+
+const ITEMS = 'http://jabber.org/protocol/disco#items';
+const INFO = 'http://jabber.org/protocol/disco#info';
+const BYTESTREAMS = 'http://jabber.org/protocol/bytestreams';
+/** Services asked what they are, and proxies offered. */
+const MAX_SERVICES = 20;
+const MAX_PROXIES = 3;
+/** Milliseconds for one question, and for the whole search. */
+const QUERY_TIME = 4_000;
+const SEARCH_TIME = 6_000;
+
+/** A proxy as it describes itself. */
+export interface Proxy {
+  readonly jid: Jid;
+  readonly host: string;
+  readonly port: number;
+}
+
+const known = new WeakMap<Connection, Promise<readonly Proxy[]>>();
+
+/** The proxies of our server, asked for once a connection. Never rejects. */
+export function findProxies(connection: Connection, clock: Clock): Promise<readonly Proxy[]> {
+  const before = known.get(connection);
+  if (before !== undefined) return before;
+  const search = within(clock, SEARCH_TIME, discover(connection), () => new Error('late')).catch(
+    (): readonly Proxy[] => [],
+  );
+  known.set(connection, search);
+  void search.then((proxies) => {
+    // A search in vain may have met a bad moment: the next negotiation asks again.
+    if (proxies.length === 0) known.delete(connection);
+  });
+  return search;
+}
+
+/** Asks the proxy to join the two connections. @throws StanzaError */
+export async function activate(
+  connection: Connection,
+  proxy: Jid,
+  sid: string,
+  peer: Jid,
+): Promise<void> {
+  const target = xml('activate', {}, peer.toString());
+  await connection.iq(proxy, 'set', xml('query', { xmlns: BYTESTREAMS, sid }, target));
+}
+
+async function discover(connection: Connection): Promise<Proxy[]> {
+  const server = Jid.parse(connection.jid.domain);
+  if (server === undefined) return [];
+  const options = { timeout: QUERY_TIME };
+  const items = await connection.iq(server, 'get', xml('query', { xmlns: ITEMS }), options);
+  const services = (items?.getChildren('item', ITEMS) ?? [])
+    .filter((item) => item.attrs['node'] === undefined)
+    .map((item) => Jid.parse(item.attrs['jid'] ?? ''))
+    .filter((jid): jid is Jid => jid !== undefined)
+    .slice(0, MAX_SERVICES);
+  const found = await Promise.all(
+    services.map((jid) => describe(connection, jid).catch(() => undefined)),
+  );
+  return found.filter((proxy) => proxy !== undefined).slice(0, MAX_PROXIES);
+}
+
+async function describe(connection: Connection, jid: Jid): Promise<Proxy | undefined> {
+  const options = { timeout: QUERY_TIME };
+  const info = await connection.iq(jid, 'get', xml('query', { xmlns: INFO }), options);
+  const isProxy = info
+    ?.getChildren('identity', INFO)
+    .some(({ attrs }) => attrs['category'] === 'proxy' && attrs['type'] === 'bytestreams');
+  if (isProxy !== true) return undefined;
+  const answer = await connection.iq(jid, 'get', xml('query', { xmlns: BYTESTREAMS }), options);
+  for (const { attrs } of answer?.getChildren('streamhost', BYTESTREAMS) ?? []) {
+    const port = readPort(attrs['port']);
+    const host = attrs['host'];
+    const owner = Jid.parse(attrs['jid'] ?? '');
+    if (port === undefined || host === undefined || !isHost(host)) continue;
+    if (owner?.equals(jid) === true) return { jid, host, port };
+  }
+  return undefined;
+}

@@ -1,0 +1,222 @@
+import type { Socket } from 'node:net';
+import type { NetworkInterfaceInfo } from 'node:os';
+import xml from '@xmpp/xml';
+import { describe, expect, it } from 'vitest';
+import { systemClock } from '../../../src/core/clock.ts';
+import { TransportFailed } from '../../../src/jingle/transport.ts';
+import {
+  isAllowed,
+  localAddresses,
+  priority,
+  worthTrying,
+} from '../../../src/transport/s5b/candidates.ts';
+import { destination } from '../../../src/transport/s5b/dstaddr.ts';
+import { s5b } from '../../../src/transport/s5b/index.ts';
+import { Listener } from '../../../src/transport/s5b/listener.ts';
+import { readInfo, readOffer, S5B } from '../../../src/transport/s5b/stanza.ts';
+import { StanzaError } from '../../../src/xmpp/connection.ts';
+import { connectBoth, openPolicy, pair, readAll } from '../../support/negotiations.ts';
+import { createNetwork, parseXml } from '../../support/network.ts';
+
+const PROXY = 'proxy.example.org';
+
+function ends() {
+  const network = createNetwork({ clock: systemClock });
+  const alice = network.connect('alice@example.org/a');
+  const bob = network.connect('bob@example.org/b');
+  return { network, alice, bob };
+}
+
+/** A proxy in memory; `works` decides whether it can be activated. */
+async function withProxy(works: boolean) {
+  const { network, alice, bob } = ends();
+  const listener = await Listener.open(systemClock);
+  const sockets: Socket[] = [];
+  network.serve('http://jabber.org/protocol/disco#items', ({ payload }) =>
+    xml('query', { xmlns: payload.getNS() }, xml('item', { jid: PROXY })),
+  );
+  network.serve('http://jabber.org/protocol/disco#info', ({ payload }) =>
+    xml(
+      'query',
+      { xmlns: payload.getNS() },
+      xml('identity', { category: 'proxy', type: 'bytestreams' }),
+    ),
+  );
+  network.serve('http://jabber.org/protocol/bytestreams', ({ type, payload }) => {
+    if (type === 'get')
+      return xml(
+        'query',
+        { xmlns: payload.getNS() },
+        xml('streamhost', { jid: PROXY, host: '127.0.0.1', port: String(listener.port) }),
+      );
+    const [one, two] = sockets;
+    if (!works || one === undefined || two === undefined)
+      throw new StanzaError('cancel', 'not-allowed');
+    one.pipe(two).pipe(one);
+    return undefined;
+  });
+  const policy = { ...openPolicy, kinds: new Set(['proxy'] as const) };
+  const sides = await pair(s5b, [alice, bob], systemClock, [policy, policy]);
+  const sid = /sid="([^"]+)"/.exec(sides.offer)?.[1] ?? '';
+  listener.expect([destination(sid, alice.jid, bob.jid)], (socket) => sockets.push(socket));
+  return { ...sides, listener };
+}
+
+describe('negotiation', () => {
+  it('makes a direct stream, half-open', async () => {
+    const { alice, bob } = ends();
+    const { initiator, responder } = await pair(s5b, [alice, bob], systemClock);
+    const [a, b] = await connectBoth(initiator, responder);
+    expect([a.route.kind, b.route.kind]).toEqual(['direct', 'direct']);
+    a.duplex.end('from a');
+    expect(await readAll(b)).toBe('from a');
+    expect(a.taken()).toBe(6);
+    b.duplex.end('from b');
+    expect(await readAll(a)).toBe('from b');
+    await Promise.all([initiator.close(), responder.close()]);
+  });
+
+  it('goes through the proxy of the initiator, which the responder does not repeat', async () => {
+    const { initiator, responder, answer, listener } = await withProxy(true);
+    expect(answer).not.toContain('candidate');
+    const [a, b] = await connectBoth(initiator, responder);
+    expect(a.route).toEqual({ kind: 'proxy', via: PROXY });
+    b.duplex.end('through');
+    expect(await readAll(a)).toBe('through');
+    await Promise.all([initiator.close(), responder.close()]);
+    listener.close();
+  });
+
+  it('fails on both sides when the proxy cannot be activated', async () => {
+    const { initiator, responder, listener } = await withProxy(false);
+    const { signal } = new AbortController();
+    const results = await Promise.allSettled([
+      initiator.connect(signal),
+      responder.connect(signal),
+    ]);
+    for (const result of results)
+      expect(result).toMatchObject({
+        status: 'rejected',
+        reason: expect.any(TransportFailed) as unknown,
+      });
+    listener.close();
+  });
+
+  it('shows and tries no address under --no-direct', async () => {
+    const { alice, bob } = ends();
+    const policy = { ...openPolicy, direct: false };
+    const { initiator, responder, offer } = await pair(s5b, [alice, bob], systemClock, [
+      policy,
+      openPolicy,
+    ]);
+    expect(offer).not.toContain('candidate');
+    const { signal } = new AbortController();
+    const results = await Promise.allSettled([
+      initiator.connect(signal),
+      responder.connect(signal),
+    ]);
+    expect(results.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+    await responder.close();
+  });
+
+  it('takes what the peer reached before it connects itself', async () => {
+    const { alice, bob } = ends();
+    const { initiator, responder } = await pair(s5b, [alice, bob], systemClock);
+    const { signal } = new AbortController();
+    const told = new Promise<void>((resolve) => {
+      const info = initiator.info.bind(initiator);
+      initiator.info = (transport) => {
+        info(transport);
+        resolve();
+      };
+    });
+    const waiting = responder.connect(signal);
+    await told;
+    const [a, b] = [await initiator.connect(signal), await waiting];
+    a.duplex.end('bytes');
+    expect(await readAll(b)).toBe('bytes');
+    await Promise.all([initiator.close(), responder.close()]);
+  });
+
+  it('ends with the reason of an abort', async () => {
+    const { alice, bob } = ends();
+    const { initiator, responder } = await pair(s5b, [alice, bob], systemClock);
+    const abort = new AbortController();
+    const failed = expect(initiator.connect(abort.signal)).rejects.toThrow('stop');
+    abort.abort(new Error('stop'));
+    await failed;
+    await responder.close();
+  });
+});
+
+describe('candidates', () => {
+  const info = (address: string, internal = false) =>
+    ({
+      address,
+      internal,
+      family: address.includes(':') ? 'IPv6' : 'IPv4',
+    }) as NetworkInterfaceInfo;
+  const interfaces = {
+    lo: [info('127.0.0.1', true), info('::1', true)],
+    eth0: [info('2001:db8::1'), info('192.0.2.1'), info('fe80::1'), info('169.254.0.9')],
+    docker0: [info('172.17.0.1')],
+    wlan0: [info('192.0.2.1')],
+  };
+  it('are the addresses of real interfaces', () => {
+    expect(localAddresses(interfaces, openPolicy, false)).toEqual(['192.0.2.1', '2001:db8::1']);
+    expect(localAddresses(interfaces, openPolicy, false, '2001:db8::1')[0]).toBe('2001:db8::1');
+    expect(localAddresses(interfaces, { allInterfaces: true }, false)).toContain('172.17.0.1');
+    expect(localAddresses(interfaces, openPolicy, true)).toContain('127.0.0.1');
+  });
+  it('are ranked as the specification says', () => {
+    expect(priority('direct', 0)).toBe(8_257_536);
+    expect(priority('proxy', 0xffff)).toBeLessThan(priority('tunnel', 0));
+  });
+  it('of the peer are tried only where the policy and good sense allow', () => {
+    const one = {
+      cid: '1',
+      host: '127.0.0.1',
+      port: 1,
+      jid: 'a@b',
+      priority: 1,
+      type: 'direct' as const,
+    };
+    expect(worthTrying([one], openPolicy, false)).toEqual([]);
+    expect(worthTrying([one], openPolicy, true)).toEqual([one]);
+    expect(worthTrying([one], { ...openPolicy, direct: false }, true)).toEqual([]);
+    for (const address of ['0.0.0.0', '::', 'ff02::1', '::ffff:127.0.0.1', 'fe80::1%eth0', 'name'])
+      expect(isAllowed(address, false)).toBe(false);
+  });
+});
+
+describe('elements', () => {
+  const offer = (attrs: string) =>
+    parseXml(
+      `<transport xmlns='${S5B}' sid='s'><candidate cid='c' host='h' jid='a@b' port='1' priority='1' ${attrs}/></transport>`,
+    );
+  it('are read', () => {
+    expect(readOffer(offer("type='proxy'")).candidates[0]).toMatchObject({
+      cid: 'c',
+      type: 'proxy',
+      port: 1,
+    });
+    expect(
+      readInfo(parseXml(`<transport xmlns='${S5B}' sid='s'><candidate-error/></transport>`), 's'),
+    ).toEqual({ kind: 'candidate-error' });
+  });
+  it.each(["type='x'"])('are refused with %s', (attrs) => {
+    expect(() => readOffer(offer(attrs))).toThrow(StanzaError);
+  });
+  it.each([
+    ["port='1'", "port='65536'"],
+    ["host='h'", "host='fe80::1%lo'"],
+    ["host='h'", "host='a b'"],
+    ["priority='1'", "priority='2147483648'"],
+    ["priority='1'", "priority='-1'"],
+    ["jid='a@b'", "jid='@'"],
+    ["cid='c'", "cid=''"],
+  ])('are refused with another %s: %s', (good, evil) => {
+    const text = `<transport xmlns='${S5B}' sid='s'><candidate cid='c' host='h' jid='a@b' port='1' priority='1'/></transport>`;
+    expect(() => readOffer(parseXml(text.replace(good, evil)))).toThrow(StanzaError);
+  });
+});
