@@ -53,9 +53,14 @@ declare module '@xmpp/client' {
     Parser: typeof Parser;
   }
 
+  export interface TransportClass {
+    new (): StreamTransport;
+    readonly prototype: StreamTransport;
+  }
+
   export interface Client extends EventEmitter {
     /** Transport classes; the first that takes the service is used. */
-    transports: (new () => StreamTransport)[];
+    transports: TransportClass[];
     jid: unknown;
     reconnect: { stop(): void };
     connect(service: string): Promise<void>;

@@ -122,7 +122,7 @@ describe('two sides', () => {
     const { ours, theirs, events } = setUp();
     let decide: (handler: SessionHandler) => void = () => undefined;
     theirs.onInitiate(() => new Promise((resolve) => (decide = resolve)));
-    const mine = await ours.initiate({ to: bob, contents: [content] }, recorder(events.a));
+    const mine = await ours.initiate(bob, () => [content], recorder(events.a));
     await mine.transportInfo('initiator', 'c', transport());
     await mine.terminate('cancel');
     expect(theirs.size).toBe(0);
@@ -134,7 +134,7 @@ describe('two sides', () => {
   it('end when the peer goes offline or the decision fails', async () => {
     const { start, ours, theirs, events } = setUp();
     theirs.onInitiate(() => Promise.reject(new Error('no')));
-    const mine = await ours.initiate({ to: bob, contents: [content] }, recorder(events.a));
+    const mine = await ours.initiate(bob, () => [content], recorder(events.a));
     expect(await mine.ended).toMatchObject({ by: 'peer', reason: 'failed-application' });
     await theirs.close();
     await expect(start()).rejects.toThrow('service-unavailable');
