@@ -39,8 +39,7 @@ function setUp() {
       (peer) => peer.jid.toString(),
       (error: unknown) => error,
     );
-  const wait = () =>
-    announce({ ...bob, deals: (from) => from.sameBare(address('alice@x.org')) });
+  const wait = () => announce({ ...bob, deals: (from) => from.sameBare(address('alice@x.org')) });
   return { clock, bob, person, find, wait };
 }
 
