@@ -13,11 +13,7 @@ export function writeBundle(bundle: Bundle): Element {
   return xml(
     'bundle',
     { xmlns: NS_OMEMO },
-    xml(
-      'signedPreKeyPublic',
-      { signedPreKeyId: bundle.signedPreKeyId },
-      key(bundle.signedPreKey),
-    ),
+    xml('signedPreKeyPublic', { signedPreKeyId: bundle.signedPreKeyId }, key(bundle.signedPreKey)),
     xml('signedPreKeySignature', {}, toBase64(bundle.signature)),
     xml('identityKey', {}, key(bundle.identityKey)),
     xml(

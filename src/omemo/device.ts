@@ -205,10 +205,7 @@ export class OwnDevice {
   }
 
   #stale(): void {
-    this.#store.run(
-      'UPDATE omemo_device SET stale = stale + 1 WHERE account = ?',
-      this.#account,
-    );
+    this.#store.run('UPDATE omemo_device SET stale = stale + 1 WHERE account = ?', this.#account);
   }
 }
 

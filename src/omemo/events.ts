@@ -16,6 +16,7 @@ export type OmemoEvent =
   | { readonly event: 'device-made'; readonly device: number; readonly fingerprint: string }
   | { readonly event: 'device-restored'; readonly device: number }
   | { readonly event: 'device-removed'; readonly device: number }
+  | { readonly event: 'publish-failed'; readonly reason: string }
   | {
       readonly event: 'pinned';
       readonly jid: string;

@@ -110,13 +110,15 @@ export class Sessions {
   }
 
   /**
-   * Decrypts a message in whichever session of the device takes it and makes that one active.
+   * Decrypts a message in whichever session with this identity key takes it and makes that one active.
    *
    * @throws EnvelopeError, each wrong message the same way and at a bounded cost
    */
-  decrypt(from: Address, message: Buffer): Decrypted {
+  decrypt(from: Address, identity: string, message: Buffer): Decrypted {
     return this.#attempt(() => {
-      const stored = this.#load(from);
+      const stored = this.#load(from).filter(
+        ({ state }) => fingerprint(state.peerIdentity) === identity,
+      );
       if (stored.length === 0) {
         throw new EnvelopeError('no-session', 'There is no OMEMO session with this device.');
       }
@@ -138,11 +140,14 @@ export class Sessions {
     });
   }
 
-  /** Whether an empty message is owed to a device, to confirm its key exchange or to turn the ratchet. */
-  replyDue(to: Address): boolean {
+  /** The devices that an empty message is owed to, to confirm a key exchange or to turn the ratchet. */
+  repliesDue(jid: string): { readonly device: number; readonly identity: string }[] {
     const sql =
-      'SELECT reply_due FROM omemo_session WHERE account = ? AND jid = ? AND device = ? ORDER BY rank DESC LIMIT 1';
-    return this.#store.get(sql, this.#account, to.jid, to.device)?.['reply_due'] === 1;
+      'SELECT DISTINCT device, identity FROM omemo_session WHERE account = ? AND jid = ? AND reply_due = 1';
+    return this.#store.all(sql, this.#account, jid).map((row) => ({
+      device: Number(row['device']),
+      identity: String(row['identity']),
+    }));
   }
 
   /** Counts an event against a bound an hour, across processes; false when it is used up. */
@@ -155,7 +160,10 @@ export class Sessions {
     const signedPreKey = this.#own.signedPreKey(exchange.signedPreKeyId);
     const preKey = this.#own.preKey(exchange.preKeyId);
     if (!device || !signedPreKey || !preKey) {
-      throw new EnvelopeError('replayed', 'The key exchange names a prekey that was used or never was.');
+      throw new EnvelopeError(
+        'replayed',
+        'The key exchange names a prekey that was used or never was.',
+      );
     }
     const accepted = acceptSession(LEGACY, device.identity, exchange, { signedPreKey, preKey });
     const step = decrypt(accepted, exchange.message, { maxAdvance: Allowance.FREE });
@@ -168,11 +176,7 @@ export class Sessions {
   }
 
   /** Undefined when another process took a step in between: to be tried again. */
-  #decryptIn(
-    from: Address,
-    sessions: readonly Stored[],
-    message: Buffer,
-  ): Decrypted | undefined {
+  #decryptIn(from: Address, sessions: readonly Stored[], message: Buffer): Decrypted | undefined {
     const { ratchetKey } = peekHeader(LEGACY, message);
     const known = sessions.filter(({ state }) => sessionKnows(state, ratchetKey));
     let failure: unknown;
@@ -263,7 +267,7 @@ export class Sessions {
     const changed = this.#store.run(
       `UPDATE omemo_session SET state = ?, version = version + 1,
          rank = CASE WHEN ? THEN (SELECT max(rank) + 1 FROM omemo_session) ELSE rank END,
-         reply_due = CASE WHEN ? THEN ? ELSE 0 END
+         reply_due = CASE WHEN ? THEN max(reply_due, ?) ELSE 0 END
        WHERE key = ? AND version = ?`,
       serialiseSession(state),
       Number(received),
@@ -278,7 +282,7 @@ export class Sessions {
 
 /** A chain that goes on and on without an answer is turned by an empty message (XEP-0384 0.8.3 §5.4). */
 function chainIsLong(state: SessionState): boolean {
-  return state.ratchet.receiving.some(({ n }) => n >= 53);
+  return (state.ratchet.receiving.at(-1)?.next ?? 0) >= 53;
 }
 
 /** Of several sessions' failures the one that says most. */

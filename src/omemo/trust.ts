@@ -119,7 +119,14 @@ export class Trust {
       return first;
     });
     for (const { device, fingerprint } of pinned) {
-      this.#say({ event: 'pinned', jid, device, fingerprint, by: 'first-contact', verified: false });
+      this.#say({
+        event: 'pinned',
+        jid,
+        device,
+        fingerprint,
+        by: 'first-contact',
+        verified: false,
+      });
     }
   }
 
@@ -148,13 +155,19 @@ export class Trust {
     }
   }
 
+  /** Whether a device is trusted already: neither asks, nor pins, nor says anything. */
+  accepts(candidate: Candidate): boolean {
+    const { kind } = this.#verdict(candidate);
+    return kind === 'accept' || kind === 'bind';
+  }
+
   /**
    * `jet trust`: pins a key, seen or not yet seen, as verified.
    *
    * @throws JetError (exit 6) when the key is bound to another JID
    */
   trust(jid: string, fingerprint: string, device?: number): void {
-    this.#store.transaction(() => {
+    const replaced = this.#store.transaction(() => {
       const known = this.#find(fingerprint);
       if (known && known.jid !== jid) {
         throw new JetError(
@@ -164,19 +177,21 @@ export class Trust {
         );
       }
       const id = known?.device ?? device;
-      // The user's word moves a device id to a new key; the old key keeps its pin.
-      if (id !== undefined) {
-        this.#store.run(
-          'UPDATE omemo_identity SET device = NULL WHERE account = ? AND jid = ? AND device = ? AND identity <> ?',
-          this.#account,
-          jid,
-          id,
-          fingerprint,
-        );
+      // The user's word gives a device id to a new key: the old one is of no use from now on.
+      const old = this.pins(jid).filter(
+        (pin) => id !== undefined && pin.device === id && pin.fingerprint !== fingerprint,
+      );
+      for (const pin of old) {
+        const sql = `UPDATE omemo_identity SET device = NULL, state = 'distrusted' WHERE account = ? AND identity = ?`;
+        this.#store.run(sql, this.#account, pin.fingerprint);
       }
       this.#write({ jid, device: id, fingerprint }, 'verified');
       this.#mark(jid);
+      return old.filter((pin) => pin.state !== 'distrusted');
     });
+    for (const pin of replaced) {
+      this.#say({ event: 'distrusted', jid, fingerprint: pin.fingerprint });
+    }
     const seen = this.#find(fingerprint)?.device;
     this.#said.clear();
     this.#say({ event: 'pinned', jid, device: seen, fingerprint, by: 'user', verified: true });
@@ -248,7 +263,11 @@ export class Trust {
   }
 
   #write(
-    pin: { readonly jid: string; readonly device: number | undefined; readonly fingerprint: string },
+    pin: {
+      readonly jid: string;
+      readonly device: number | undefined;
+      readonly fingerprint: string;
+    },
     state: Pin['state'] | undefined,
   ): void {
     this.#store.run(
