@@ -1,0 +1,220 @@
+/** XEP-0384 0.3 §4.1: our own device and its keys. */
+import { randomInt } from '../core/bytes.ts';
+import type { Clock } from '../core/clock.ts';
+import type { Row, Store } from '../store/store.ts';
+import {
+  type Bundle,
+  fingerprint,
+  generateKeyPair,
+  type KeyPair,
+  LEGACY,
+  signPreKey,
+} from './crypto/index.ts';
+import { MAX_DEVICE } from './names.ts';
+
+/** How many one-time prekeys are published (XEP-0384 0.3 §4.4 asks for 100). */
+const PREKEYS = 100;
+const DAY = 86_400_000;
+/** A signed prekey is replaced after this many ms, */
+const ROTATE_MS = 7 * DAY;
+/** and kept this long after its making, for key exchanges that were under way. */
+const KEEP_MS = 37 * DAY;
+
+/** Our device. */
+export interface Device {
+  /** In [1, 2^31 − 1]. */
+  readonly id: number;
+  readonly identity: KeyPair;
+  /** 64 lower-case hex digits. */
+  readonly fingerprint: string;
+}
+
+/** The keys of our device in the store. */
+export class OwnDevice {
+  readonly #store: Store;
+  readonly #clock: Clock;
+  readonly #account: string;
+
+  /** @param account - bare JID, prepared */
+  constructor(store: Store, clock: Clock, account: string) {
+    this.#store = store;
+    this.#clock = clock;
+    this.#account = account;
+  }
+
+  /** Our device; undefined before it was made. */
+  load(): Device | undefined {
+    const row = this.#store.get('SELECT * FROM omemo_device WHERE account = ?', this.#account);
+    if (!row) return undefined;
+    const identity = pairOf(row, 'identity_priv', 'identity_pub');
+    return { id: Number(row['id']), identity, fingerprint: fingerprint(identity.pub) };
+  }
+
+  /**
+   * Makes our device unless there is one: one transaction, so that of many processes one makes it.
+   *
+   * @param taken - ids that the account's list holds already
+   */
+  make(taken: ReadonlySet<number>): { readonly device: Device; readonly made: boolean } {
+    return this.#store.transaction(() => {
+      const known = this.load();
+      if (known) return { device: known, made: false };
+      const identity = generateKeyPair();
+      let id = randomInt(1, MAX_DEVICE);
+      while (taken.has(id)) id = randomInt(1, MAX_DEVICE);
+      this.#store.run(
+        `INSERT INTO omemo_device (account, id, identity_priv, identity_pub, next_prekey, next_signed, stale, created)
+         VALUES (?, ?, ?, ?, 1, 1, 1, ?)`,
+        this.#account,
+        id,
+        identity.priv,
+        identity.pub,
+        this.#clock.now(),
+      );
+      this.maintain();
+      return { device: { id, identity, fingerprint: fingerprint(identity.pub) }, made: true };
+    });
+  }
+
+  /** Fills the one-time prekeys up and rotates the signed prekey when it is due. */
+  maintain(): void {
+    this.#store.transaction(() => {
+      const device = this.load();
+      if (!device) return;
+      const newest = this.#newestSigned();
+      const now = this.#clock.now();
+      // A clock that was set back rotates as well, instead of never again.
+      const age = newest ? now - Number(newest['created']) : Infinity;
+      if (age >= ROTATE_MS || age < -DAY) this.#addSigned(device);
+      this.#store.run(
+        'DELETE FROM omemo_signed_prekey WHERE account = ? AND created < ? AND id <> ?',
+        this.#account,
+        now - KEEP_MS,
+        Number(this.#newestSigned()?.['id']),
+      );
+      const sql = 'SELECT count(*) AS n FROM omemo_prekey WHERE account = ?';
+      const missing = PREKEYS - Number(this.#store.get(sql, this.#account)?.['n']);
+      for (let i = 0; i < missing; i++) this.#addPreKey();
+    });
+  }
+
+  /** The bundle to publish. @throws Error before the device was made */
+  bundle(): Bundle {
+    return this.#store.transaction(() => {
+      const device = this.load();
+      const signed = this.#newestSigned();
+      if (!device || !signed) throw new Error('no OMEMO device yet');
+      const preKeys = this.#store.all(
+        'SELECT id, pub FROM omemo_prekey WHERE account = ? ORDER BY id',
+        this.#account,
+      );
+      return {
+        identityKey: device.identity.pub,
+        signedPreKeyId: Number(signed['id']),
+        signedPreKey: blob(signed, 'pub'),
+        signature: blob(signed, 'signature'),
+        preKeys: preKeys.map((row) => ({ id: Number(row['id']), key: blob(row, 'pub') })),
+      };
+    });
+  }
+
+  /** A signed prekey that is still kept. */
+  signedPreKey(id: number): KeyPair | undefined {
+    const sql = 'SELECT * FROM omemo_signed_prekey WHERE account = ? AND id = ?';
+    const row = this.#store.get(sql, this.#account, id);
+    return row && pairOf(row, 'priv', 'pub');
+  }
+
+  /** A one-time prekey that was not used yet. */
+  preKey(id: number): KeyPair | undefined {
+    const sql = 'SELECT * FROM omemo_prekey WHERE account = ? AND id = ?';
+    const row = this.#store.get(sql, this.#account, id);
+    return row && pairOf(row, 'priv', 'pub');
+  }
+
+  /** Uses a one-time prekey up; false when somebody else did. To be called in the accepting transaction. */
+  usePreKey(id: number): boolean {
+    const sql = 'DELETE FROM omemo_prekey WHERE account = ? AND id = ?';
+    if (this.#store.run(sql, this.#account, id) === 0) return false;
+    this.#stale();
+    return true;
+  }
+
+  /** How often what is published has changed since it was last published; 0: it is up to date. */
+  staleness(): number {
+    const sql = 'SELECT stale FROM omemo_device WHERE account = ?';
+    return Number(this.#store.get(sql, this.#account)?.['stale'] ?? 0);
+  }
+
+  /** The bundle as it was at this staleness is on the server: later changes remain to be published. */
+  published(staleness: number): void {
+    const sql = 'UPDATE omemo_device SET stale = stale - ? WHERE account = ?';
+    this.#store.run(sql, staleness, this.#account);
+  }
+
+  /** Deletes the device, its keys and all sessions; whom to trust stays. */
+  remove(): void {
+    this.#store.transaction(() => {
+      for (const table of ['device', 'signed_prekey', 'prekey', 'session']) {
+        this.#store.run(`DELETE FROM omemo_${table} WHERE account = ?`, this.#account);
+      }
+    });
+  }
+
+  #newestSigned(): Row | undefined {
+    const sql = 'SELECT * FROM omemo_signed_prekey WHERE account = ? ORDER BY id DESC LIMIT 1';
+    return this.#store.get(sql, this.#account);
+  }
+
+  #addSigned(device: Device): void {
+    const pair = generateKeyPair();
+    this.#store.run(
+      'INSERT INTO omemo_signed_prekey (account, id, priv, pub, signature, created) VALUES (?, ?, ?, ?, ?, ?)',
+      this.#account,
+      this.#next('next_signed'),
+      pair.priv,
+      pair.pub,
+      signPreKey(LEGACY, device.identity.priv, pair.pub),
+      this.#clock.now(),
+    );
+    this.#stale();
+  }
+
+  #addPreKey(): void {
+    const pair = generateKeyPair();
+    this.#store.run(
+      'INSERT INTO omemo_prekey (account, id, priv, pub) VALUES (?, ?, ?, ?)',
+      this.#account,
+      this.#next('next_prekey'),
+      pair.priv,
+      pair.pub,
+    );
+    this.#stale();
+  }
+
+  /** Ids are never used twice: a key exchange that names a used one must not meet another key. */
+  #next(column: 'next_prekey' | 'next_signed'): number {
+    const sql = `SELECT ${column} AS id FROM omemo_device WHERE account = ?`;
+    const id = Number(this.#store.get(sql, this.#account)?.['id']);
+    this.#store.run(
+      `UPDATE omemo_device SET ${column} = ? WHERE account = ?`,
+      id + 1,
+      this.#account,
+    );
+    return id;
+  }
+
+  #stale(): void {
+    this.#store.run('UPDATE omemo_device SET stale = stale + 1 WHERE account = ?', this.#account);
+  }
+}
+
+function blob(row: Row, column: string): Buffer {
+  const value = row[column];
+  if (!Buffer.isBuffer(value)) throw new Error(`the column ${column} holds no bytes`);
+  return value;
+}
+
+function pairOf(row: Row, priv: string, pub: string): KeyPair {
+  return { priv: blob(row, priv), pub: blob(row, pub) };
+}

@@ -1,0 +1,19 @@
+/** What OMEMO needs of personal eventing (XEP-0163): the part of src/xmpp/pep.ts that it uses. */
+import type { Element } from '@xmpp/xml';
+import type { Jid } from '../core/jid.ts';
+
+/** Publishes for our own account and reads anybody's nodes. */
+export interface PepPort {
+  /** Publishes with open access, so that those without a subscription can encrypt to us. @throws StanzaError */
+  publish(node: string, itemId: string, payload: Element): Promise<void>;
+  /**
+   * The payload of the first item, whatever its id; undefined when there is no such node or item.
+   * @param jid - the account, or null for our own
+   * @throws StanzaError for any other failure
+   */
+  fetch(jid: Jid | null, node: string): Promise<Element | undefined>;
+  /** Deletes a node of our own; one that is not there is no error. @throws StanzaError */
+  deleteNode(node: string): Promise<void>;
+  /** Notifications of a node; `from` is bare. Returns the removal. */
+  onItem(node: string, listener: (payload: Element | undefined, from: Jid) => void): () => void;
+}

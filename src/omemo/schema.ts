@@ -1,0 +1,64 @@
+/** The tables of XEP-0384 state. Every table is by account: one home may hold several. */
+import type { Schema } from '../store/store.ts';
+
+/** Our device and its keys, the sessions with others, and whom to trust. */
+export const omemoSchema: Schema = {
+  name: 'omemo',
+  steps: [
+    `CREATE TABLE omemo_device (
+       account TEXT PRIMARY KEY,
+       id INTEGER NOT NULL,
+       identity_priv BLOB NOT NULL,
+       identity_pub BLOB NOT NULL,
+       next_prekey INTEGER NOT NULL,
+       next_signed INTEGER NOT NULL,
+       stale INTEGER NOT NULL,
+       created INTEGER NOT NULL)`,
+    `CREATE TABLE omemo_signed_prekey (
+       account TEXT NOT NULL,
+       id INTEGER NOT NULL,
+       priv BLOB NOT NULL,
+       pub BLOB NOT NULL,
+       signature BLOB NOT NULL,
+       created INTEGER NOT NULL,
+       PRIMARY KEY (account, id))`,
+    `CREATE TABLE omemo_prekey (
+       account TEXT NOT NULL,
+       id INTEGER NOT NULL,
+       priv BLOB NOT NULL,
+       pub BLOB NOT NULL,
+       PRIMARY KEY (account, id))`,
+    `CREATE TABLE omemo_session (
+       key INTEGER PRIMARY KEY AUTOINCREMENT,
+       account TEXT NOT NULL,
+       jid TEXT NOT NULL,
+       device INTEGER NOT NULL,
+       identity TEXT NOT NULL,
+       state BLOB NOT NULL,
+       version INTEGER NOT NULL,
+       rank INTEGER NOT NULL,
+       reply_due INTEGER NOT NULL)`,
+    'CREATE INDEX omemo_session_of ON omemo_session (account, jid, device, rank)',
+    `CREATE TABLE omemo_identity (
+       account TEXT NOT NULL,
+       identity TEXT NOT NULL,
+       jid TEXT NOT NULL,
+       device INTEGER,
+       state TEXT NOT NULL,
+       since INTEGER NOT NULL,
+       tagged INTEGER NOT NULL DEFAULT 0,
+       PRIMARY KEY (account, identity))`,
+    'CREATE INDEX omemo_identity_of ON omemo_identity (account, jid)',
+    `CREATE TABLE omemo_contact (
+       account TEXT NOT NULL,
+       jid TEXT NOT NULL,
+       since INTEGER NOT NULL,
+       PRIMARY KEY (account, jid))`,
+    `CREATE TABLE omemo_allowance (
+       account TEXT NOT NULL,
+       subject TEXT NOT NULL,
+       hour INTEGER NOT NULL,
+       used INTEGER NOT NULL,
+       PRIMARY KEY (account, subject))`,
+  ],
+};

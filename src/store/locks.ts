@@ -1,0 +1,191 @@
+/** Named locks across processes: rows in the store, with a fencing number for what outlives its owner. */
+import { randomBytes } from 'node:crypto';
+import { readFileSync, readlinkSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { type Cancel, type Clock, sleep } from '../core/clock.ts';
+import { Exit, JetError, systemCode } from '../core/errors.ts';
+import type { Schema, Store } from './store.ts';
+
+/** The table of locks. A released lock keeps its row, so that its fencing number only grows. */
+export const locksSchema: Schema = {
+  name: 'locks',
+  steps: [
+    `CREATE TABLE lock (
+       name TEXT PRIMARY KEY,
+       token TEXT,
+       machine TEXT NOT NULL,
+       pid INTEGER NOT NULL,
+       started TEXT NOT NULL,
+       beat INTEGER NOT NULL,
+       fence INTEGER NOT NULL)`,
+  ],
+};
+
+/** How often an owner says that it lives. */
+const BEAT_MS = 10_000;
+/** After how long a silent owner that cannot be looked up (another machine or container) counts as dead. */
+const SILENT_MS = 60_000;
+
+/** A lock that is held. */
+export interface Lock {
+  readonly name: string;
+  /** Larger than that of every earlier owner of this name. */
+  readonly fence: number;
+  /** Whether it still is ours: to be asked inside the transaction that relies on it. */
+  held(): boolean;
+  /** Gives it up. Calling it twice does nothing. */
+  release(): void;
+}
+
+/** What a process is known by. */
+interface Owner {
+  readonly machine: string;
+  readonly pid: number;
+  readonly started: string;
+}
+
+/**
+ * Takes a lock if it is free or its owner is dead.
+ *
+ * @returns undefined when a living process (or another part of this one) holds it
+ */
+export function acquire(store: Store, clock: Clock, name: string): Lock | undefined {
+  const self = thisProcess();
+  const token = randomBytes(16).toString('hex');
+  const fence = store.transaction(() => {
+    const row = store.get('SELECT * FROM lock WHERE name = ?', name);
+    if (row && row['token'] !== null) {
+      const owner = {
+        machine: String(row['machine']),
+        pid: Number(row['pid']),
+        started: String(row['started']),
+      };
+      if (lives(owner, self, clock.now() - Number(row['beat']))) return undefined;
+    }
+    const next = Number(row?.['fence'] ?? 0) + 1;
+    store.run(
+      'INSERT OR REPLACE INTO lock (name, token, machine, pid, started, beat, fence) VALUES (?, ?, ?, ?, ?, ?, ?)',
+      name,
+      token,
+      self.machine,
+      self.pid,
+      self.started,
+      clock.now(),
+      next,
+    );
+    return next;
+  });
+  return fence === undefined ? undefined : hold(store, clock, name, token, fence);
+}
+
+function hold(store: Store, clock: Clock, name: string, token: string, fence: number): Lock {
+  let released = false;
+  let cancel: Cancel = () => undefined;
+  const beat = () => {
+    cancel = clock.after(BEAT_MS, () => {
+      const sql = 'UPDATE lock SET beat = ? WHERE name = ? AND token = ?';
+      if (store.run(sql, clock.now(), name, token) > 0) beat();
+    });
+  };
+  beat();
+  return {
+    name,
+    fence,
+    held: () =>
+      !released &&
+      store.get('SELECT 1 FROM lock WHERE name = ? AND token = ?', name, token) !== undefined,
+    release: () => {
+      if (released) return;
+      released = true;
+      cancel();
+      store.run('UPDATE lock SET token = NULL WHERE name = ? AND token = ?', name, token);
+    },
+  };
+}
+
+/**
+ * Runs `body` while holding a lock, waiting for it in turn with others.
+ *
+ * @param options - `wait`: ms until it gives up
+ * @throws JetError (exit 8, `lock-busy`) when the lock was not free in time
+ */
+export async function withLock<T>(
+  store: Store,
+  clock: Clock,
+  name: string,
+  body: (lock: Lock) => Promise<T> | T,
+  options: { readonly wait: number; readonly signal?: AbortSignal },
+): Promise<T> {
+  const start = clock.monotonic();
+  let pause = 20;
+  for (;;) {
+    const lock = acquire(store, clock, name);
+    if (lock) {
+      try {
+        return await body(lock);
+      } finally {
+        lock.release();
+      }
+    }
+    if (clock.monotonic() - start >= options.wait) {
+      throw new JetError(
+        Exit.localFile,
+        'lock-busy',
+        `Another jet process holds the lock “${name}”. Wait for it to finish, or end it.`,
+      );
+    }
+    await sleep(clock, pause + (randomBytes(1)[0] ?? 0) / 8, options.signal);
+    pause = Math.min(pause * 1.5, 250);
+  }
+}
+
+function lives(owner: Owner, self: Owner, silent: number): boolean {
+  if (owner.machine !== self.machine) return silent < SILENT_MS;
+  const started = startOf(owner.pid);
+  // A process that is only suspended still holds its lock, however long it has been silent.
+  if (started !== undefined) return started === owner.started;
+  return exists(owner.pid) && silent < SILENT_MS;
+}
+
+function exists(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return systemCode(error) === 'EPERM';
+  }
+}
+
+/** Start time of a process in ticks since boot, where the system tells it; undefined otherwise. */
+function startOf(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    // The program's name, in brackets, may hold spaces and brackets itself.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+  } catch {
+    return undefined;
+  }
+}
+
+let known: Owner | undefined;
+
+function thisProcess(): Owner {
+  known ??= {
+    machine: [
+      hostname(),
+      tryRead(() => readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()),
+      tryRead(() => readlinkSync('/proc/self/ns/pid')),
+    ].join(' '),
+    pid: process.pid,
+    started: startOf(process.pid) ?? '',
+  };
+  return known;
+}
+
+function tryRead(read: () => string): string {
+  try {
+    return read();
+  } catch {
+    return '';
+  }
+}
