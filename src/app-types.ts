@@ -173,10 +173,10 @@ export interface OpenAccount {
 }
 
 /**
- * What src/app.ts exports: `openAccount` and `registerAccount`.
+ * What src/app.ts exports: the three functions of this interface.
  *
  * @remarks `openAccount` rejects with JetError (exit 3) when the account cannot be opened.
- * `aborted` by the signal, it rejects with the signal's reason.
+ * Aborted by the signal, it rejects with the signal's reason.
  */
 export interface Application {
   openAccount(settings: AccountSettings, ui: Ui, signal: AbortSignal): Promise<OpenAccount>;
