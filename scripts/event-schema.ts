@@ -5,6 +5,12 @@ import { eventPage, eventSchema } from '../src/cli/json.ts';
 
 const docs = new URL('../docs/', import.meta.url);
 const settings = { printWidth: 100, singleQuote: true };
-writeFileSync(new URL('events.md', docs), await format(eventPage(), { ...settings, parser: 'markdown' }));
+writeFileSync(
+  new URL('events.md', docs),
+  await format(eventPage(), { ...settings, parser: 'markdown' }),
+);
 const schema = JSON.stringify(eventSchema());
-writeFileSync(new URL('events.schema.json', docs), await format(schema, { ...settings, parser: 'json' }));
+writeFileSync(
+  new URL('events.schema.json', docs),
+  await format(schema, { ...settings, parser: 'json' }),
+);

@@ -1,5 +1,13 @@
 /** The saved accounts: one file of mode 0600, replaced as a whole. */
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import type { HomeFolders } from '../app-types.ts';
 import { Exit, JetError, messageOf, systemCode } from '../core/errors.ts';
@@ -23,11 +31,19 @@ export function readAccounts(home: HomeFolders): SavedAccount[] {
     text = readFileSync(path, 'utf8');
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return [];
-    throw new JetError(Exit.account, 'accounts-unreadable', `Cannot read ${path}: ${messageOf(error)}.`);
+    throw new JetError(
+      Exit.account,
+      'accounts-unreadable',
+      `Cannot read ${path}: ${messageOf(error)}.`,
+    );
   }
   const accounts = decode(text);
   if (!accounts)
-    throw new JetError(Exit.account, 'accounts-broken', `The file ${path} is damaged. Delete it and log in again.`);
+    throw new JetError(
+      Exit.account,
+      'accounts-broken',
+      `The file ${path} is damaged. Delete it and log in again.`,
+    );
   return accounts;
 }
 
@@ -45,7 +61,8 @@ function decode(text: string): SavedAccount[] | undefined {
     if (typeof entry !== 'object' || entry === null || !('jid' in entry)) return undefined;
     const jid = typeof entry.jid === 'string' ? Jid.parse(entry.jid) : undefined;
     if (!jid) return undefined;
-    const password = 'password' in entry && typeof entry.password === 'string' ? entry.password : undefined;
+    const password =
+      'password' in entry && typeof entry.password === 'string' ? entry.password : undefined;
     accounts.push({ jid, ...(password === undefined ? {} : { password }) });
   }
   return accounts;
@@ -68,12 +85,21 @@ function writeAccounts(home: HomeFolders, accounts: readonly SavedAccount[]): vo
     renameSync(fresh, path);
   } catch (error) {
     rmSync(fresh, { force: true });
-    throw new JetError(Exit.localFile, 'accounts-unwritable', `Cannot write ${path}: ${messageOf(error)}.`);
+    throw new JetError(
+      Exit.localFile,
+      'accounts-unwritable',
+      `Cannot write ${path}: ${messageOf(error)}.`,
+    );
   }
 }
 
 /** Saves or replaces an account, its password in the file or the keyring. */
-export async function saveAccount(home: HomeFolders, jid: Jid, password: string, keyring: boolean): Promise<void> {
+export async function saveAccount(
+  home: HomeFolders,
+  jid: Jid,
+  password: string,
+  keyring: boolean,
+): Promise<void> {
   if (keyring) await withKeyring(jid, (entry) => entry.setPassword(password));
   const others = readAccounts(home).filter((a) => !a.jid.sameBare(jid));
   writeAccounts(home, [...others, { jid, ...(keyring ? {} : { password }) }]);
@@ -81,16 +107,25 @@ export async function saveAccount(home: HomeFolders, jid: Jid, password: string,
 
 /** Forgets an account and its password. */
 export async function forgetAccount(home: HomeFolders, account: SavedAccount): Promise<void> {
-  if (account.password === undefined) await withKeyring(account.jid, (entry) => entry.deletePassword());
-  writeAccounts(home, readAccounts(home).filter((a) => !a.jid.sameBare(account.jid)));
+  if (account.password === undefined)
+    await withKeyring(account.jid, (entry) => entry.deletePassword());
+  writeAccounts(
+    home,
+    readAccounts(home).filter((a) => !a.jid.sameBare(account.jid)),
+  );
 }
 
 /** The password of a saved account. @throws JetError (exit 3) when the keyring has none */
 export async function passwordOf(account: SavedAccount): Promise<string> {
-  const password = account.password ?? (await withKeyring(account.jid, (entry) => entry.getPassword()));
+  const password =
+    account.password ?? (await withKeyring(account.jid, (entry) => entry.getPassword()));
   if (typeof password === 'string') return password;
   const jid = account.jid.toString();
-  throw new JetError(Exit.account, 'no-password', `The keyring holds no password for ${jid}: run jet login ${jid}.`);
+  throw new JetError(
+    Exit.account,
+    'no-password',
+    `The keyring holds no password for ${jid}: run jet login ${jid}.`,
+  );
 }
 
 interface KeyringEntry {

@@ -19,7 +19,11 @@ export function parseAddress(text: string): Jid {
 /** Reads an account's address without a resource. */
 export function parseBareAddress(text: string): Jid {
   const jid = parseAddress(text);
-  if (jid.isFull) throw usage('not-a-bare-jid', `Leave "/${jid.resource}" off the address ${jid.bare.toString()}.`);
+  if (jid.isFull)
+    throw usage(
+      'not-a-bare-jid',
+      `Leave "/${jid.resource}" off the address ${jid.bare.toString()}.`,
+    );
   return jid;
 }
 
@@ -42,20 +46,27 @@ export function splitSend(
 ): SendArguments {
   const files = to === undefined ? items.slice(0, -1) : items;
   const last = to ?? items.at(-1);
-  if (last === undefined)
-    throw usage('no-file', 'Nothing to send: write jet send FILE JID.');
+  if (last === undefined) throw usage('no-file', 'Nothing to send: write jet send FILE JID.');
   const misplaced = files.find((f) => !exists(f) && f.includes('@') && Jid.parse(f) !== undefined);
   if (to === undefined && (!last.includes('@') || !Jid.parse(last))) {
     if (misplaced !== undefined)
-      throw usage('wrong-order', `Files come first, the recipient last: jet send ${last} ${misplaced}`);
+      throw usage(
+        'wrong-order',
+        `Files come first, the recipient last: jet send ${last} ${misplaced}`,
+      );
     if (exists(last))
-      throw usage('no-recipient', `No recipient given: write jet send ${last} JID, or use --to JID.`);
+      throw usage(
+        'no-recipient',
+        `No recipient given: write jet send ${last} JID, or use --to JID.`,
+      );
   }
   const jid = parseAddress(last);
   if (misplaced !== undefined)
-    throw usage('wrong-order', `"${misplaced}" is no file here; files come first and one recipient last.`);
-  if (files.length === 0)
-    throw usage('no-file', `No file given: write jet send FILE ${last}.`);
+    throw usage(
+      'wrong-order',
+      `"${misplaced}" is no file here; files come first and one recipient last.`,
+    );
+  if (files.length === 0) throw usage('no-file', `No file given: write jet send FILE ${last}.`);
   if (files.length > 1)
     throw usage('one-file', 'Send takes one file at a time; pack several into an archive first.');
   return { files, to: jid };

@@ -40,7 +40,10 @@ export class Signals {
 
   /** Ends the process as documented: by the signal again where one came, so that a shell's loop stops. */
   finish(status: ExitStatus, idleIsDone: boolean): void {
-    if (this.#received === undefined || (idleIsDone && this.#received === 'SIGTERM' && status === Exit.done))
+    if (
+      this.#received === undefined ||
+      (idleIsDone && this.#received === 'SIGTERM' && status === Exit.done)
+    )
       endProcess(status);
     else this.#raise(this.#received);
   }

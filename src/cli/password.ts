@@ -32,7 +32,10 @@ export async function findPassword(
   if (flags.passwordCommand !== undefined) return runCommand(flags.passwordCommand, options.signal);
   if (fromEnvironment !== undefined) return fromEnvironment;
   if (!canAsk())
-    throw usage('no-password', 'No password given and no terminal to ask at: use --password-file, --password-command or JET_PASSWORD.');
+    throw usage(
+      'no-password',
+      'No password given and no terminal to ask at: use --password-file, --password-command or JET_PASSWORD.',
+    );
   return firstLine(await ask(question, { echo: false, signal: options.signal }), 'The prompt');
 }
 
@@ -43,7 +46,11 @@ function readFile(path: string, warn: (message: string) => void): string {
       warn(`Others on this machine can read ${path}: run chmod 600 ${path}.`);
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    throw new JetError(Exit.localFile, 'password-file', `Cannot read the password file ${path}: ${messageOf(error)}.`);
+    throw new JetError(
+      Exit.localFile,
+      'password-file',
+      `Cannot read the password file ${path}: ${messageOf(error)}.`,
+    );
   }
   return firstLine(text, `The file ${path}`);
 }
@@ -57,13 +64,18 @@ async function runCommand(command: string, signal: AbortSignal): Promise<string>
   } catch {
     signal.throwIfAborted();
     // What the command wrote may hold the password: it is not repeated.
-    throw new JetError(Exit.account, 'password-command', 'The password command failed: run it by hand to see why.');
+    throw new JetError(
+      Exit.account,
+      'password-command',
+      'The password command failed: run it by hand to see why.',
+    );
   }
   return firstLine(text, 'The password command');
 }
 
 function firstLine(text: string, source: string): string {
   const line = text.split(/\r?\n/, 1)[0] ?? '';
-  if (line === '') throw new JetError(Exit.account, 'empty-password', `${source} gave an empty password.`);
+  if (line === '')
+    throw new JetError(Exit.account, 'empty-password', `${source} gave an empty password.`);
   return line;
 }

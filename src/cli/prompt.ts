@@ -16,7 +16,10 @@ export function canAsk(): boolean {
 }
 
 /** Asks for a line. @throws JetError (exit 2) without a terminal; the signal's reason when it aborts */
-export async function ask(question: string, options: { echo: boolean; signal?: AbortSignal }): Promise<string> {
+export async function ask(
+  question: string,
+  options: { echo: boolean; signal?: AbortSignal },
+): Promise<string> {
   const { echo, signal } = options;
   signal?.throwIfAborted();
   let output: WriteStream;
@@ -25,7 +28,9 @@ export async function ask(question: string, options: { echo: boolean; signal?: A
     output = new WriteStream(openSync(DEVICE, 'w'));
     input = new ReadStream(openSync(DEVICE, 'r'));
   } catch (error) {
-    throw new JetError(Exit.usage, 'no-terminal', 'There is no terminal to ask at.', { cause: error });
+    throw new JetError(Exit.usage, 'no-terminal', 'There is no terminal to ask at.', {
+      cause: error,
+    });
   }
   output.write(question);
   if (!echo) input.setRawMode(true);
@@ -65,7 +70,8 @@ function readLine(input: ReadStream, signal: AbortSignal | undefined): Promise<s
         }
         // In raw mode the terminal raises no signal itself.
         if (character === '\u0003') process.kill(process.pid, 'SIGINT');
-        else if (character === '\u007f' || character === '\b') line = [...line].slice(0, -1).join('');
+        else if (character === '\u007f' || character === '\b')
+          line = [...line].slice(0, -1).join('');
         else if (line.length < 4096) line += character;
       }
     });

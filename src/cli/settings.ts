@@ -112,7 +112,10 @@ export class Settings {
 
   onConflict(): OnConflict {
     const names = ['rename', 'overwrite', 'skip', 'fail'] as const;
-    return this.#read('on-conflict', (t) => oneOf(t, names), 'rename, overwrite, skip or fail') ?? 'rename';
+    return (
+      this.#read('on-conflict', (t) => oneOf(t, names), 'rename, overwrite, skip or fail') ??
+      'rename'
+    );
   }
 
   /** Bytes, or bytes a second. */
@@ -127,7 +130,10 @@ export class Settings {
   proxy(): ProxyAddress | undefined {
     const proxy = this.#read('proxy', parseProxy, 'socks5://host:port');
     if (proxy && this.find('proxy')?.source === 'flag' && proxy.user !== undefined)
-      throw usage('proxy-credentials', 'Credentials in --proxy are seen by every user of this machine: put them into JET_PROXY or config.toml.');
+      throw usage(
+        'proxy-credentials',
+        'Credentials in --proxy are seen by every user of this machine: put them into JET_PROXY or config.toml.',
+      );
     return proxy;
   }
 
@@ -137,7 +143,8 @@ export class Settings {
     const value = parse(String(found.value));
     // The value of a proxy may hold a password: it is never repeated.
     const shown = key === 'proxy' ? '' : `, not "${String(found.value)}"`;
-    if (value === undefined) throw usage('bad-setting', `${found.origin} must be ${expected}${shown}.`);
+    if (value === undefined)
+      throw usage('bad-setting', `${found.origin} must be ${expected}${shown}.`);
     return value;
   }
 
@@ -165,15 +172,28 @@ export async function readConfig(path: string): Promise<Map<Key, string | boolea
   } catch (error) {
     if (!(error instanceof TomlError)) throw error;
     const what = (error.message.split('\n')[0] ?? '').replace(/^Invalid TOML document: /, '');
-    throw usage('config-broken', `${path}, line ${error.line}: ${what}. Correct the line or remove it.`);
+    throw usage(
+      'config-broken',
+      `${path}, line ${error.line}: ${what}. Correct the line or remove it.`,
+    );
   }
   return checkConfig(table, text, path);
 }
 
-function checkConfig(table: Record<string, unknown>, text: string, path: string): Map<Key, string | boolean> {
+function checkConfig(
+  table: Record<string, unknown>,
+  text: string,
+  path: string,
+): Map<Key, string | boolean> {
   const settings = new Map<Key, string | boolean>();
   for (const [key, value] of Object.entries(table)) {
-    const line = text.split('\n').findIndex((l) => l.trim().replace(/^["'[]/, '').startsWith(key)) + 1;
+    const line =
+      text.split('\n').findIndex((l) =>
+        l
+          .trim()
+          .replace(/^["'[]/, '')
+          .startsWith(key),
+      ) + 1;
     const fail = (what: string) => usage('config-broken', `${path}, line ${line}: ${what}`);
     if (!isKey(key)) throw fail(`"${key}" is no setting; docs/commands.md lists them.`);
     if (SETTINGS[key] === 'switch') {
@@ -216,7 +236,9 @@ export function parseSize(text: string): number | undefined {
 /** `host:port` with STARTTLS, `tls://host:port` with direct TLS; an IPv6 address in brackets. */
 export function parseServer(text: string): ServerAddress | undefined {
   const directTls = text.startsWith('tls://');
-  const match = /^(\[[0-9a-fA-F:.]+\]|[^\s:/@[\]]+):(\d{1,5})$/.exec(directTls ? text.slice(6) : text);
+  const match = /^(\[[0-9a-fA-F:.]+\]|[^\s:/@[\]]+):(\d{1,5})$/.exec(
+    directTls ? text.slice(6) : text,
+  );
   const port = Number(match?.[2]);
   if (!match?.[1] || !(port >= 1 && port <= 65535)) return undefined;
   return { host: match[1].replace(/^\[|\]$/g, ''), port, directTls };
@@ -226,7 +248,8 @@ export function parseServer(text: string): ServerAddress | undefined {
 export function parseProxy(text: string): ProxyAddress | undefined {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (!url || !/^socks5h?:$/.test(url.protocol) || url.hostname === '') return undefined;
-  if ((url.pathname !== '' && url.pathname !== '/') || url.search !== '' || url.hash !== '') return undefined;
+  if ((url.pathname !== '' && url.pathname !== '/') || url.search !== '' || url.hash !== '')
+    return undefined;
   const port = url.port === '' ? 1080 : Number(url.port);
   if (port === 0) return undefined;
   try {

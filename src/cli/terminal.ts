@@ -31,8 +31,15 @@ export class Terminal {
   static async open(options: TerminalOptions): Promise<Terminal> {
     const terminal = new Terminal(options);
     if (!terminal.live) return terminal;
-    const [{ default: ora }, { default: progress }] = await Promise.all([import('ora'), import('cli-progress')]);
-    terminal.#spinner = ora({ stream: process.stderr, discardStdin: false, ...(options.color ? {} : { color: false }) });
+    const [{ default: ora }, { default: progress }] = await Promise.all([
+      import('ora'),
+      import('cli-progress'),
+    ]);
+    terminal.#spinner = ora({
+      stream: process.stderr,
+      discardStdin: false,
+      ...(options.color ? {} : { color: false }),
+    });
     terminal.#makeMulti = () =>
       new progress.MultiBar({
         stream: process.stderr,
