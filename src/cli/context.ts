@@ -36,6 +36,12 @@ export async function perform(
   let verbose = flags['verbose'] === true;
   let json = flags['json'] === true;
   const signals = new Signals(() => terminal?.restore());
+  // Also an error that nobody awaited is one sentence.
+  process.on('uncaughtException', (error) => {
+    terminal?.restore();
+    report(error, { terminal, verbose, json, status: Exit.internal });
+    process.exit(Exit.internal);
+  });
   let status: ExitStatus;
   try {
     const home = homeFolders(process.env);

@@ -1,6 +1,8 @@
 /** The command line. Each command's own file is loaded when it runs, so that help stays fast. */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import type { ExitStatus } from '../core/errors.ts';
+import type { Context } from './context.ts';
 
 const packageFile = new URL('../../package.json', import.meta.url);
 const { version } = JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string };
@@ -45,9 +47,7 @@ const withPassword = (command: Command) =>
 /** Runs a command in its surroundings, which are loaded only now. */
 async function run(
   command: Command,
-  action: (
-    context: import('./context.ts').Context,
-  ) => Promise<import('../core/errors.ts').ExitStatus>,
+  action: (context: Context) => Promise<ExitStatus>,
   idleIsDone = false,
 ): Promise<void> {
   const { perform } = await import('./context.ts');

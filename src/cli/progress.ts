@@ -42,12 +42,15 @@ export function progressLine(progress: Progress, columns: number): string {
   const facts = `${String(Math.floor(share * 100)).padStart(3)}%  ${tail}  ${routeText(progress.route)}`;
   const name = shorten(escapeText(progress.file), Math.max(8, Math.floor(columns / 4)));
   const width = Math.min(30, columns - name.length - facts.length - 5);
-  if (width < 4) return [...`${name} ${facts}`].slice(0, Math.max(1, columns - 1)).join('');
+  if (width < 4)
+    return Array.from(`${name} ${facts}`)
+      .slice(0, Math.max(1, columns - 1))
+      .join('');
   const filled = Math.floor(share * width);
   return `${name} [${'#'.repeat(filled)}${'-'.repeat(width - filled)}] ${facts}`;
 }
 
 function shorten(text: string, width: number): string {
-  const characters = [...text];
+  const characters = Array.from(text);
   return characters.length <= width ? text : `${characters.slice(0, width - 1).join('')}…`;
 }

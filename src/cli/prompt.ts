@@ -71,7 +71,7 @@ function readLine(input: ReadStream, signal: AbortSignal | undefined): Promise<s
         // In raw mode the terminal raises no signal itself.
         if (character === '\u0003') process.kill(process.pid, 'SIGINT');
         else if (character === '\u007f' || character === '\b')
-          line = [...line].slice(0, -1).join('');
+          line = Array.from(line).slice(0, -1).join('');
         else if (line.length < 4096) line += character;
       }
     });
