@@ -1,0 +1,187 @@
+/**
+ * What the commands need from the application: the seam between src/cli and src/app.ts, so that a
+ * command is tested without a server and the application knows nothing of terminals.
+ */
+import type { ExitStatus } from './core/errors.ts';
+import type { Jid } from './core/jid.ts';
+import type { Route } from './jingle/transport.ts';
+import type { TransferEvent } from './transfer/events.ts';
+
+/** A server given by hand instead of a look-up; the certificate must match the JID's domain all the same. */
+export interface ServerAddress {
+  readonly host: string;
+  /** 1 to 65,535. */
+  readonly port: number;
+  /** True for TLS from the first byte (XEP-0368), false for STARTTLS. */
+  readonly directTls: boolean;
+}
+
+/** A SOCKS5 proxy for every outgoing connection; it implies `direct: false` and no local look-ups. */
+export interface ProxyAddress {
+  readonly host: string;
+  /** 1 to 65,535. */
+  readonly port: number;
+  readonly user?: string;
+  readonly password?: string;
+}
+
+/** The folders of one `JET_HOME`, or the system's; made with mode 0700 before the account is opened. */
+export interface HomeFolders {
+  readonly config: string;
+  readonly data: string;
+}
+
+/** Everything needed to open an account. */
+export interface AccountSettings {
+  /** A bare address. */
+  readonly jid: Jid;
+  /** Asked once a connection; throws JetError (exit 3) when there is none. */
+  readonly password: () => Promise<string>;
+  readonly server?: ServerAddress;
+  /** A PEM file that replaces the system's roots. */
+  readonly caFile?: string;
+  readonly proxy?: ProxyAddress;
+  readonly home: HomeFolders;
+  /** Take the OMEMO device off the list when the account is closed. */
+  readonly ephemeral: boolean;
+  /** Lines about the stream, secrets struck out already; absent without --verbose. */
+  readonly log?: (line: string) => void;
+}
+
+/** What a file offered looks like to the one who decides. Names are as the peer wrote them: escape them. */
+export interface OfferQuestion {
+  readonly peer: Jid;
+  readonly name: string;
+  /** Bytes. */
+  readonly size: number;
+  /** 64 lower-case hex digits of the peer device's identity key. */
+  readonly fingerprint: string;
+}
+
+/** A key that is new beside the pinned ones of a contact. */
+export interface TrustQuestion {
+  readonly peer: Jid;
+  readonly deviceId: number;
+  /** 64 lower-case hex digits. */
+  readonly fingerprint: string;
+}
+
+/** What the application asks of and tells to the person, outside of any transfer. */
+export interface Ui {
+  /** False off a terminal: nothing can be asked there, and what would be asked is refused. */
+  readonly interactive: boolean;
+  /** Rejects with the signal's reason when it aborts while the question stands. */
+  confirmOffer(offer: OfferQuestion, signal?: AbortSignal): Promise<boolean>;
+  confirmTrust(question: TrustQuestion, signal?: AbortSignal): Promise<boolean>;
+  /** Something to be known: a device made, keys pinned. `code` is a kebab-case word for --json. */
+  notice(code: string, message: string): void;
+}
+
+/** How a transfer may travel, on either side. */
+export interface RouteOptions {
+  /** The only kind of route that this side offers and tries; absent for all. */
+  readonly route?: Route['kind'];
+  /** False keeps our addresses to ourselves: no listener, no candidates of our own. */
+  readonly direct: boolean;
+  /** Bytes a second, at least 1; absent for no limit. */
+  readonly limitRate?: number;
+  /** Only devices whose fingerprint was compared. */
+  readonly verifiedOnly: boolean;
+  /** Milliseconds to wait for the peer (and, with `once`, for a resume); Infinity for ever. */
+  readonly wait: number;
+}
+
+export type SendOptions = RouteOptions;
+
+/** What happens when the target's name is taken. */
+export type OnConflict = 'rename' | 'overwrite' | 'skip' | 'fail';
+
+export interface ReceiveOptions extends RouteOptions {
+  /** Accept without asking, from the JIDs named or from every contact, as far as trust allows. */
+  readonly yes: boolean;
+  /** End after the first accepted transfer has ended. */
+  readonly once: boolean;
+  /** An absolute path of a folder that is there. */
+  readonly out: string;
+  readonly onConflict: OnConflict;
+  /** Larger offers are declined unasked; bytes. */
+  readonly maxSize?: number;
+}
+
+/** An entry of the roster (RFC 6121 §2). */
+export interface Contact {
+  readonly jid: Jid;
+  readonly name?: string;
+  readonly subscription: 'none' | 'to' | 'from' | 'both';
+  /** True while our request to see their presence is unanswered. */
+  readonly pending: boolean;
+}
+
+/** `pinned`: at first contact; `trusted`: by the user; `verified`: fingerprint compared. */
+export type TrustState = 'pinned' | 'trusted' | 'verified' | 'distrusted' | 'undecided';
+
+/** An OMEMO device, our own or a contact's. */
+export interface Device {
+  readonly id: number;
+  /** 64 lower-case hex digits; absent when its bundle could not be had. */
+  readonly fingerprint?: string;
+  /** Absent for this device itself. */
+  readonly trust?: TrustState;
+  readonly own: boolean;
+  /** False for one that we remember and that is on the list no longer. */
+  readonly listed: boolean;
+}
+
+export type OnEvent = (event: TransferEvent) => void;
+
+/** An account that is online. */
+export interface OpenAccount {
+  /** Our full address. */
+  readonly jid: Jid;
+  /**
+   * Offers files and sends them; every way it ends is told as an `end` or `error` event and as the status.
+   * Aborting ends the session cleanly, tells the peer, and resolves.
+   */
+  send(
+    files: readonly string[],
+    to: Jid,
+    options: SendOptions,
+    on: OnEvent,
+    signal: AbortSignal,
+  ): Promise<ExitStatus>;
+  /** Waits for offers, from these only when any is named. Ends as `send` does; idle and aborted is 0. */
+  receive(
+    from: readonly Jid[],
+    options: ReceiveOptions,
+    on: OnEvent,
+    signal: AbortSignal,
+  ): Promise<ExitStatus>;
+  contacts(): Promise<readonly Contact[]>;
+  /** Adds to the roster and asks to see their presence. */
+  addContact(jid: Jid): Promise<void>;
+  /** False when it was none. */
+  removeContact(jid: Jid): Promise<boolean>;
+  /** Those of a contact, or our own. */
+  devices(jid?: Jid): Promise<readonly Device[]>;
+  /** Marks as trusted and compared. Throws JetError (exit 2) when the contact has no such device. */
+  trust(jid: Jid, fingerprint: string): Promise<void>;
+  distrust(jid: Jid, fingerprint: string): Promise<void>;
+  /** Takes our device off the list and deletes its bundle and its local state. */
+  removeDevice(): Promise<void>;
+  /** Never rejects; bounded in time. */
+  close(): Promise<void>;
+}
+
+/**
+ * What src/app.ts exports: the three functions of this interface.
+ *
+ * @remarks `openAccount` rejects with JetError (exit 3) when the account cannot be opened.
+ * Aborted by the signal, it rejects with the signal's reason.
+ */
+export interface Application {
+  openAccount(settings: AccountSettings, ui: Ui, signal: AbortSignal): Promise<OpenAccount>;
+  /** Only authenticates and closes: nothing is published and no device is made. */
+  checkAccount(settings: AccountSettings, signal: AbortSignal): Promise<void>;
+  /** Makes an account at the JID's server (XEP-0077) with the password of the settings. */
+  registerAccount(settings: AccountSettings, signal: AbortSignal): Promise<void>;
+}

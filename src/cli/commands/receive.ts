@@ -1,0 +1,43 @@
+/** `jet receive [JID...]` */
+import { statSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { Exit, type ExitStatus, JetError } from '../../core/errors.ts';
+import { parseAddress, usage } from '../arguments.ts';
+import { type Context, withAccount } from '../context.ts';
+import { canAsk } from '../prompt.ts';
+import { showEvents } from '../show.ts';
+import { routeOptions } from './send.ts';
+
+/** Waits for offers and takes what is accepted. */
+export async function receive(
+  context: Context,
+  names: readonly string[],
+  flags: { yes?: true; once?: true },
+): Promise<ExitStatus> {
+  const { settings } = context;
+  const from = names.map(parseAddress);
+  if (!flags.yes && !canAsk())
+    throw usage(
+      'nobody-to-ask',
+      'There is no terminal to ask at: use --yes to accept without asking.',
+    );
+  const out = resolve(settings.text('out') ?? '.');
+  if (!statSync(out, { throwIfNoEntry: false })?.isDirectory())
+    throw new JetError(
+      Exit.localFile,
+      'no-folder',
+      `${out} is not a folder: make it first, or choose another with --out.`,
+    );
+  const maxSize = settings.size('max-size');
+  const options = {
+    ...routeOptions(settings, Infinity),
+    yes: flags.yes === true,
+    once: flags.once === true,
+    out,
+    onConflict: settings.onConflict(),
+    ...(maxSize === undefined ? {} : { maxSize }),
+  };
+  return withAccount(context, (account) =>
+    account.receive(from, options, showEvents(context), context.signals.abort),
+  );
+}

@@ -1,0 +1,146 @@
+/** The command line. Each command's own file is loaded when it runs, so that help stays fast. */
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import type { ExitStatus } from '../core/errors.ts';
+import type { Context } from './context.ts';
+
+const packageFile = new URL('../../package.json', import.meta.url);
+const { version } = JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string };
+
+const program = new Command('jet')
+  .description('Encrypted file transfer from the shell, from one XMPP address to another.')
+  .version(version, '-V, --version')
+  .option('--account <jid>', 'the saved account to use')
+  .option('--server <host:port>', 'connect here; tls://host:port for direct TLS')
+  .option('--ca-file <pem>', "certificates to trust in place of the system's")
+  .option('--proxy <url>', 'socks5://host:port for every connection')
+  .option('--ephemeral', 'take this device off the list at the end')
+  .option('-q, --quiet', 'errors only')
+  .option('-v, --verbose', 'also what is said to the server, secrets struck out')
+  .option('--json', 'one JSON object a line on stdout')
+  .option('--no-color', 'no colours')
+  .addHelpText(
+    'after',
+    `
+Examples:
+  $ jet login alice@example.org
+  $ jet receive --out ~/Downloads
+  $ jet send report.pdf bob@example.org`,
+  )
+  .exitOverride()
+  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'jet: ')) });
+
+const routed = (command: Command) =>
+  command
+    .option('-w, --wait <seconds>', 'how long to wait for the other side, or forever')
+    .option('--route <kind>', 'only direct, proxy or ibb')
+    .option('--no-direct', 'never tell or use an address of this machine')
+    .option('--limit-rate <bytes>', 'bytes a second, such as 500k or 2M')
+    .option('--verified-only', 'only devices whose fingerprint was compared');
+
+const withPassword = (command: Command) =>
+  command
+    .option('--password-file <file>', 'its first line is the password')
+    .option('--password-command <command>', 'its first line of output is the password')
+    .option('--keyring', "keep the password in the system's keyring");
+
+/** Runs a command in its surroundings, which are loaded only now. */
+async function run(
+  command: Command,
+  action: (context: Context) => Promise<ExitStatus>,
+  idleIsDone = false,
+): Promise<void> {
+  const { perform } = await import('./context.ts');
+  await perform(command.optsWithGlobals(), action, idleIsDone);
+}
+
+withPassword(
+  program.command('login <jid>').description('save an account, checked by connecting'),
+).action((jid: string, flags: object, self: Command) =>
+  run(self, async (c) => (await import('./commands/login.ts')).login(c, jid, flags)),
+);
+withPassword(
+  program.command('register <jid>').description('make an account on a server that allows it'),
+).action((jid: string, flags: object, self: Command) =>
+  run(self, async (c) => (await import('./commands/register.ts')).register(c, jid, flags)),
+);
+program
+  .command('accounts')
+  .description('list the saved accounts')
+  .action((_: object, self: Command) =>
+    run(self, async (c) => (await import('./commands/accounts.ts')).accounts(c)),
+  );
+program
+  .command('logout')
+  .description('forget an account and take its device off the list')
+  .action((_: object, self: Command) =>
+    run(self, async (c) => (await import('./commands/logout.ts')).logout(c)),
+  );
+program
+  .command('contacts [action] [jid]')
+  .description('list contacts; add JID; remove JID')
+  .action((action: string | undefined, jid: string | undefined, _: object, self: Command) =>
+    run(self, async (c) => (await import('./commands/contacts.ts')).contacts(c, action, jid)),
+  );
+routed(
+  program
+    .command('send [items...]')
+    .usage('[options] FILE JID')
+    .description('offer a file and send it'),
+)
+  .option('--to <jid>', 'the recipient; every argument is a file then')
+  .addHelpText(
+    'after',
+    `
+Examples:
+  $ jet send report.pdf bob@example.org
+  $ jet send --to bob@example.org -- -odd-name.txt`,
+  )
+  .action((items: string[], flags: { to?: string }, self: Command) =>
+    run(self, async (c) => (await import('./commands/send.ts')).send(c, items, flags.to)),
+  );
+routed(
+  program
+    .command('receive [jids...]')
+    .description('wait for offers; only from these addresses when any is given'),
+)
+  .option('-y, --yes', 'accept without asking, as far as trust allows')
+  .option('--once', 'end after the first accepted transfer')
+  .option('-o, --out <folder>', 'where files land (default: here)')
+  .option('--on-conflict <what>', 'rename, overwrite, skip or fail')
+  .option('--max-size <bytes>', 'decline larger files, such as 20M or 1G')
+  .addHelpText(
+    'after',
+    `
+Examples:
+  $ jet receive
+  $ jet receive --yes --once --out incoming alice@example.org`,
+  )
+  .action((jids: string[], flags: { yes?: true; once?: true }, self: Command) =>
+    run(self, async (c) => (await import('./commands/receive.ts')).receive(c, jids, flags), true),
+  );
+program
+  .command('devices [jid]')
+  .description('fingerprints of a contact, or our own')
+  .action((jid: string | undefined, _: object, self: Command) =>
+    run(self, async (c) => (await import('./commands/devices.ts')).devices(c, jid)),
+  );
+program
+  .command('trust <jid> <fingerprint...>')
+  .description('trust a device whose fingerprint was compared')
+  .action((jid: string, words: string[], _: object, self: Command) =>
+    run(self, async (c) => (await import('./commands/trust.ts')).trust(c, jid, words)),
+  );
+program
+  .command('distrust <jid> <fingerprint...>')
+  .description('refuse a device from now on')
+  .action((jid: string, words: string[], _: object, self: Command) =>
+    run(self, async (c) => (await import('./commands/distrust.ts')).distrust(c, jid, words)),
+  );
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (!(error instanceof CommanderError)) throw error;
+  process.exitCode = error.exitCode === 0 ? 0 : 2;
+}

@@ -1,0 +1,68 @@
+/** Shows a transfer's events: results on stdout, everything else at the terminal. */
+import type { OnEvent } from '../app-types.ts';
+import type { TransferEvent } from '../transfer/events.ts';
+import type { Context } from './context.ts';
+import { escapeText } from './escape.ts';
+import { formatFingerprint, formatRate, formatSize } from './format.ts';
+import { toJson } from './json.ts';
+import { advance, type Progress, routeText } from './progress.ts';
+
+/** Gives the listener for a command's events. */
+export function showEvents({ terminal, settings }: Context): OnEvent {
+  const json = settings.on('json');
+  const running = new Map<string, Progress>();
+  const move = (id: string, change: (p: Progress) => Progress) => {
+    const before = running.get(id);
+    if (!before) return;
+    const after = change(before);
+    running.set(id, after);
+    terminal.progress(id, after);
+  };
+  return (event) => {
+    if (json) process.stdout.write(`${toJson(event)}\n`);
+    switch (event.event) {
+      case 'waiting':
+        terminal.waiting(escapeText(event.what));
+        break;
+      case 'notice':
+        terminal.line(escapeText(event.message));
+        break;
+      case 'offer':
+        if (terminal.live)
+          terminal.line(
+            `${escapeText(event.peer)}: ${escapeText(event.file)}, ${formatSize(event.size)}, fingerprint ${formatFingerprint(event.fingerprint)}`,
+          );
+        break;
+      case 'start': {
+        const { file, size, route, time, resumed_from } = event;
+        running.set(event.id, { file, size, route, bytes: resumed_from, rate: 0, time });
+        move(event.id, (p) => p);
+        if (terminal.live) terminal.line(`Route: ${routeText(route)}`);
+        break;
+      }
+      case 'progress':
+        move(event.id, (p) => advance(p, event.bytes, event.time));
+        break;
+      case 'finishing':
+        move(event.id, (p) => ({ ...p, finishing: event.what }));
+        break;
+      case 'end':
+        running.delete(event.id);
+        terminal.ended(event.id);
+        terminal.line(closing(event));
+        if (!json && event.direction === 'receive' && event.status === 'verified')
+          process.stdout.write(`${event.file}\n`);
+        break;
+      case 'error':
+        terminal.error(escapeText(event.message));
+        break;
+    }
+  };
+}
+
+function closing(event: TransferEvent & { event: 'end' }): string {
+  const route = event.direction === 'send' ? 'to' : 'from';
+  const rate = event.elapsed > 0 ? `, ${formatRate((event.bytes * 1000) / event.elapsed)}` : '';
+  const hash = event.sha256 === undefined ? '' : `, SHA-256 ${event.sha256}`;
+  return `${escapeText(event.file)} ${route} ${escapeText(event.peer)}: ${event.status}, ${formatSize(event.bytes)}${rate}${hash}`;
+}

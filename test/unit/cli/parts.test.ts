@@ -1,0 +1,147 @@
+import { readFileSync } from 'node:fs';
+import { Ajv } from 'ajv';
+import fc from 'fast-check';
+import { format } from 'prettier';
+import { describe, expect, it } from 'vitest';
+import { splitSend } from '../../../src/cli/arguments.ts';
+import { escapeText } from '../../../src/cli/escape.ts';
+import {
+  formatDuration,
+  formatFingerprint,
+  formatSize,
+  parseFingerprint,
+} from '../../../src/cli/format.ts';
+import { eventPage, eventSchema, toJson } from '../../../src/cli/json.ts';
+import {
+  parseProxy,
+  parseServer,
+  parseSize,
+  parseWait,
+  Settings,
+} from '../../../src/cli/settings.ts';
+
+describe('arguments', () => {
+  const there = (path: string) => path === 'f' || path === 'a@b';
+  it.each([
+    [['f', 'bob@x'], undefined, 'bob@x'],
+    [['f'], 'bob@x', 'bob@x'],
+    [['a@b'], 'bob@x/r', 'bob@x/r'],
+  ])('splits %j --to %s', (items, to, jid) => {
+    expect(splitSend(items, to, there).to.toString()).toBe(jid);
+  });
+  it.each([
+    [[], 'Nothing to send'],
+    [['f'], 'No recipient given'],
+    [['bob@x', 'f'], 'Files come first'],
+    [['bob@x'], 'No file given'],
+    [['f', 'f', 'bob@x'], 'one file at a time'],
+    [['f', 'bob'], 'not an XMPP address'],
+  ])('refuses %j', (items, message) => {
+    expect(() => splitSend(items, undefined, there)).toThrow(message);
+  });
+});
+
+describe('settings', () => {
+  it('prefers the flag, then the environment, then the file', () => {
+    const file = new Map([['wait', '3']] as const);
+    expect(new Settings({ wait: '1' }, { JET_WAIT: '2' }, file).wait(0)).toBe(1000);
+    expect(new Settings({}, { JET_WAIT: '2' }, file).wait(0)).toBe(2000);
+    expect(new Settings({}, {}, file).wait(0)).toBe(3000);
+    expect(new Settings({}, {}, new Map()).wait(7)).toBe(7);
+  });
+  it('prefers JET_JID to JET_ACCOUNT and a flag to both', () => {
+    const env = { JET_JID: 'a@x', JET_ACCOUNT: 'b@x' };
+    expect(new Settings({}, env, new Map()).account()?.name).toBe('a@x');
+    expect(new Settings({ account: 'c@x' }, env, new Map()).account()?.name).toBe('c@x');
+  });
+  it('refuses credentials in --proxy and never repeats them', () => {
+    const url = 'socks5://u:secret@h:1';
+    expect(() => new Settings({ proxy: url }, {}, new Map()).proxy()).toThrow(/^(?!.*secret)/);
+    expect(new Settings({}, { JET_PROXY: url }, new Map()).proxy()).toMatchObject({
+      user: 'u',
+      port: 1,
+    });
+  });
+  it('reads values', () => {
+    expect([parseWait('forever'), parseWait('1.5'), parseWait('-1')]).toEqual([
+      Infinity,
+      1500,
+      undefined,
+    ]);
+    expect([parseSize('1k'), parseSize('1Ki'), parseSize('0'), parseSize('x')]).toEqual([
+      1000,
+      1024,
+      undefined,
+      undefined,
+    ]);
+    expect(parseServer('tls://[::1]:5223')).toEqual({ host: '::1', port: 5223, directTls: true });
+    expect([
+      parseServer('h'),
+      parseServer('h:0'),
+      parseServer('h:65536'),
+      parseProxy('http://h'),
+    ]).toEqual(Array(4).fill(undefined));
+  });
+});
+
+describe('text', () => {
+  it('lets no control or bidirectional character through', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), (text) => {
+        expect(escapeText(text)).not.toMatch(
+          /[\p{Cc}\u202a-\u202e\u2066-\u2069\u200e\u200f\u061c]/u,
+        );
+      }),
+    );
+  });
+  it('leaves ordinary names alone', () =>
+    expect(escapeText('Größe 文件.pdf')).toBe('Größe 文件.pdf'));
+  it('formats', () => {
+    expect([0, 999, 1500, 999_999, 1e9].map(formatSize)).toEqual([
+      '0 B',
+      '999 B',
+      '1.5 kB',
+      '1.0 MB',
+      '1.0 GB',
+    ]);
+    expect([3.2, 125, 3725, NaN].map(formatDuration)).toEqual(['4 s', '2:05', '1:02:05', '–']);
+  });
+  it('reads the fingerprints that it writes', () => {
+    const hex = '0123456789abcdef'.repeat(4);
+    expect(formatFingerprint(hex).split(' ')).toHaveLength(8);
+    expect(parseFingerprint(formatFingerprint(hex))).toBe(hex);
+  });
+});
+
+describe('events', () => {
+  const validate = new Ajv().compile(eventSchema());
+  it('fit their schema and hold nothing else', () => {
+    const line = toJson({
+      event: 'end',
+      id: 'i',
+      time: 1,
+      direction: 'send',
+      status: 'delivered',
+      peer: 'a@b/c',
+      file: 'f',
+      bytes: 1,
+      sha256: 'a'.repeat(64),
+      elapsed: 1.5,
+      exit: 0,
+    });
+    expect(validate(JSON.parse(line))).toBe(true);
+    expect(validate(JSON.parse(toJson({ event: 'waiting', id: 'i', time: 1, what: 'w' })))).toBe(
+      true,
+    );
+    expect(validate({ v: 1, event: 'waiting', id: 'i', time: 1 })).toBe(false);
+  });
+  it('are documented as they are', async () => {
+    const doc = (name: string) =>
+      readFileSync(new URL(`../../../docs/${name}`, import.meta.url), 'utf8');
+    const settings = { printWidth: 100, singleQuote: true };
+    expect(doc('events.md')).toBe(await format(eventPage(), { ...settings, parser: 'markdown' }));
+    expect(doc('events.schema.json')).toBe(
+      await format(JSON.stringify(eventSchema()), { ...settings, parser: 'json' }),
+    );
+  });
+});
