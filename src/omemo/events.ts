@@ -1,5 +1,7 @@
 /** What OMEMO says to the user: every change of a device or of trust. */
 
+import { groupFingerprint } from './uri.ts';
+
 /** Why a device is neither encrypted to nor taken from. */
 export type Refusal =
   | 'distrusted'
@@ -34,3 +36,70 @@ export type OmemoEvent =
       readonly fingerprint: string;
       readonly why: Refusal;
     };
+
+/** An event in a sentence; `code` is a stable word for `--json`. */
+export function describeEvent(event: OmemoEvent): {
+  readonly code: string;
+  readonly message: string;
+} {
+  const code = `omemo-${event.event}`;
+  switch (event.event) {
+    case 'device-made':
+      return {
+        code,
+        message: `Made the OMEMO device ${event.device} of this account, fingerprint ${groupFingerprint(event.fingerprint)}.`,
+      };
+    case 'device-restored':
+      return {
+        code,
+        message: `Another client had taken this device (${event.device}) off the account's list; it is back.`,
+      };
+    case 'device-removed':
+      return { code, message: `Took the device ${event.device} off the account's list.` };
+    case 'publish-failed':
+      return {
+        code,
+        message: `Could not publish this account's keys (${event.reason}): contacts may not be able to encrypt to it. Try again later.`,
+      };
+    case 'pinned':
+      return { code, message: pinnedSentence(event) };
+    case 'distrusted':
+      return {
+        code,
+        message: `The key ${groupFingerprint(event.fingerprint)} of ${event.jid} is distrusted from now on.`,
+      };
+    case 'refused':
+      return { code, message: refusedSentence(event) };
+  }
+}
+
+function pinnedSentence(event: OmemoEvent & { event: 'pinned' }): string {
+  const key = `${groupFingerprint(event.fingerprint)} of ${event.jid}`;
+  switch (event.by) {
+    case 'first-contact':
+      return `First contact with ${event.jid}: the key ${groupFingerprint(event.fingerprint)} is trusted from now on. To be sure, compare it with \`jet devices\` on the other side.`;
+    case 'answer':
+      return `The key ${key} is trusted from now on.`;
+    case 'user':
+      return `The key ${key} is trusted and counts as compared.`;
+  }
+}
+
+const WHY: Record<Refusal, string> = {
+  distrusted: 'it was distrusted',
+  'not-verified': 'its fingerprint was not compared yet, and only compared ones are allowed',
+  'not-pinned': 'it is new beside the keys that are known',
+  'other-key': 'that device was known with another key',
+  'other-jid': 'the key belongs to another address already',
+};
+
+function refusedSentence({
+  jid,
+  device,
+  fingerprint,
+  why,
+}: OmemoEvent & { event: 'refused' }): string {
+  const allow =
+    why === 'other-jid' ? '' : ` To allow it: jet trust ${jid} ${fingerprint}, after comparing it.`;
+  return `The device ${device} of ${jid} is not trusted: ${WHY[why]}. Its key is ${groupFingerprint(fingerprint)}.${allow}`;
+}

@@ -12,7 +12,11 @@ import {
 } from '../jet/envelope.ts';
 import { fits, freshSecret, wipeSecret } from '../jet/secret.ts';
 import { readSecurity, SecurityError, writeSecurity } from '../jet/security.ts';
-import { decodeDescription, encodeDescription, type FileDescription } from '../jingle/file-description.ts';
+import {
+  decodeDescription,
+  encodeDescription,
+  type FileDescription,
+} from '../jingle/file-description.ts';
 import { encodeContent, type Content } from '../jingle/stanza.ts';
 
 /** The registries that decide what can be protected how. */
@@ -35,7 +39,9 @@ export async function protect(
   envelope: Envelope,
   ciphers: CipherRegistry,
 ): Promise<Protected> {
-  const cipher = envelope.ciphers.map((urn) => ciphers.get(urn)).find((known) => known !== undefined);
+  const cipher = envelope.ciphers
+    .map((urn) => ciphers.get(urn))
+    .find((known) => known !== undefined);
   if (cipher === undefined) throw new Error(`no cipher for ${envelope.type}`);
   const secret = freshSecret(cipher);
   try {
@@ -122,7 +128,8 @@ export async function openOffer(
     if (cipher === undefined) throw refuse(`its cipher ${security.cipher} is unknown`);
     const envelope = envelopes.get(security.type);
     if (envelope === undefined) throw refuse(`its envelope ${security.type} is unknown`);
-    if (file.size > cipher.maxBytes) throw refuse('the file is too large for one encrypted message');
+    if (file.size > cipher.maxBytes)
+      throw refuse('the file is too large for one encrypted message');
     const opened = await envelope.open(security.envelope, from.bare, cipher.keyLength);
     if (!fits(opened.secret, cipher)) {
       wipeSecret(opened.secret);
@@ -134,7 +141,8 @@ export async function openOffer(
     }
     return { cipher, ...opened };
   } catch (error) {
-    if (error instanceof SecurityError || error instanceof EnvelopeError) throw refuse(error.message);
+    if (error instanceof SecurityError || error instanceof EnvelopeError)
+      throw refuse(error.message);
     if (error instanceof JetError && error.exit === Exit.security) throw refuse(error.message);
     throw error;
   }

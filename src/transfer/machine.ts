@@ -17,6 +17,7 @@ export type Fault =
   | { readonly by: 'peer'; readonly reason: string }
   | { readonly by: 'gone' }
   | { readonly by: 'silence'; readonly waitingFor: string }
+  | { readonly by: 'unanswered' }
   | { readonly by: 'route' };
 
 /** How a transfer ended. */
@@ -66,6 +67,8 @@ export type Event =
   | { readonly on: 'peer-ended'; readonly reason: string }
   | { readonly on: 'peer-gone' }
   | { readonly on: 'cancel' }
+  /** The time that the peer had for its answer is over. */
+  | { readonly on: 'unanswered' }
   | { readonly on: 'fault'; readonly error: Error }
   | { readonly on: 'silence' };
 
@@ -142,6 +145,8 @@ export function step(part: Part, state: State, event: Event): Step {
   switch (event.on) {
     case 'cancel':
       return end({ kind: 'cancelled' }, state.at === 'deciding' ? 'decline' : 'cancel');
+    case 'unanswered':
+      return state.at === 'offered' ? fail({ by: 'unanswered' }, 'timeout') : stay(state);
     case 'fault':
       return fail({ by: 'self', error: event.error }, 'by-error');
     case 'peer-gone':

@@ -96,13 +96,24 @@ function errorOfFault(fault: Fault, { peer, file, sends }: Subject): JetError {
           cause: fault.error,
         });
       }
-      return new JetError(Exit.internal, 'internal', `${file} ${verb} ${peer}: ${fault.error.message}`, {
-        cause: fault.error,
-      });
+      return new JetError(
+        Exit.internal,
+        'internal',
+        `${file} ${verb} ${peer}: ${fault.error.message}`,
+        {
+          cause: fault.error,
+        },
+      );
     case 'gone':
       return what(Exit.transport, 'peer-gone', `${peer} went offline. Try again when it is back`);
     case 'silence':
       return what(Exit.transport, 'timeout', `nothing came while waiting for ${fault.waitingFor}`);
+    case 'unanswered':
+      return what(
+        Exit.absent,
+        'unanswered',
+        'the offer was neither accepted nor declined in time. Wait longer with --wait, or use `jet receive --yes` there',
+      );
     case 'route':
       return what(
         Exit.transport,

@@ -47,6 +47,8 @@ export interface Receiving {
   /** The decision; only asked for what could be taken. Rejects with the signal's reason. */
   readonly decide: (offer: Offer, signal: AbortSignal) => Promise<boolean>;
   readonly on: (event: TransferEvent) => void;
+  /** An envelope of this full address opened. */
+  readonly opened?: (peer: Jid) => void;
   /** An accepted transfer has ended. */
   readonly ended: (exit: ExitStatus) => void;
   /** An offer that was refused, and why: for the user alone. */
@@ -83,6 +85,7 @@ export class Receiver {
         throw new Unacceptable('unsupported-transports', 'its transport is unknown');
       }
       const opened = await openOffer(offered, peer, this.#around);
+      this.#receiving.opened?.(peer);
       return this.#take(session, offered, opened);
     } catch (error) {
       const why = error instanceof Unacceptable || error instanceof StanzaError;

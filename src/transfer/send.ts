@@ -26,6 +26,8 @@ export interface Sending {
   readonly envelope: Envelope;
   /** Bytes a second. */
   readonly limitRate?: number;
+  /** Milliseconds that the peer has to accept or decline. */
+  readonly answerMs: number;
   readonly on: (event: TransferEvent) => void;
   readonly signal: AbortSignal;
 }
@@ -42,7 +44,13 @@ export async function sendFile(
   const { source, to, envelope, signal } = sending;
   const name = randomId();
   const reporter = new Reporter(
-    { id: randomId(), direction: 'send', peer: to.bare.toString(), file: source.name, size: source.size },
+    {
+      id: randomId(),
+      direction: 'send',
+      peer: to.bare.toString(),
+      file: source.name,
+      size: source.size,
+    },
     around.clock,
     sending.on,
   );
@@ -56,6 +64,7 @@ export async function sendFile(
   );
   const cancel = () => transfer.cancel();
   signal.addEventListener('abort', cancel, { once: true });
+  const unanswered = around.clock.after(sending.answerMs, () => transfer.unanswered());
   try {
     signal.throwIfAborted();
     const contents = async (session: Session) => [
@@ -78,6 +87,7 @@ export async function sendFile(
     const outcome = await transfer.done;
     return reporter.end(outcome, undefined, side.sha256?.toString('hex'));
   } finally {
+    unanswered();
     signal.removeEventListener('abort', cancel);
   }
 }
@@ -148,4 +158,3 @@ class SendingSide implements Side {
     await this.#sending.source.close();
   }
 }
-

@@ -120,6 +120,11 @@ export class Transfer implements SessionHandler {
     this.#dispatch({ on: 'fault', error });
   }
 
+  /** The time for an answer to the offer is over. */
+  unanswered(): void {
+    this.#dispatch({ on: 'unanswered' });
+  }
+
   /** Ends it by the user's wish. */
   cancel(): void {
     this.#dispatch({ on: 'cancel' });
@@ -308,7 +313,8 @@ export class Transfer implements SessionHandler {
 
   #terminate(reason: (Effect & { do: 'terminate' })['reason']): Promise<void> {
     const { state } = this;
-    const fault = state.at === 'ended' && state.outcome.kind === 'failed' ? state.outcome.fault : undefined;
+    const fault =
+      state.at === 'ended' && state.outcome.kind === 'failed' ? state.outcome.fault : undefined;
     const farewell: Farewell =
       reason !== 'by-error'
         ? { reason }

@@ -41,10 +41,7 @@ function setUp() {
     return recorder(events.b);
   });
   const start = async () => {
-    const mine = await ours.initiate(
-      { to: bob, sid: 's', contents: [content] },
-      recorder(events.a),
-    );
+    const mine = await ours.initiate(bob, () => [content], recorder(events.a), 's');
     return { mine, other: incoming[0] as Session };
   };
   return { clock, network, a, b, ours, theirs, events, incoming, start };
