@@ -59,7 +59,8 @@ export function redacted(element: Element): string {
 
 function strike(element: Element, namespace: string): Element {
   const copy = xml(element.name, { ...element.attrs });
-  const secret = SASL.test(namespace) || SECRET_NAMES.has(element.getName());
+  const name = element.getName();
+  const secret = (SASL.test(namespace) && name !== 'mechanism') || SECRET_NAMES.has(name);
   for (const node of element.children) {
     if (typeof node === 'string') copy.append(secret ? '[secret]' : node);
     else copy.append(strike(node, node.getNS() ?? ''));
