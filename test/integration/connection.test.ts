@@ -78,14 +78,6 @@ test('says what is wrong', async () => {
   const wrong = [
     [options('romeo', 'no'), 'wrong-password'],
     [{ ...options(), ca: undefined }, 'untrusted-certificate'],
-    [
-      {
-        ...options(),
-        jid: address('romeo@other.example'),
-        server: { host: '127.0.0.1', port: prosody.directTlsPort, tls: true },
-      },
-      'untrusted-certificate',
-    ],
     [{ ...options(), server: { host: '127.0.0.1', port: 1, tls: false } }, 'server-unreachable'],
   ] as const;
   for (const [{ ca: roots, ...rest }, code] of wrong)
