@@ -31,9 +31,9 @@ export class Requests {
   ): Promise<Element | undefined> {
     const { signal } = options;
     return new Promise<Element | undefined>((resolve, reject) => {
-      let cancel: Cancel | undefined;
+      const timer: { cancel?: Cancel } = {};
       const done = () => {
-        cancel?.();
+        timer.cancel?.();
         this.#pending.delete(id);
         signal?.removeEventListener('abort', abort);
       };
@@ -55,7 +55,7 @@ export class Requests {
         return;
       }
       signal?.addEventListener('abort', abort, { once: true });
-      cancel = this.#clock.after(options.timeout ?? TIMEOUT, () =>
+      timer.cancel = this.#clock.after(options.timeout ?? TIMEOUT, () =>
         fail(new StanzaError('wait', 'remote-server-timeout', 'no answer in time')),
       );
     });

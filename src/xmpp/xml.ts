@@ -29,20 +29,20 @@ export function uint(text: string | undefined, max = Number.MAX_SAFE_INTEGER): n
 /** Reads one element; undefined when the text is not one, is too large (1 MiB) or too deep (64). */
 export function parse(text: string): Element | undefined {
   const found: Element[] = [];
-  let broken = false;
+  const failures: unknown[] = [];
   const parser = new StreamParser();
   parser.on('element', (element: Element) => {
     found.push(element);
   });
-  parser.on('error', () => {
-    broken = true;
+  parser.on('error', (error) => {
+    failures.push(error);
   });
   parser.write('<root>');
   parser.write(text);
   if (parser.cursor !== parser.root) return undefined;
   parser.write('</root>');
   const [only] = found;
-  if (broken || found.length !== 1 || only === undefined) return undefined;
+  if (failures.length > 0 || found.length !== 1 || only === undefined) return undefined;
   only.parent = null;
   return only;
 }
@@ -59,7 +59,8 @@ export function redacted(element: Element): string {
 
 function strike(element: Element, namespace: string): Element {
   const copy = xml(element.name, { ...element.attrs });
-  const secret = SASL.test(namespace) || SECRET_NAMES.has(element.getName());
+  const name = element.getName();
+  const secret = (SASL.test(namespace) && name !== 'mechanism') || SECRET_NAMES.has(name);
   for (const node of element.children) {
     if (typeof node === 'string') copy.append(secret ? '[secret]' : node);
     else copy.append(strike(node, node.getNS() ?? ''));

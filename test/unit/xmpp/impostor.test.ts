@@ -1,0 +1,99 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createServer, type Server } from 'node:tls';
+import { afterAll, afterEach, expect, test } from 'vitest';
+import { systemClock } from '../../../src/core/clock.ts';
+import { Jid } from '../../../src/core/jid.ts';
+import { connect } from '../../../src/xmpp/connect.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'jet-impostor-'));
+const [keyFile, certFile] = [join(folder, 'key.pem'), join(folder, 'cert.pem')];
+execFileSync(
+  'openssl',
+  `req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=home.example -addext subjectAltName=DNS:home.example -keyout ${keyFile} -out ${certFile}`.split(
+    ' ',
+  ),
+  { stdio: 'ignore' },
+);
+const [key, cert] = [readFileSync(keyFile), readFileSync(certFile)];
+let server: Server | undefined;
+
+afterEach(() => server?.close());
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+
+const NS = "xmlns='urn:ietf:params:xml:ns:xmpp-sasl'";
+const base64 = (text: string) => Buffer.from(text).toString('base64');
+
+/** A server with a certificate for home.example that knows no password. */
+async function meet(account: string, mechanisms: string[], answer: (got: string) => string) {
+  let heard = '';
+  const made = createServer({ key, cert }, (socket) => {
+    socket.on('error', () => undefined);
+    socket.on('data', (bytes) => {
+      const text = bytes.toString();
+      heard += text;
+      if (text.includes('<stream:stream'))
+        socket.write(
+          `<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'><stream:features><mechanisms ${NS}>${mechanisms.map((m) => `<mechanism>${m}</mechanism>`).join('')}</mechanisms></stream:features>`,
+        );
+      else socket.write(answer(text));
+    });
+  });
+  server = made;
+  await new Promise<void>((resolve) => {
+    made.listen(0, '127.0.0.1', resolve);
+  });
+  const jid = Jid.parse(account);
+  if (jid === undefined) throw new Error(account);
+  const error: unknown = await connect({
+    jid,
+    password: () => 'secret',
+    ca: cert,
+    server: { host: '127.0.0.1', port: (made.address() as AddressInfo).port, tls: true },
+    clock: systemClock,
+  }).catch((reason: unknown) => reason);
+  return { error, heard };
+}
+
+test('the certificate has to be for the domain of the address', async () => {
+  const { error, heard } = await meet('romeo@other.example', ['PLAIN'], () => '');
+  expect(error).toMatchObject({ code: 'untrusted-certificate', exit: 3 });
+  expect(heard).toBe('');
+});
+
+test.each([
+  ['a success without proof at once', () => `<success ${NS}/>`],
+  [
+    'a wrong signature',
+    (got: string) => {
+      const sent = Buffer.from(/>([A-Za-z0-9+/=]+)</.exec(got)?.[1] ?? '', 'base64').toString();
+      const nonce = /r=([^,]+)/.exec(sent)?.[1] ?? '';
+      return got.includes('<auth')
+        ? `<challenge ${NS}>${base64(`r=${nonce}more,s=QSXCR+Q6sek8bf92,i=4096`)}</challenge>`
+        : `<success ${NS}>${base64(`v=${Buffer.alloc(32).toString('base64')}`)}</success>`;
+    },
+  ],
+])('a server that does not know the password is found out: %s', async (_name, answer) => {
+  const { error, heard } = await meet(
+    'romeo@home.example',
+    ['PLAIN', 'SCRAM-SHA-1', 'SCRAM-SHA-256'],
+    answer,
+  );
+  expect(error).toMatchObject({ code: 'server-not-proven', exit: 3 });
+  expect(heard).toContain('mechanism="SCRAM-SHA-256"');
+  expect(heard).not.toContain(base64('\0romeo\0secret'));
+});
+
+test('a wrong password is told', async () => {
+  const { error } = await meet(
+    'romeo@home.example',
+    ['PLAIN'],
+    () => `<failure ${NS}><not-authorized/></failure>`,
+  );
+  expect(error).toMatchObject({ code: 'wrong-password', exit: 3 });
+});
