@@ -53,24 +53,14 @@ export interface Network {
 
 /** Writes a stanza out and parses it, as a stream does. */
 export function reparse(stanza: Element): Element {
-  const parser = new Parser();
-  let result: Element | undefined;
-  parser.on('element', (element) => {
-    result = element;
-  });
-  parser.on('error', (error) => {
-    throw error;
-  });
-  parser.write(`<stream xmlns='jabber:client'>${stanza.toString()}</stream>`);
-  if (result === undefined) throw new Error('not a stanza');
-  return result;
+  return parseXml(stanza.toString());
 }
 
 /** Parses one element from its text. */
 export function parseXml(text: string): Element {
   const parser = new Parser();
   let result: Element | undefined;
-  parser.on('element', (element) => {
+  parser.on('element', (element: Element) => {
     result = element;
   });
   parser.write(`<stream xmlns='jabber:client'>${text}</stream>`);
