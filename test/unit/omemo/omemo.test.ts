@@ -154,9 +154,9 @@ describe('JET-OMEMO between two accounts', () => {
       const peer = world.party(`peer${i}@p.example/jet`);
       await peer.omemo.ensureDevice();
       await carry(peer, bob);
+      await bob.omemo.ensureDevice();
     }
     expect(bob.store.all('SELECT id FROM omemo_prekey')).toHaveLength(100);
-    await bob.omemo.ensureDevice();
     const id = bob.omemo.device?.id ?? 0;
     const published = world
       .get('bob@b.example', bundleNode(id))
