@@ -1,0 +1,91 @@
+/** XEP-0115 1.6.0 Entity Capabilities: our own hash, and others' only after verification. */
+import { createHash } from 'node:crypto';
+import type { Jid } from '../core/jid.ts';
+import type { Disco, DiscoInfo } from './disco.ts';
+import { attr, type Element, xml } from './xml.ts';
+
+export const CAPS = 'http://jabber.org/protocol/caps';
+const NODE = 'https://jet-transfer.invalid/caps';
+const CACHED = 500;
+
+/** What a presence says of its sender's capabilities. */
+export interface Caps {
+  readonly hash: string;
+  readonly node: string;
+  readonly ver: string;
+}
+
+function order(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}
+
+/** The text that is hashed (§5.1); undefined where §5.4 calls the answer ill-formed. */
+export function capsText(info: DiscoInfo): string | undefined {
+  const identities = info.identities
+    .map(({ category, type, lang, name }) => [category, type, lang, name].join('/'))
+    .sort(order);
+  const features = [...info.features].sort(order);
+  const types = info.forms.map((form) => form.type);
+  for (const list of [identities, features, types])
+    if (new Set(list).size !== list.length) return undefined;
+  const parts = [...identities, ...features];
+  for (const form of [...info.forms].sort((a, b) => order(a.type, b.type))) {
+    parts.push(form.type);
+    for (const field of [...form.fields].sort((a, b) => order(a.name, b.name)))
+      parts.push(field.name, ...[...field.values].sort(order));
+  }
+  // A '<' inside a value could pass for the separator and so give two answers one hash.
+  if (parts.some((part) => part.includes('<'))) return undefined;
+  return parts.map((part) => `${part}<`).join('');
+}
+
+/** The verification string with SHA-1; undefined for an ill-formed answer. */
+export function capsVer(info: DiscoInfo, hash = 'sha-1'): string | undefined {
+  const name = { 'sha-1': 'sha1', 'sha-256': 'sha256' }[hash];
+  const text = capsText(info);
+  if (name === undefined || text === undefined) return undefined;
+  return createHash(name).update(text).digest('base64');
+}
+
+/** The element that our presence carries. */
+export function capsElement(info: DiscoInfo): Element {
+  return xml('c', { xmlns: CAPS, hash: 'sha-1', node: NODE, ver: capsVer(info) ?? '' });
+}
+
+/** Reads the caps of a presence; undefined for none, the pre-1.4 form, or over-long ones. */
+export function readCaps(presence: Element): Caps | undefined {
+  const element = presence.getChild('c', CAPS);
+  if (element === undefined) return undefined;
+  const [hash, node, ver] = [attr(element, 'hash'), attr(element, 'node'), attr(element, 'ver')];
+  if (!hash || !node || !ver || node.length > 1024 || ver.length > 128) return undefined;
+  return { hash, node, ver };
+}
+
+/** Knows what resources can do; shares only answers that match their hash. */
+export class CapsCache {
+  readonly #disco: Disco;
+  readonly #known = new Map<string, DiscoInfo>();
+
+  constructor(disco: Disco) {
+    this.#disco = disco;
+  }
+
+  /** What the resource can do: from the cache when its hash was verified before, else by asking it. */
+  async info(
+    jid: Jid,
+    caps: Caps | undefined,
+    options: { readonly timeout?: number; readonly signal?: AbortSignal } = {},
+  ): Promise<DiscoInfo> {
+    const key = caps === undefined ? undefined : `${caps.hash} ${caps.ver}`;
+    const known = key === undefined ? undefined : this.#known.get(key);
+    if (known !== undefined) return known;
+    const node = caps === undefined ? {} : { node: `${caps.node}#${caps.ver}` };
+    const info = await this.#disco.info(jid, { ...options, ...node });
+    if (caps !== undefined && key !== undefined && capsVer(info, caps.hash) === caps.ver) {
+      const [oldest] = this.#known.keys();
+      if (this.#known.size >= CACHED && oldest !== undefined) this.#known.delete(oldest);
+      this.#known.set(key, info);
+    }
+    return info;
+  }
+}

@@ -1,0 +1,88 @@
+/** RFC 6121 §2 and §3: the roster and its subscriptions. */
+import { Jid } from '../core/jid.ts';
+import { type Connection, StanzaError } from './connection.ts';
+import { attr, type Element, xml } from './xml.ts';
+
+const ROSTER = 'jabber:iq:roster';
+const MOST = 10_000;
+const STATES = ['none', 'to', 'from', 'both'] as const;
+
+/** A contact. */
+export interface Contact {
+  readonly jid: Jid;
+  readonly name: string;
+  readonly subscription: (typeof STATES)[number];
+  /** True while our request waits for an answer. */
+  readonly asked: boolean;
+}
+
+/** Our roster, kept up to date by pushes from our own account only. */
+export class Roster {
+  readonly #connection: Connection;
+  readonly #contacts = new Map<string, Contact>();
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+    connection.onIq(ROSTER, 'query', ({ from, type, payload }) => {
+      if (from.toString() !== connection.jid.bare.toString() || type !== 'set')
+        throw new StanzaError('cancel', 'service-unavailable');
+      const [item, second] = payload.getChildren('item', ROSTER);
+      if (item === undefined || second !== undefined)
+        throw new StanzaError('modify', 'bad-request');
+      this.#take(item);
+      return undefined;
+    });
+  }
+
+  /** Fetches the roster; the server pushes its changes from then on. */
+  async load(): Promise<readonly Contact[]> {
+    const reply = await this.#connection.iq(null, 'get', xml('query', { xmlns: ROSTER }));
+    this.#contacts.clear();
+    for (const item of reply?.getChildren('item', ROSTER).slice(0, MOST) ?? []) this.#take(item);
+    return this.contacts;
+  }
+
+  get contacts(): readonly Contact[] {
+    return [...this.#contacts.values()];
+  }
+
+  get(jid: Jid): Contact | undefined {
+    return this.#contacts.get(jid.bare.toString());
+  }
+
+  /** True when we see the contact's presence. */
+  sees(jid: Jid): boolean {
+    const state = this.get(jid)?.subscription;
+    return state === 'to' || state === 'both';
+  }
+
+  /** Adds a contact, asks to see its presence and lets it see ours. */
+  async add(jid: Jid, name = ''): Promise<void> {
+    const item = { jid: jid.bare.toString(), ...(name === '' ? {} : { name }) };
+    await this.#connection.iq(null, 'set', xml('query', { xmlns: ROSTER }, xml('item', item)));
+    for (const type of ['subscribe', 'subscribed'])
+      await this.#connection.send(xml('presence', { to: item.jid, type }));
+  }
+
+  /** Removes a contact and both subscriptions. */
+  async remove(jid: Jid): Promise<void> {
+    const item = xml('item', { jid: jid.bare.toString(), subscription: 'remove' });
+    await this.#connection.iq(null, 'set', xml('query', { xmlns: ROSTER }, item));
+  }
+
+  #take(item: Element): void {
+    const jid = Jid.parse(attr(item, 'jid') ?? '');
+    if (jid === undefined) return;
+    const state = attr(item, 'subscription') ?? 'none';
+    const key = jid.bare.toString();
+    const subscription = STATES.find((known) => known === state);
+    if (state === 'remove') this.#contacts.delete(key);
+    else if (subscription !== undefined && (this.#contacts.size < MOST || this.#contacts.has(key)))
+      this.#contacts.set(key, {
+        jid: jid.bare,
+        name: (attr(item, 'name') ?? '').slice(0, 1024),
+        subscription,
+        asked: attr(item, 'ask') === 'subscribe',
+      });
+  }
+}
