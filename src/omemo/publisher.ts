@@ -15,7 +15,7 @@ import type { PepPort } from './pep-port.ts';
 /** Twenty first runs at once queue up here. */
 const WAIT_MS = 120_000;
 /** Used prekeys are replaced together, this long after the first. */
-const REFILL_MS = 2000;
+const REFILL_MS = 500;
 /** The list is put back after 1, 2, 4 … seconds, and five times an hour at most. */
 const BACK_OFF_MS = 1000;
 const MAX_BACK_OFF_MS = 60_000;

@@ -105,6 +105,10 @@ export class Sessions {
       if (!active) return undefined;
       const step = encrypt(active.state, plaintext);
       this.#update(active, step.state, false);
+      // Whatever this device was owed, in whichever of its sessions, it has it now.
+      const sql =
+        'UPDATE omemo_session SET reply_due = 0 WHERE account = ? AND jid = ? AND device = ?';
+      this.#store.run(sql, this.#account, to.jid, to.device);
       return { message: step.message, isKeyExchange: step.isKeyExchange };
     });
   }

@@ -75,7 +75,14 @@ class SqliteStore implements Store {
   }
 
   all(sql: string, ...params: Value[]): Row[] {
-    return this.#prepare(sql).all(bind(params)) as Row[];
+    const rows = this.#prepare(sql).all(bind(params)) as Record<string, Row[string] | ArrayBuffer>[];
+    for (const row of rows) {
+      // The library gives Buffers for one row, but ArrayBuffers for many.
+      for (const [column, value] of Object.entries(row)) {
+        if (value instanceof ArrayBuffer) row[column] = Buffer.from(value);
+      }
+    }
+    return rows as Row[];
   }
 
   get(sql: string, ...params: Value[]): Row | undefined {

@@ -1,0 +1,130 @@
+/** Accounts with OMEMO around one personal-eventing server in memory. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Element } from '@xmpp/xml';
+import { type Clock, systemClock } from '../../src/core/clock.ts';
+import { Jid } from '../../src/core/jid.ts';
+import type { OmemoEvent } from '../../src/omemo/events.ts';
+import { Omemo, type OmemoOptions } from '../../src/omemo/omemo.ts';
+import type { PepPort } from '../../src/omemo/pep-port.ts';
+import { omemoSchema } from '../../src/omemo/schema.ts';
+import { locksSchema } from '../../src/store/locks.ts';
+import { openStore, type Store } from '../../src/store/store.ts';
+import type { Connection } from '../../src/xmpp/connection.ts';
+
+export function jid(text: string): Jid {
+  const parsed = Jid.parse(text);
+  if (!parsed) throw new Error(`no JID: ${text}`);
+  return parsed;
+}
+
+/** One user on one machine. */
+export interface Party {
+  readonly omemo: Omemo;
+  readonly store: Store;
+  readonly jid: Jid;
+  readonly said: OmemoEvent[];
+  readonly sent: Element[];
+}
+
+/** The server: PEP nodes as `account node`, open to be read and forged by the test. */
+export class World {
+  readonly nodes = new Map<string, Element>();
+  readonly parties: Party[] = [];
+  readonly #listeners = new Set<(account: string, node: string) => void>();
+  readonly #inboxes = new Map<string, Set<(message: Element, from: Jid) => void>>();
+  readonly #folders: string[] = [];
+
+  /** A process of an account; with `store`, one more on the same home. */
+  party(address: string, options: Partial<OmemoOptions> = {}): Party {
+    const me = jid(address);
+    const folder = mkdtempSync(join(tmpdir(), 'jet-omemo-'));
+    this.#folders.push(folder);
+    const store =
+      options.store ?? openStore(join(folder, 'state.db'), [locksSchema, omemoSchema]);
+    const said: OmemoEvent[] = [];
+    const sent: Element[] = [];
+    const clock: Clock = options.clock ?? systemClock;
+    const omemo = Omemo.open({
+      connection: this.#connection(me, sent),
+      pep: this.pep(me),
+      store,
+      clock,
+      account: me.bare,
+      verifiedOnly: false,
+      say: (event) => said.push(event),
+      ...options,
+    });
+    const party = { omemo, store, jid: me, said, sent };
+    this.parties.push(party);
+    return party;
+  }
+
+  /** What a server makes appear under a node. */
+  set(account: string, node: string, payload: Element): void {
+    this.nodes.set(`${account} ${node}`, payload);
+    for (const listener of [...this.#listeners]) listener(account, node);
+  }
+
+  get(account: string, node: string): Element | undefined {
+    return this.nodes.get(`${account} ${node}`);
+  }
+
+  close(): void {
+    for (const party of this.parties) party.omemo.close();
+    for (const store of new Set(this.parties.map((party) => party.store))) store.close();
+    for (const folder of this.#folders) rmSync(folder, { recursive: true });
+  }
+
+  pep(me: Jid): PepPort {
+    const own = me.bare.toString();
+    return {
+      publish: (node, _item, payload) => {
+        this.set(own, node, payload);
+        return Promise.resolve();
+      },
+      fetch: (of, node) => Promise.resolve(this.get((of ?? me).bare.toString(), node)),
+      deleteNode: (node) => {
+        this.nodes.delete(`${own} ${node}`);
+        return Promise.resolve();
+      },
+      onItem: (node, listener) => {
+        const notify = (account: string, changed: string) => {
+          if (changed === node) listener(this.get(account, node), jid(account));
+        };
+        this.#listeners.add(notify);
+        return () => this.#listeners.delete(notify);
+      },
+    };
+  }
+
+  #connection(me: Jid, sent: Element[]): Connection {
+    const inbox = new Set<(message: Element, from: Jid) => void>();
+    this.#inboxes.set(me.toString(), inbox);
+    const never = () => () => undefined;
+    return {
+      jid: me,
+      loopback: true,
+      maxStanza: undefined,
+      localAddress: undefined,
+      iq: () => Promise.resolve(undefined),
+      send: (stanza) => {
+        sent.push(stanza);
+        for (const listener of this.#inboxes.get(stanza.attrs['to'] ?? '') ?? []) {
+          listener(stanza, me);
+        }
+        return Promise.resolve();
+      },
+      onIq: never,
+      onMessage: (listener) => {
+        inbox.add(listener);
+        return () => inbox.delete(listener);
+      },
+      onPresence: never,
+      onState: never,
+      audience: () => false,
+      close: () => Promise.resolve(),
+    };
+  }
+}
