@@ -12,8 +12,8 @@ const root = new URL('../', import.meta.url);
 
 /** The machines of the upper layers, each where its folder is part of the program. */
 const OTHERS = [
-  ['SOCKS5 bytestream negotiation (XEP-0260)', 'src/transport/s5b/machine.ts'],
-  ['Transfer', 'src/transfer/machine.ts'],
+  ['SOCKS5 bytestream negotiation (XEP-0260)', 'src/transport/s5b/edges.ts'],
+  ['Transfer', 'src/transfer/edges.ts'],
 ] as const;
 
 /** A mermaid state diagram; events that lead the same way share an arrow. */

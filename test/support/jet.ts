@@ -26,7 +26,8 @@ export class JetProcess {
   stderr = '';
   readonly #watchers = new Set<() => void>();
 
-  constructor(child: ChildProcess) {
+  /** @param guard - milliseconds after which it is killed */
+  constructor(child: ChildProcess, guard = GUARD_MS) {
     this.child = child;
     child.stdout?.on('data', (data: Buffer) => {
       this.stdout += data.toString();
@@ -37,9 +38,9 @@ export class JetProcess {
       this.#look();
     });
     this.ended = new Promise((resolve) => {
-      const guard = setTimeout(() => child.kill('SIGKILL'), GUARD_MS);
+      const timer = setTimeout(() => child.kill('SIGKILL'), guard);
       child.once('close', (status, signal) => {
-        clearTimeout(guard);
+        clearTimeout(timer);
         resolve({ status, signal, stdout: this.stdout, stderr: this.stderr });
         this.#look();
       });
@@ -73,6 +74,8 @@ export interface StartOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly uid?: number;
   readonly bin?: string;
+  /** Milliseconds after which it is killed; default 120,000. */
+  readonly guard?: number;
 }
 
 /** An account's home on a server, from which processes are started. */
@@ -105,6 +108,7 @@ export async function jetHome(server: Prosody, name: string, password: string): 
           ...options.env,
         },
       }),
+      options.guard,
     );
   return {
     home,

@@ -1,0 +1,71 @@
+/** The edges of the table in `machine.ts`, found by asking it: what docs/state-machines.md draws. */
+import { begin, step, type Event, type Part, type State } from './machine.ts';
+
+/** An edge of the machine, as the documentation draws it. */
+export interface Transition {
+  readonly from: string;
+  readonly event: string;
+  readonly to: string;
+}
+
+/** Every kind of event, in each form that the table tells apart: the compiler sees that none is missing. */
+const EXAMPLES: { readonly [K in Event['on']]: readonly (readonly [string, Event])[] } = {
+  accepted: [['accepted', { on: 'accepted' }]],
+  decided: [
+    ['decided to accept', { on: 'decided', accept: true }],
+    ['decided to decline', { on: 'decided', accept: false }],
+  ],
+  connected: [['connected', { on: 'connected' }]],
+  unconnected: [
+    ['unconnected, another method left', { on: 'unconnected', another: true }],
+    ['unconnected, no method left', { on: 'unconnected', another: false }],
+  ],
+  'replace-offered': [
+    ['usable replacement offered', { on: 'replace-offered', usable: true }],
+    ['unusable replacement offered', { on: 'replace-offered', usable: false }],
+  ],
+  'replace-accepted': [['replacement accepted', { on: 'replace-accepted' }]],
+  'replace-rejected': [['replacement rejected', { on: 'replace-rejected' }]],
+  streamed: [
+    ['all bytes through', { on: 'streamed', checksumDue: false }],
+    ['all bytes through, checksum due', { on: 'streamed', checksumDue: true }],
+  ],
+  'stream-failed': [['stream broke', { on: 'stream-failed', error: new Error('example') }]],
+  checksum: [['checksum', { on: 'checksum' }]],
+  'proof-failed': [['proof failed', { on: 'proof-failed', error: new Error('example') }]],
+  landed: [['landed', { on: 'landed' }]],
+  'peer-success': [['peer says success', { on: 'peer-success' }]],
+  'peer-ended': [
+    ['peer declines', { on: 'peer-ended', reason: 'decline' }],
+    ['peer ends it', { on: 'peer-ended', reason: 'general-error' }],
+  ],
+  'peer-gone': [['peer gone', { on: 'peer-gone' }]],
+  cancel: [['cancelled by the user', { on: 'cancel' }]],
+  fault: [['error of this side', { on: 'fault', error: new Error('example') }]],
+  silence: [['nothing in time', { on: 'silence' }]],
+};
+
+/** Every edge that an offer can take on either side, found by asking the machine itself. */
+export const transitions: readonly Transition[] = [
+  ...reachable('sender', { sends: true, initiates: true }),
+  ...reachable('receiver', { sends: false, initiates: false }),
+];
+
+function reachable(role: string, part: Part): Transition[] {
+  const label = (state: State) =>
+    state.at === 'ended' ? state.outcome.kind : `${role} ${state.at.replaceAll('-', ' ')}`;
+  const found: Transition[] = [];
+  const open = [begin(part)];
+  const seen = new Set(open.map(label));
+  for (let state = open.shift(); state !== undefined; state = open.shift()) {
+    for (const [event, value] of Object.values(EXAMPLES).flat()) {
+      const next = step(part, state, value).state;
+      if (label(next) === label(state)) continue;
+      found.push({ from: label(state), event, to: label(next) });
+      if (seen.has(label(next))) continue;
+      seen.add(label(next));
+      open.push(next);
+    }
+  }
+  return found;
+}

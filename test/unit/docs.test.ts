@@ -1,0 +1,47 @@
+/** The documentation that is written from the code is what the code says now. */
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { diagram, page } from '../../scripts/diagrams.ts';
+import { transitions } from '../../src/transfer/edges.ts';
+
+describe('docs/state-machines.md', () => {
+  it('is what `npx tsx scripts/diagrams.ts` writes', async () => {
+    const file = new URL('../../docs/state-machines.md', import.meta.url);
+    expect(readFileSync(file, 'utf8')).toBe(await page());
+  });
+
+  it('joins the events of one arrow', () => {
+    const text = diagram([
+      { from: 'a b', event: 'one', to: 'c' },
+      { from: 'a b', event: 'two: more', to: 'c' },
+    ]);
+    expect(text).toContain('state "a b" as a_b');
+    expect(text).toContain('a_b --> c: one<br/>two, more');
+  });
+});
+
+describe('the edges of a transfer', () => {
+  const ends = ['delivered', 'landed', 'declined', 'cancelled', 'failed'];
+
+  it('lead from every state to an end', () => {
+    const states = new Set(transitions.flatMap(({ from, to }) => [from, to]));
+    const leads = (state: string, seen = new Set<string>()): boolean => {
+      if (ends.includes(state)) return true;
+      if (seen.has(state)) return false;
+      seen.add(state);
+      return transitions.some(({ from, to }) => from === state && leads(to, seen));
+    };
+    expect([...states].filter((state) => !leads(state))).toEqual([]);
+  });
+
+  it('leave no end', () => {
+    expect(transitions.filter(({ from }) => ends.includes(from))).toEqual([]);
+  });
+
+  it('let no sender land and no receiver hear of delivery', () => {
+    const into = (end: string) => transitions.filter(({ to }) => to === end);
+    expect(into('delivered').every(({ from }) => from.startsWith('sender'))).toBe(true);
+    expect(into('landed').every(({ from }) => from.startsWith('receiver'))).toBe(true);
+    expect(into('delivered').length * into('landed').length).toBeGreaterThan(0);
+  });
+});
