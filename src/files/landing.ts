@@ -36,12 +36,12 @@ function failure(path: string, error: unknown): JetError {
   const code = systemCode(error) ?? 'unknown error';
   const [word, text] =
     code === 'ENOSPC' || code === 'EDQUOT'
-      ? ['disk-full', `no space left to write ${path}; free some and try again`]
+      ? ['disk-full', `no space left to write ${path}; free some and try again.`]
       : code === 'EACCES' || code === 'EPERM' || code === 'EROFS'
-        ? ['folder-read-only', `${dirname(path)} may not be written to`]
+        ? ['folder-read-only', `${dirname(path)} may not be written to: change its permissions, or choose another with --out.`]
         : code === 'ENOENT' || code === 'ENOTDIR'
-          ? ['folder-missing', `${dirname(path)} is not a folder`]
-          : ['write-failed', `${path} could not be written (${code})`];
+          ? ['folder-missing', `${dirname(path)} is not a folder: make it, or choose another with --out.`]
+          : ['write-failed', `${path} could not be written (${code}).`];
   return new JetError(Exit.localFile, word, text, { cause: error });
 }
 
@@ -56,7 +56,7 @@ async function exists(path: string): Promise<boolean> {
 }
 
 function taken(path: string): JetError {
-  return new JetError(Exit.localFile, 'target-exists', `${path} exists already`);
+  return new JetError(Exit.localFile, 'target-exists', `${path} exists already: move it away, or choose --on-conflict rename.`);
 }
 
 /** Opens the part exclusively, so that neither a planted link nor another receiver's part is used. */
@@ -119,7 +119,7 @@ export class Landing implements Sink {
         throw new JetError(
           Exit.localFile,
           'disk-full',
-          `${dirname(target)} has not enough space for ${basename(target)}`,
+          `${dirname(target)} has not enough space for ${basename(target)}: free some, or choose another folder with --out.`,
         );
       const direct = options.direct !== false && size >= SMALL;
       const part = await openPart(target, direct);
