@@ -120,7 +120,8 @@ test('two accounts: one has to be chosen', async () => {
 test('logout takes the device off the list, as others see it', async () => {
   const watcher = await jetHome(open, 'bob', 'pw-bob');
   expect(await home.run(['login', home.jid])).toMatchObject({ status: 0 });
-  const own = (await home.run(['devices', '--json'])).stdout.split('\n')[0] ?? '';
+  const listed = (await home.run(['devices', '--json'])).stdout.split('\n');
+  const own = listed.find((line) => line.includes('"own":true')) ?? '';
   const { id } = JSON.parse(own) as { id: number };
   const seen = async () => (await watcher.run(['devices', home.jid])).stdout;
   expect(await seen()).toContain(`${id}  `);
