@@ -345,7 +345,7 @@ test('two receivers in one folder do not touch each other', async () => {
     expect(status).toBe(0);
     const end = stdout.split('\n').find((line) => line.includes('"event":"end"')) ?? '';
     const { file: landed } = JSON.parse(end) as { file: string };
-    expect(await readFile(landed)).toEqual(await readFile(sources[index] ?? ''));
+    expect((await readFile(landed)).equals(await readFile(sources[index] ?? ''))).toBe(true);
   }
   expect(await listed(out)).toEqual(['same (1).bin', 'same.bin']);
   await dave.remove();
