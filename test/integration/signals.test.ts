@@ -212,7 +212,7 @@ describe.skipIf(!hasScript())('on a terminal', () => {
       const out = await mkdtemp(join(folder, 'asked-'));
       const receive = inTerminal(bob, ['receive', '--once', '--wait', '60', '--out', out]);
       const send = alice.start(['send', file, bob.jid]);
-      await receive.said(/alice@jet\.test offers large\.bin \(20 MB\)\. Accept\? \[y\/N\]/);
+      await receive.said(/alice@jet\.test offers large\.bin \(20\.0 MB\)\. Accept\? \[y\/N\]/);
       receive.child.stdin?.write(answer);
       const outcome = await send.ended;
       expect(outcome.status).toBe(sent);
