@@ -131,6 +131,8 @@ class Watch {
   unlessAborted(work: Promise<void>): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#interrupt = reject;
+      // The work may have aborted itself before anybody listened.
+      if (this.#signal?.aborted === true) this.#onAbort();
       work.then(resolve, reject);
     });
   }
