@@ -43,6 +43,7 @@ const EXAMPLES: { readonly [K in Event['on']]: readonly (readonly [string, Event
   'peer-gone': [['peer gone', { on: 'peer-gone' }]],
   cancel: [['cancelled by the user', { on: 'cancel' }]],
   fault: [['error of this side', { on: 'fault', error: new Error('example') }]],
+  unanswered: [['unanswered', { on: 'unanswered' }]],
   silence: [['nothing in time', { on: 'silence' }]],
 };
 

@@ -41,8 +41,7 @@ export class World {
     const me = jid(address);
     const folder = mkdtempSync(join(tmpdir(), 'jet-omemo-'));
     this.#folders.push(folder);
-    const store =
-      options.store ?? openStore(join(folder, 'state.db'), [locksSchema, omemoSchema]);
+    const store = options.store ?? openStore(join(folder, 'state.db'), [locksSchema, omemoSchema]);
     const said: OmemoEvent[] = [];
     const sent: Element[] = [];
     const clock: Clock = options.clock ?? systemClock;
