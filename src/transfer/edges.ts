@@ -15,7 +15,6 @@ const EXAMPLES: { readonly [K in Event['on']]: readonly (readonly [string, Event
     ['decided to accept', { on: 'decided', accept: true }],
     ['decided to decline', { on: 'decided', accept: false }],
   ],
-  unanswered: [['nobody answered the offer', { on: 'unanswered' }]],
   connected: [['connected', { on: 'connected' }]],
   unconnected: [
     ['unconnected, another method left', { on: 'unconnected', another: true }],
