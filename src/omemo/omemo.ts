@@ -1,6 +1,6 @@
 /** XEP-0384 0.3 for one account: what the rest of the program sees of src/omemo. */
 import { randomBytes } from 'node:crypto';
-import xml, { type Element } from '@xmpp/xml';
+import { type Element, xml } from '../xmpp/xml.ts';
 import type { Clock } from '../core/clock.ts';
 import { Exit, JetError } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';

@@ -75,7 +75,10 @@ class SqliteStore implements Store {
   }
 
   all(sql: string, ...params: Value[]): Row[] {
-    const rows = this.#prepare(sql).all(bind(params)) as Record<string, Row[string] | ArrayBuffer>[];
+    const rows = this.#prepare(sql).all(bind(params)) as Record<
+      string,
+      Row[string] | ArrayBuffer
+    >[];
     for (const row of rows) {
       // The library gives Buffers for one row, but ArrayBuffers for many.
       for (const [column, value] of Object.entries(row)) {

@@ -1,5 +1,5 @@
 import { createDecipheriv, randomBytes } from 'node:crypto';
-import xml from '@xmpp/xml';
+import { xml } from '../../../src/xmpp/xml.ts';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { TransportSecret } from '../../../src/jet/envelope.ts';
 import { writeBundle } from '../../../src/omemo/bundle.ts';
