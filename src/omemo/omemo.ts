@@ -17,7 +17,8 @@ import { NS_OMEMO } from './names.ts';
 import type { PepPort } from './pep-port.ts';
 import { Publisher } from './publisher.ts';
 import { type Decrypted, Sessions } from './sessions.ts';
-import { type Candidate, type Pin, Trust } from './trust.ts';
+import { Trust } from './trust.ts';
+import type { Candidate, Pin } from './trust-rule.ts';
 
 /** What OMEMO works with. */
 export interface OmemoOptions {

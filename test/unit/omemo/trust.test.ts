@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { assess, type Pin } from '../../../src/omemo/trust.ts';
+import { assess, type Pin } from '../../../src/omemo/trust-rule.ts';
 import { groupFingerprint } from '../../../src/omemo/uri.ts';
 
 const bob = 'bob@b.example';
