@@ -1,4 +1,5 @@
 /** The one place that composes: opens the account, registers envelopes, ciphers and transports. */
+import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type {
@@ -41,7 +42,7 @@ import { ibb } from './transport/ibb/index.ts';
 import { s5b } from './transport/s5b/index.ts';
 import { CapsCache } from './xmpp/caps.ts';
 import { connect, type ConnectOptions } from './xmpp/connect.ts';
-import type { Connection } from './xmpp/connection.ts';
+import { StanzaError, type Connection } from './xmpp/connection.ts';
 import { Disco } from './xmpp/disco.ts';
 import { announce, findPeer } from './xmpp/find.ts';
 import { Pep } from './xmpp/pep.ts';
@@ -53,6 +54,8 @@ import { Roster } from './xmpp/roster.ts';
 /** Milliseconds that a person has, at the least, to answer an offer. */
 const ANSWER_MS = 120_000;
 
+const CERTIFICATE = /-----BEGIN (?:TRUSTED )?CERTIFICATE-----[^-]*-----END [A-Z ]*-----/g;
+
 /** @see Application.openAccount */
 export async function openAccount(
   settings: AccountSettings,
@@ -60,13 +63,32 @@ export async function openAccount(
   signal: AbortSignal,
 ): Promise<OpenAccount> {
   const store = openStore(join(settings.home.data, 'jet.db'), [locksSchema, omemoSchema]);
+  // Once a transfer runs, its end needs the connection: only until then does the signal cut it.
+  const hasty = new AbortController();
+  const cut = () => hasty.abort(signal.reason);
+  if (signal.aborted) cut();
+  signal.addEventListener('abort', cut, { once: true });
   try {
-    const connection = await connect(await connectOptions(settings, signal));
-    return await Account.open(settings, ui, store, connection);
+    const connection = await connect(await connectOptions(settings, hasty.signal));
+    return await Account.open(settings, ui, store, connection, () => {
+      signal.removeEventListener('abort', cut);
+    });
   } catch (error) {
     store.close();
     throw error;
   }
+}
+
+/** A request that the server did not grant, as an error for the user; anything else as it is. */
+export function explain(error: unknown): unknown {
+  if (!(error instanceof StanzaError)) return error;
+  if (error.condition === 'disconnect') return connectionLost('it broke off');
+  return new JetError(
+    Exit.account,
+    'server-refused',
+    `The server did not do what was asked of it (${error.message}). Try again, or ask who runs the server.`,
+    { cause: error },
+  );
 }
 
 /** @see Application.checkAccount */
@@ -103,7 +125,12 @@ async function connectOptions(
 
 async function readCa(file: string): Promise<Buffer> {
   try {
-    return await readFile(file);
+    const pem = await readFile(file);
+    // TLS would pass over what is no certificate, and the server's would be called untrusted.
+    const found = pem.toString('latin1').match(CERTIFICATE) ?? [];
+    if (found.length === 0) throw new Error('there is none in PEM');
+    for (const certificate of found) new X509Certificate(certificate);
+    return pem;
   } catch (error) {
     throw new JetError(
       Exit.usage,
@@ -151,7 +178,17 @@ class Account implements OpenAccount {
   readonly #sessions: Sessions;
   #omemo: Omemo | undefined;
 
-  private constructor(settings: AccountSettings, ui: Ui, store: Store, connection: Connection) {
+  /** Takes the end of the connection out of the hands of the user's signal. */
+  readonly #keep: () => void;
+
+  private constructor(
+    settings: AccountSettings,
+    ui: Ui,
+    store: Store,
+    connection: Connection,
+    keep: () => void,
+  ) {
+    this.#keep = keep;
     this.#settings = settings;
     this.#ui = ui;
     this.#store = store;
@@ -171,8 +208,9 @@ class Account implements OpenAccount {
     ui: Ui,
     store: Store,
     connection: Connection,
+    keep: () => void,
   ): Promise<Account> {
-    const account = new Account(settings, ui, store, connection);
+    const account = new Account(settings, ui, store, connection, keep);
     await account.#roster.load();
     return account;
   }
@@ -202,6 +240,7 @@ class Account implements OpenAccount {
       const envelope = this.#envelopes.all.find(({ feature }) => peer.features.has(feature));
       if (envelope === undefined) throw new Error('a peer without an envelope was found');
       warmUp();
+      this.#keep();
       return await sendFile(
         {
           ...this.#surroundings(options),
@@ -231,6 +270,7 @@ class Account implements OpenAccount {
     signal: AbortSignal,
   ): Promise<ExitStatus> {
     await this.#ready(options.verifiedOnly);
+    this.#keep();
     const waiting = new Waiting(this.#clock, options, signal);
     const { maxSize } = options;
     let questions: Promise<unknown> = Promise.resolve();
@@ -283,7 +323,9 @@ class Account implements OpenAccount {
       ...(peers !== '' && { peer: peers }),
     });
     try {
-      return await waiting.over;
+      const exit = await waiting.over;
+      // To be stopped while a file is coming is not the normal end.
+      return signal.aborted && receiver.busy ? Exit.transport : exit;
     } finally {
       unwatch();
       hide();
