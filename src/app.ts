@@ -43,7 +43,7 @@ import { CapsCache } from './xmpp/caps.ts';
 import { connect, type ConnectOptions } from './xmpp/connect.ts';
 import type { Connection } from './xmpp/connection.ts';
 import { Disco } from './xmpp/disco.ts';
-import { announce, findPeer } from './xmpp/find.ts';
+import { announce, findPeer, WAITING_JET } from './xmpp/find.ts';
 import { Pep } from './xmpp/pep.ts';
 import { answerPings, PING } from './xmpp/ping.ts';
 import { Presence } from './xmpp/presence.ts';
@@ -195,7 +195,7 @@ class Account implements OpenAccount {
     }
     const source = await FileSource.open(file);
     try {
-      await this.#ready(options.verifiedOnly);
+      await this.#ready(options.verifiedOnly, false);
       const answer = (from: Jid) => from.sameBare(to);
       this.#connection.audience = answer;
       if (this.#roster.sees(to)) await this.#presence.available();
@@ -231,7 +231,7 @@ class Account implements OpenAccount {
     on: OnEvent,
     signal: AbortSignal,
   ): Promise<ExitStatus> {
-    await this.#ready(options.verifiedOnly);
+    await this.#ready(options.verifiedOnly, true);
     const waiting = new Waiting(this.#clock, options, signal);
     const { maxSize } = options;
     let questions: Promise<unknown> = Promise.resolve();
@@ -272,8 +272,6 @@ class Account implements OpenAccount {
     });
     const unwatch = this.#connection.onState((state) => {
       if (state.kind === 'closed') waiting.fail(connectionLost(state.reason));
-      // A new session on the server knows nothing of our presence.
-      if (state.kind === 'online' && !state.resumed) void this.#presence.available();
     });
     const peers = from.map((jid) => jid.toString()).join(', ');
     on({
@@ -371,12 +369,16 @@ class Account implements OpenAccount {
     this.#settings.log?.(line);
   };
 
-  /** Our device published, our features complete: all before the first presence. */
-  async #ready(verifiedOnly: boolean): Promise<void> {
+  /**
+   * Our device published, our features complete: all before the first presence. One that does not wait
+   * for offers does not say that it takes files, so that no other sender chooses it.
+   */
+  async #ready(verifiedOnly: boolean, waits: boolean): Promise<void> {
     const omemo = this.#openOmemo(verifiedOnly);
     this.#envelopes.register(omemo.envelope());
     this.#disco.addFeatures(
-      ...jingleFeatures,
+      ...jingleFeatures.filter((feature) => waits || feature !== FILE_TRANSFER),
+      ...(waits ? [WAITING_JET] : []),
       ...jetFeatures(this.#ciphers, this.#envelopes),
       ...this.#transports.features,
       PING,

@@ -8,6 +8,18 @@ import { ping } from './ping.ts';
 import type { Presence } from './presence.ts';
 import type { Roster } from './roster.ts';
 
+/** Our own namespace, as a feature: a jet that waits for offers. A jet that only sends has it not. */
+export const WAITING_JET = 'urn:xmpp:jet-transfer:0';
+
+/** Milliseconds after which a resource that does not answer counts as gone. */
+const SILENT_MS = 3000;
+/** Milliseconds that the others still have once a waiting jet has answered. */
+const GRACE_MS = 300;
+/** Milliseconds within which a presence is not answered again; doubled with each answer up to the most. */
+const FIRST_PAUSE_MS = 1000;
+const MOST_PAUSE_MS = 15_000;
+const MOST_ANSWERED = 2000;
+
 /** A resource with what it can do. */
 export interface Candidate {
   readonly jid: Jid;
@@ -15,6 +27,7 @@ export interface Candidate {
   readonly seen: number;
   readonly features: ReadonlySet<string>;
   readonly software?: string;
+  /** A jet that waits for offers. */
   readonly isJet: boolean;
 }
 
@@ -66,7 +79,7 @@ export async function findPeer(options: FindOptions): Promise<FoundPeer> {
     if (!roster.sees(target)) await presence.direct(target);
     const next = Math.min(end, clock.monotonic() + pause);
     for (;;) {
-      candidates = await probe(options, Math.min(3000, Math.max(1, end - clock.monotonic())));
+      candidates = await probe(options, Math.min(SILENT_MS, Math.max(1, end - clock.monotonic())));
       const [best] = rank(candidates, wanted);
       if (best !== undefined) return best;
       if (!said) options.notify(`waiting for ${target.toString()}`);
@@ -81,39 +94,69 @@ export async function findPeer(options: FindOptions): Promise<FoundPeer> {
   }
 }
 
+interface Known {
+  readonly jid: Jid;
+  readonly priority: number;
+  readonly seen: number;
+  readonly caps: Caps | undefined;
+}
+
+/**
+ * Asks every resource at once, and gives those that answer in time. As soon as a waiting jet is among
+ * them, one that is silent holds nobody up any longer.
+ */
 async function probe(options: FindOptions, timeout: number): Promise<Candidate[]> {
-  const { connection, presence, caps, target, signal } = options;
-  const there: { jid: Jid; priority: number; seen: number; caps: Caps | undefined }[] = presence
+  const { presence, target, wanted, clock, signal } = options;
+  const there: Known[] = presence
     .of(target)
     .filter(({ jid }) => !target.isFull || jid.equals(target));
   if (target.isFull && there.length === 0)
     there.push({ jid: target, priority: 0, seen: 0, caps: undefined });
-  const found = await Promise.all(
-    there.slice(0, 50).map(async ({ jid, priority, seen, caps: claimed }) => {
-      try {
-        const limits = signal === undefined ? { timeout } : { timeout, signal };
-        const [alive, info] = await Promise.all([
-          ping(connection, jid, timeout, signal),
-          caps.info(jid, claimed, limits),
-        ]);
-        if (!alive) return undefined;
-        const identity = info.identities.find(({ category }) => category === 'client');
-        const software = identity?.name.slice(0, 100);
-        return {
-          jid,
-          priority,
-          seen,
-          features: new Set(info.features),
-          isJet: identity?.type === 'console' && software === 'jet',
-          ...(software ? { software } : {}),
-        };
-      } catch (error) {
-        if (error instanceof StanzaError) return undefined;
-        throw error;
-      }
-    }),
-  );
-  return found.filter((candidate) => candidate !== undefined);
+  const answered: Candidate[] = [];
+  const enough = new AbortController();
+  let cancel: () => void = () => undefined;
+  const grace = new Promise<void>((resolve) => {
+    enough.signal.addEventListener('abort', () => {
+      cancel = clock.after(GRACE_MS, resolve);
+    });
+  });
+  const all = there.slice(0, 50).map(async (resource) => {
+    const candidate = await examine(options, resource, timeout);
+    if (candidate === undefined) return;
+    answered.push(candidate);
+    if (candidate.isJet && rank([candidate], wanted).length > 0) enough.abort();
+  });
+  try {
+    await Promise.race([Promise.all(all), grace]);
+  } finally {
+    cancel();
+  }
+  signal?.throwIfAborted();
+  return [...answered];
+}
+
+/** What one resource says of itself; undefined when it is silent or gone. */
+async function examine(
+  { connection, caps, signal }: FindOptions,
+  { jid, priority, seen, caps: claimed }: Known,
+  timeout: number,
+): Promise<Candidate | undefined> {
+  try {
+    const limits = signal === undefined ? { timeout } : { timeout, signal };
+    const [alive, info] = await Promise.all([
+      ping(connection, jid, timeout, signal),
+      caps.info(jid, claimed, limits),
+    ]);
+    if (!alive) return undefined;
+    const identity = info.identities.find(({ category }) => category === 'client');
+    const software = identity?.name.slice(0, 100);
+    const features = new Set(info.features);
+    const isJet = features.has(WAITING_JET);
+    return { jid, priority, seen, features, isJet, ...(software ? { software } : {}) };
+  } catch (error) {
+    if (error instanceof StanzaError) return undefined;
+    throw error;
+  }
 }
 
 /** Resolves when a resource of the target changes, or after `ms`. */
@@ -146,7 +189,11 @@ function absent(target: Jid, candidates: readonly Candidate[]): JetError {
 
 /**
  * The waiting side: available, answering the presence and the requests of those alone that `deals`
- * allows. `invited` are told at once that we are here. Returns the end of it.
+ * allows. `invited` are told at once that we are here, and again when the server has lost our session.
+ * Returns the end of it.
+ *
+ * @remarks A presence that comes again is answered again, since the answer may have been lost; but
+ * after pauses that double, so that two who wait for one another do not answer each other for ever.
  */
 export async function announce(options: {
   readonly connection: Connection;
@@ -155,20 +202,37 @@ export async function announce(options: {
   readonly invited?: readonly Jid[];
 }): Promise<() => void> {
   const { connection, presence, deals, invited = [] } = options;
-  const answered = new Set<string>();
+  const answered = new Map<string, { readonly at: number; readonly pause: number }>();
   connection.audience = deals;
   const off = presence.onChange((jid, resource) => {
     const key = jid.toString();
-    if (resource === undefined) answered.delete(key);
-    else if (!jid.sameBare(connection.jid) && deals(jid) && !answered.has(key)) {
-      answered.add(key);
-      presence.direct(jid).catch(() => answered.delete(key));
+    if (resource === undefined) {
+      answered.delete(key);
+      return;
     }
+    if (jid.sameBare(connection.jid) || !deals(jid)) return;
+    const last = answered.get(key);
+    if (last !== undefined && resource.seen - last.at < last.pause) return;
+    const [oldest] = answered.keys();
+    if (answered.size >= MOST_ANSWERED && oldest !== undefined) answered.delete(oldest);
+    const pause = last === undefined ? FIRST_PAUSE_MS : Math.min(MOST_PAUSE_MS, last.pause * 2);
+    answered.set(key, { at: resource.seen, pause });
+    presence.direct(jid).catch(() => answered.delete(key));
+  });
+  const invite = async () => {
+    for (const jid of invited) await presence.direct(jid);
+  };
+  const unwatch = connection.onState((state) => {
+    if (state.kind !== 'online' || state.resumed) return;
+    answered.clear();
+    // A stream that is lost once more comes back here.
+    invite().catch(() => undefined);
   });
   await presence.available();
-  for (const jid of invited) await presence.direct(jid);
+  await invite();
   return () => {
     off();
+    unwatch();
     connection.audience = () => false;
   };
 }

@@ -3,14 +3,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { xml } from '../../src/xmpp/xml.ts';
 import { jetHome, type JetHome, type JetProcess } from '../support/jet.ts';
-import {
-  address,
-  Client,
-  PASSWORD,
-  randomFile,
-  receive,
-  terminate,
-} from '../support/people.ts';
+import { address, Client, PASSWORD, randomFile, receive, terminate } from '../support/people.ts';
 import { startProsody, type Prosody } from '../support/prosody.ts';
 
 let server: Prosody;

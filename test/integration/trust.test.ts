@@ -7,14 +7,7 @@ import { Disco } from '../../src/xmpp/disco.ts';
 import { Pep } from '../../src/xmpp/pep.ts';
 import { xml } from '../../src/xmpp/xml.ts';
 import { jetHome, type JetHome, type Outcome } from '../support/jet.ts';
-import {
-  address,
-  Client,
-  PASSWORD,
-  randomFile,
-  receive,
-  terminate,
-} from '../support/people.ts';
+import { address, Client, PASSWORD, randomFile, receive, terminate } from '../support/people.ts';
 import { startProsody, type Prosody } from '../support/prosody.ts';
 
 let server: Prosody;
