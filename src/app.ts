@@ -61,11 +61,29 @@ export async function openAccount(
 ): Promise<OpenAccount> {
   const store = openStore(join(settings.home.data, 'jet.db'), [locksSchema, omemoSchema]);
   try {
-    const connection = await connect(await connectOptions(settings, signal));
+    const connection = await opened(settings, signal);
     return await Account.open(settings, ui, store, connection);
   } catch (error) {
     store.close();
     throw error;
+  }
+}
+
+/**
+ * Connects; the signal ends the attempt only. Once online, what is under way has first to tell the peer
+ * that it ends: {@link OpenAccount.close} comes after that.
+ */
+async function opened(settings: AccountSettings, signal: AbortSignal): Promise<Connection> {
+  const attempt = new AbortController();
+  const stop = () => {
+    attempt.abort(signal.reason);
+  };
+  signal.throwIfAborted();
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    return await connect(await connectOptions(settings, attempt.signal));
+  } finally {
+    signal.removeEventListener('abort', stop);
   }
 }
 

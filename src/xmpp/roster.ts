@@ -73,8 +73,16 @@ export class Roster {
   async add(jid: Jid, name = ''): Promise<void> {
     const item = { jid: jid.bare.toString(), ...(name === '' ? {} : { name }) };
     await this.#connection.iq(null, 'set', xml('query', { xmlns: ROSTER }, xml('item', item)));
-    for (const type of ['subscribe', 'subscribed'])
-      await this.#connection.send(xml('presence', { to: item.jid, type }));
+    const say = (type: string) => this.#connection.send(xml('presence', { to: item.jid, type }));
+    await say('subscribed');
+    await say('subscribe');
+    await this.load();
+    // Where the contact had approved us before, Prosody 0.12 lets us in and loses the answer that says
+    // so; to the second question it answers. To a server that still waits for its user it is nothing new.
+    if (this.get(jid)?.asked === true) {
+      await say('subscribe');
+      await this.load();
+    }
   }
 
   /** Removes a contact and both subscriptions. */

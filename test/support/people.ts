@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Element } from '@xmpp/xml';
+import { randomId } from '../../src/core/bytes.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import { Jid } from '../../src/core/jid.ts';
 import { connect } from '../../src/xmpp/connect.ts';
@@ -42,7 +43,7 @@ export class Client {
   static async open(server: Prosody, name: string, available = true): Promise<Client> {
     const client = new Client(
       await connect({
-        jid: address(`${name}@${server.domain}`),
+        jid: address(`${name}@${server.domain}/chat.${randomId()}`),
         password: () => PASSWORD,
         server: { host: '127.0.0.1', port: server.port, tls: false },
         ca: await readFile(server.caFile),
