@@ -1,6 +1,6 @@
 /** Finding the resource of a peer that can take part in a transfer, and being found. */
 import { type Clock, sleep } from '../core/clock.ts';
-import { Exit, JetError } from '../core/errors.ts';
+import { asError, Exit, JetError } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import type { Caps, CapsCache } from './caps.ts';
 import { type Connection, StanzaError } from './connection.ts';
@@ -19,6 +19,8 @@ const GRACE_MS = 300;
 const FIRST_PAUSE_MS = 1000;
 const MOST_PAUSE_MS = 15_000;
 const MOST_ANSWERED = 2000;
+/** Resources of one account that are asked. */
+const MOST_ASKED = 50;
 
 /** A resource with what it can do. */
 export interface Candidate {
@@ -69,28 +71,34 @@ export interface FindOptions {
 
 /** @throws JetError with exit 4 when nobody good enough is there in time. */
 export async function findPeer(options: FindOptions): Promise<FoundPeer> {
-  const { target, presence, roster, clock, wait, wanted, signal } = options;
+  const { target, presence, roster, clock, wait, signal } = options;
   const end = wait === 'forever' ? Infinity : clock.monotonic() + wait;
+  const search = new Search(options, end);
   let pause = 2000;
-  let candidates: Candidate[] = [];
   let said = false;
-  for (;;) {
-    signal?.throwIfAborted();
-    if (!roster.sees(target)) await presence.direct(target);
-    const next = Math.min(end, clock.monotonic() + pause);
+  try {
     for (;;) {
-      candidates = await probe(options, Math.min(SILENT_MS, Math.max(1, end - clock.monotonic())));
-      const [best] = rank(candidates, wanted);
-      if (best !== undefined) return best;
-      if (!said) options.notify(`waiting for ${target.toString()}`);
-      said = true;
-      const left = next - clock.monotonic();
-      if (left <= 0) break;
-      await change(options, left);
-      if (clock.monotonic() >= next) break;
+      signal?.throwIfAborted();
+      if (!roster.sees(target)) await presence.direct(target);
+      const next = Math.min(end, clock.monotonic() + pause);
+      search.ask(true);
+      for (;;) {
+        const best = search.best();
+        if (best !== undefined) return best;
+        if (!said && search.idle) {
+          said = true;
+          options.notify(`waiting for ${target.toString()}`);
+        }
+        const left = next - clock.monotonic();
+        if (left <= 0) break;
+        await search.change(left);
+        search.ask(false);
+      }
+      if (clock.monotonic() >= end) throw absent(target, search.candidates);
+      pause = Math.min(30_000, pause * 2);
     }
-    if (clock.monotonic() >= end) throw absent(target, candidates);
-    pause = Math.min(30_000, pause * 2);
+  } finally {
+    search.stop();
   }
 }
 
@@ -102,37 +110,103 @@ interface Known {
 }
 
 /**
- * Asks every resource at once, and gives those that answer in time. As soon as a waiting jet is among
- * them, one that is silent holds nobody up any longer.
+ * Asks each resource as soon as its presence comes, all at once, and weighs those that answer. Once a
+ * waiting jet is among them, one that is silent holds nobody up any longer.
  */
-async function probe(options: FindOptions, timeout: number): Promise<Candidate[]> {
-  const { presence, target, wanted, clock, signal } = options;
-  const there: Known[] = presence
-    .of(target)
-    .filter(({ jid }) => !target.isFull || jid.equals(target));
-  if (target.isFull && there.length === 0)
-    there.push({ jid: target, priority: 0, seen: 0, caps: undefined });
-  const answered: Candidate[] = [];
-  const enough = new AbortController();
-  let cancel: () => void = () => undefined;
-  const grace = new Promise<void>((resolve) => {
-    enough.signal.addEventListener('abort', () => {
-      cancel = clock.after(GRACE_MS, resolve);
+class Search {
+  readonly #options: FindOptions;
+  readonly #end: number;
+  /** By full address, when the presence came that was asked about. */
+  readonly #asked = new Map<string, number>();
+  readonly #silent = new Set<string>();
+  readonly #answered = new Map<string, Candidate>();
+  #jetSince: number | undefined;
+  #failure: Error | undefined;
+  #change = new AbortController();
+  readonly #stop: () => void;
+
+  /** @param end - on the monotonic clock, when nobody waits for an answer any more */
+  constructor(options: FindOptions, end: number) {
+    this.#options = options;
+    this.#end = end;
+    this.#stop = options.presence.onChange((jid, resource) => {
+      if (!jid.sameBare(options.target)) return;
+      if (resource === undefined) this.#answered.delete(jid.toString());
+      this.#change.abort();
     });
-  });
-  const all = there.slice(0, 50).map(async (resource) => {
-    const candidate = await examine(options, resource, timeout);
-    if (candidate === undefined) return;
-    answered.push(candidate);
-    if (candidate.isJet && rank([candidate], wanted).length > 0) enough.abort();
-  });
-  try {
-    await Promise.race([Promise.all(all), grace]);
-  } finally {
-    cancel();
   }
-  signal?.throwIfAborted();
-  return [...answered];
+
+  /** Those that answered. */
+  get candidates(): readonly Candidate[] {
+    return [...this.#answered.values()];
+  }
+
+  /** True when nobody is being asked. */
+  get idle(): boolean {
+    return this.#silent.size === 0;
+  }
+
+  /** Asks those that are new, or `again` everybody who has not answered. */
+  ask(again: boolean): void {
+    const { presence, target, clock } = this.#options;
+    const there: Known[] = presence
+      .of(target)
+      .filter(({ jid }) => !target.isFull || jid.equals(target));
+    if (target.isFull && there.length === 0)
+      there.push({ jid: target, priority: 0, seen: 0, caps: undefined });
+    for (const known of there.slice(0, MOST_ASKED)) {
+      const key = known.jid.toString();
+      const asked = this.#asked.get(key) === known.seen;
+      if (this.#silent.has(key) || (asked && (!again || this.#answered.has(key)))) continue;
+      this.#asked.set(key, known.seen);
+      this.#silent.add(key);
+      const timeout = Math.min(SILENT_MS, Math.max(1, this.#end - clock.monotonic()));
+      examine(this.#options, known, timeout)
+        .then((candidate) => {
+          if (candidate === undefined) this.#answered.delete(key);
+          else this.#answered.set(key, candidate);
+        })
+        .catch((error: unknown) => {
+          this.#failure = asError(error);
+        })
+        .finally(() => {
+          this.#silent.delete(key);
+          this.#change.abort();
+        });
+    }
+  }
+
+  /** The best one, as soon as it is settled. @throws the reason of the signal */
+  best(): Candidate | undefined {
+    if (this.#failure !== undefined) throw this.#failure;
+    const [best] = rank(this.candidates, this.#options.wanted);
+    if (best?.isJet !== true) this.#jetSince = undefined;
+    else this.#jetSince ??= this.#options.clock.monotonic();
+    return this.#silent.size === 0 || this.#grace() <= 0 ? best : undefined;
+  }
+
+  /** Resolves when there is something new, or after `ms`. */
+  async change(ms: number): Promise<void> {
+    const { clock, signal } = this.#options;
+    const changed = new AbortController();
+    this.#change = changed;
+    const either = signal === undefined ? [changed.signal] : [changed.signal, signal];
+    try {
+      await sleep(clock, Math.min(ms, this.#grace()), AbortSignal.any(either));
+    } catch (error) {
+      if (!changed.signal.aborted || signal?.aborted) throw error;
+    }
+  }
+
+  /** Hears of nothing any more. */
+  stop(): void {
+    this.#stop();
+  }
+
+  #grace(): number {
+    if (this.#jetSince === undefined) return Infinity;
+    return this.#jetSince + GRACE_MS - this.#options.clock.monotonic();
+  }
 }
 
 /** What one resource says of itself; undefined when it is silent or gone. */
@@ -156,22 +230,6 @@ async function examine(
   } catch (error) {
     if (error instanceof StanzaError) return undefined;
     throw error;
-  }
-}
-
-/** Resolves when a resource of the target changes, or after `ms`. */
-async function change({ presence, target, clock, signal }: FindOptions, ms: number): Promise<void> {
-  const changed = new AbortController();
-  const off = presence.onChange((jid) => {
-    if (jid.sameBare(target)) changed.abort();
-  });
-  const either = signal === undefined ? [changed.signal] : [changed.signal, signal];
-  try {
-    await sleep(clock, ms, AbortSignal.any(either));
-  } catch (error) {
-    if (!changed.signal.aborted || signal?.aborted) throw error;
-  } finally {
-    off();
   }
 }
 
