@@ -98,8 +98,7 @@ export async function registerAccount(
   settings: AccountSettings,
   signal: AbortSignal,
 ): Promise<void> {
-  const options = await connectOptions(settings, signal);
-  await register({ ...options, domain: settings.jid.domain });
+  await register(await connectOptions(settings, signal));
 }
 
 async function connectOptions(
