@@ -100,17 +100,26 @@ export class IbbStream extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: Callback): void {
-    this.#input = { bytes: chunk, done };
-    this.#pump();
+    this.#take(chunk, done);
   }
 
   override _writev(chunks: { chunk: Buffer }[], done: Callback): void {
-    this.#input = { bytes: Buffer.concat(chunks.map(({ chunk }) => chunk)), done };
+    this.#take(Buffer.concat(chunks.map(({ chunk }) => chunk)), done);
+  }
+
+  #take(bytes: Buffer, done: Callback): void {
+    if (this.#closed) {
+      done(peerClosed());
+      return;
+    }
+    this.#input = { bytes, done };
     this.#pump();
   }
 
   override _final(done: Callback): void {
     this.#final = done;
+    // Who ends wants no more: what has come needs no reader to be acknowledged, and before the close.
+    for (const acknowledge of this.#held.splice(0)) acknowledge();
     this.#pump();
   }
 
@@ -210,6 +219,8 @@ export class IbbStream extends Duplex {
   async #sayClose(): Promise<null> {
     const said = this.#closed;
     this.#closed = true;
+    // The acknowledgements leave in turns of their own: a close before them would cut off the peer.
+    await new Promise(setImmediate);
     // A peer that ended it at the same moment knows no such stream any more: all was acknowledged.
     if (!said) await this.#request(writeClose(this.#options.sid)).catch(() => undefined);
     if (!this.readableEnded) this.push(null);
@@ -219,8 +230,9 @@ export class IbbStream extends Duplex {
   async #peerClosed(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    const unsent = this.#input !== undefined || this.#again.length > 0 || this.#flying > 0;
-    if (unsent) this.destroy(new Error('the peer closed the stream before it had everything'));
+    // Blocks in flight may have been taken: their answers came before the close, or will be errors.
+    const unsent = this.#input !== undefined || this.#again.length > 0;
+    if (unsent) this.destroy(peerClosed());
     else this.push(null);
     await Promise.resolve();
   }
@@ -235,6 +247,10 @@ export class IbbStream extends Duplex {
     queueMicrotask(() => this.destroy(error));
     return error;
   }
+}
+
+function peerClosed(): Error {
+  return new Error('the peer closed the stream before it had everything');
 }
 
 /** Whether one number of the sequence comes before another, across the wrap. */
