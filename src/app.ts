@@ -171,8 +171,6 @@ class Account implements OpenAccount {
   readonly #sessions: Sessions;
   #omemo: Omemo | undefined;
 
-  /** Takes the end of the connection out of the hands of the user's signal. */
-
   private constructor(settings: AccountSettings, ui: Ui, store: Store, connection: Connection) {
     this.#settings = settings;
     this.#ui = ui;
