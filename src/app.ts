@@ -44,7 +44,7 @@ import { CapsCache } from './xmpp/caps.ts';
 import { connect, type ConnectOptions } from './xmpp/connect.ts';
 import { StanzaError, type Connection } from './xmpp/connection.ts';
 import { Disco } from './xmpp/disco.ts';
-import { announce, findPeer } from './xmpp/find.ts';
+import { announce, findPeer, WAITING_JET } from './xmpp/find.ts';
 import { Pep } from './xmpp/pep.ts';
 import { answerPings, PING } from './xmpp/ping.ts';
 import { Presence } from './xmpp/presence.ts';
@@ -63,16 +63,9 @@ export async function openAccount(
   signal: AbortSignal,
 ): Promise<OpenAccount> {
   const store = openStore(join(settings.home.data, 'jet.db'), [locksSchema, omemoSchema]);
-  // Once a transfer runs, its end needs the connection: only until then does the signal cut it.
-  const hasty = new AbortController();
-  const cut = () => hasty.abort(signal.reason);
-  if (signal.aborted) cut();
-  signal.addEventListener('abort', cut, { once: true });
   try {
-    const connection = await connect(await connectOptions(settings, hasty.signal));
-    return await Account.open(settings, ui, store, connection, () => {
-      signal.removeEventListener('abort', cut);
-    });
+    const connection = await connect(await connectOptions(settings, signal));
+    return await Account.open(settings, ui, store, connection);
   } catch (error) {
     store.close();
     throw error;
@@ -102,8 +95,7 @@ export async function registerAccount(
   settings: AccountSettings,
   signal: AbortSignal,
 ): Promise<void> {
-  const options = await connectOptions(settings, signal);
-  await register({ ...options, domain: settings.jid.domain });
+  await register(await connectOptions(settings, signal));
 }
 
 async function connectOptions(
@@ -179,17 +171,7 @@ class Account implements OpenAccount {
   readonly #sessions: Sessions;
   #omemo: Omemo | undefined;
 
-  /** Takes the end of the connection out of the hands of the user's signal. */
-  readonly #keep: () => void;
-
-  private constructor(
-    settings: AccountSettings,
-    ui: Ui,
-    store: Store,
-    connection: Connection,
-    keep: () => void,
-  ) {
-    this.#keep = keep;
+  private constructor(settings: AccountSettings, ui: Ui, store: Store, connection: Connection) {
     this.#settings = settings;
     this.#ui = ui;
     this.#store = store;
@@ -209,9 +191,8 @@ class Account implements OpenAccount {
     ui: Ui,
     store: Store,
     connection: Connection,
-    keep: () => void,
   ): Promise<Account> {
-    const account = new Account(settings, ui, store, connection, keep);
+    const account = new Account(settings, ui, store, connection);
     await account.#roster.load();
     return account;
   }
@@ -233,7 +214,7 @@ class Account implements OpenAccount {
     }
     const source = await FileSource.open(file);
     try {
-      await this.#ready(options.verifiedOnly);
+      await this.#ready(options.verifiedOnly, false);
       const answer = (from: Jid) => from.sameBare(to);
       this.#connection.audience = answer;
       if (this.#roster.sees(to)) await this.#presence.available();
@@ -241,7 +222,6 @@ class Account implements OpenAccount {
       const envelope = this.#envelopes.all.find(({ feature }) => peer.features.has(feature));
       if (envelope === undefined) throw new Error('a peer without an envelope was found');
       warmUp();
-      this.#keep();
       return await sendFile(
         {
           ...this.#surroundings(options),
@@ -270,8 +250,7 @@ class Account implements OpenAccount {
     on: OnEvent,
     signal: AbortSignal,
   ): Promise<ExitStatus> {
-    await this.#ready(options.verifiedOnly);
-    this.#keep();
+    await this.#ready(options.verifiedOnly, true);
     const waiting = new Waiting(this.#clock, options, signal);
     const { maxSize } = options;
     let questions: Promise<unknown> = Promise.resolve();
@@ -312,8 +291,6 @@ class Account implements OpenAccount {
     });
     const unwatch = this.#connection.onState((state) => {
       if (state.kind === 'closed') waiting.fail(connectionLost(state.reason));
-      // A new session on the server knows nothing of our presence.
-      if (state.kind === 'online' && !state.resumed) void this.#presence.available();
     });
     const peers = from.map((jid) => jid.toString()).join(', ');
     on({
@@ -413,12 +390,16 @@ class Account implements OpenAccount {
     this.#settings.log?.(line);
   };
 
-  /** Our device published, our features complete: all before the first presence. */
-  async #ready(verifiedOnly: boolean): Promise<void> {
+  /**
+   * Our device published, our features complete: all before the first presence. One that does not wait
+   * for offers does not say that it takes files, so that no other sender chooses it.
+   */
+  async #ready(verifiedOnly: boolean, waits: boolean): Promise<void> {
     const omemo = this.#openOmemo(verifiedOnly);
     this.#envelopes.register(omemo.envelope());
     this.#disco.addFeatures(
-      ...jingleFeatures,
+      ...jingleFeatures.filter((feature) => waits || feature !== FILE_TRANSFER),
+      ...(waits ? [WAITING_JET] : []),
       ...jetFeatures(this.#ciphers, this.#envelopes),
       ...this.#transports.features,
       PING,

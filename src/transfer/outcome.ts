@@ -19,21 +19,12 @@ export function farewellOf(error: Error): Farewell {
   if (error.code === 'disk-full' || error.code === 'too-many-bytes') {
     return { reason: 'media-error', application: fileError('file-too-large') };
   }
-  switch (error.exit) {
-    case Exit.security:
-      return { reason: 'security-error' };
-    case Exit.transport:
-      return { reason: 'connectivity-error' };
-    case Exit.declined:
-      return { reason: 'decline' };
-    case Exit.localFile:
-      return {
-        reason: 'failed-application',
-        text: error.code === 'source-changed' ? 'the file changed' : 'a problem with the file',
-      };
-    default:
-      return { reason: 'failed-application' };
-  }
+  if (error.exit === Exit.security) return { reason: 'security-error' };
+  if (error.exit === Exit.transport) return { reason: 'connectivity-error' };
+  const text = error.code === 'source-changed' ? 'the file changed' : 'a problem with the file';
+  return error.exit === Exit.localFile
+    ? { reason: 'failed-application', text }
+    : { reason: 'failed-application' };
 }
 
 /** Who and what an error is about. */

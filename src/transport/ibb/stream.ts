@@ -219,10 +219,11 @@ export class IbbStream extends Duplex {
   async #peerClosed(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    // Acknowledgements that came in the same segment as the close have still to be counted.
+    await new Promise(setImmediate);
     const unsent = this.#input !== undefined || this.#again.length > 0 || this.#flying > 0;
     if (unsent) this.destroy(new Error('the peer closed the stream before it had everything'));
     else this.push(null);
-    await Promise.resolve();
   }
 
   #request(payload: Element): Promise<Element | undefined> {
