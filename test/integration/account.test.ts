@@ -82,7 +82,7 @@ describe('login', () => {
     expectSentence(await home.run(both, { env: NONE }), 2, /not both/);
     const empty = ['login', '--password-file', await passwordFile('\n'), home.jid];
     expectSentence(await home.run(empty, { env: NONE }), 3, /empty password/);
-    const failing = ['login', '--password-command', `echo ${'s3cret'}; exit 1`, home.jid];
+    const failing = ['login', '--password-command', `echo s3cret; exit 1`, home.jid];
     const failed = await home.run(failing, { env: NONE });
     expectSentence(failed, 3, /password command failed/);
     expect(failed.stderr).not.toContain('s3cret');
