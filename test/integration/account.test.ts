@@ -126,7 +126,10 @@ test('logout takes the device off the list, as others see it', async () => {
   const seen = async () => (await watcher.run(['devices', home.jid])).stdout;
   expect(await seen()).toContain(`${id}  `);
   const out = await home.run(['logout'], { env: NONE });
-  expect(out).toMatchObject({ status: 0, stderr: `Logged out of ${home.jid}.\n` });
+  expect(out).toMatchObject({
+    status: 0,
+    stderr: `Took the device ${id} off the account's list.\nLogged out of ${home.jid}.\n`,
+  });
   expect(await seen()).not.toContain(`${id}  `);
   expect(await readFile(join(home.home, 'accounts.json'), 'utf8')).not.toContain('alice');
   expectSentence(await home.run(['logout'], { env: NONE }), 3, /No account: run jet login/);
