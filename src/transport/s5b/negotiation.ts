@@ -288,7 +288,10 @@ export class SocksNegotiation implements Negotiation {
     }
     this.#stream = socket;
     const handshake = socket.bytesWritten;
-    const address = offeredBy === 'peer' ? candidate.host : (socket.remoteAddress ?? '');
+    const address =
+      offeredBy === 'peer'
+        ? candidate.host
+        : (socket.remoteAddress ?? '').replace(/^::ffff:(?=[0-9.]+$)/i, '');
     const via = kind === 'proxy' ? candidate.jid : address;
     this.#settle?.open({
       route: { kind, via },
