@@ -71,7 +71,10 @@ class Board {
 
 const board = new Board();
 
-const ESCAPES = new RegExp(`${String.fromCharCode(27)}\\[[0-9;?]*[A-Za-z]`, 'g');
+const ESCAPE = String.fromCharCode(27);
+/** Moves to the start of a line, or clears it: what comes next is drawn over it. */
+const RETURNS = new RegExp(`${ESCAPE}\\[[0-9]*[GJK]`, 'g');
+const ESCAPES = new RegExp(`${ESCAPE}\\[[0-9;?]*[A-Za-z]`, 'g');
 
 /** Reads what a terminal would: a line feed ends a line, a carriage return begins it anew. */
 function show(who: string, child: ChildProcess): void {
@@ -82,6 +85,7 @@ function show(who: string, child: ChildProcess): void {
     rest = lines.pop() ?? '';
     const last = (line: string) =>
       line
+        .replace(RETURNS, '\r')
         .replace(ESCAPES, '')
         .trimEnd()
         .split('\r')

@@ -7,11 +7,11 @@ import {
   EnvelopeError,
   type Envelope,
   type EnvelopeRegistry,
-  type EnvelopeSender,
   type TransportSecret,
 } from '../jet/envelope.ts';
-import { fits, freshSecret, wipeSecret } from '../jet/secret.ts';
-import { readSecurity, SecurityError, writeSecurity } from '../jet/security.ts';
+import { openSecurity, sealSecurity, type OpenedSecurity } from '../jet/exchange.ts';
+import { checkSize } from '../jet/limits.ts';
+import { readSecurity, SecurityError } from '../jet/security.ts';
 import {
   decodeDescription,
   encodeDescription,
@@ -32,32 +32,26 @@ export interface Protected {
   readonly security: Element;
 }
 
-/** Draws a transport secret and seals it for the devices of `to` (XEP-0391 §4.1). */
+/**
+ * Draws a transport secret and seals it for the devices of `to` (XEP-0391 §4.1).
+ *
+ * @param size - bytes of the file
+ * @throws JetError (exit 8) `file-too-large`, before anything is sealed; what the envelope throws
+ */
 export async function protect(
   name: string,
   to: Jid,
   envelope: Envelope,
   ciphers: CipherRegistry,
+  size: number,
 ): Promise<Protected> {
   const cipher = envelope.ciphers
     .map((urn) => ciphers.get(urn))
     .find((known) => known !== undefined);
   if (cipher === undefined) throw new Error(`no cipher for ${envelope.type}`);
-  const secret = freshSecret(cipher);
-  try {
-    const sealed = await envelope.seal(secret, to.bare);
-    const security = writeSecurity({
-      name,
-      cipher: cipher.urn,
-      type: envelope.type,
-      envelope: sealed,
-      extensions: [],
-    });
-    return { cipher, secret, security };
-  } catch (error) {
-    wipeSecret(secret);
-    throw error;
-  }
+  checkSize(size, cipher, 'send');
+  const { secret, element } = await sealSecurity(name, cipher, envelope, to);
+  return { cipher, secret, security: element };
 }
 
 /** What a content offers, before anything secret was touched. */
@@ -109,13 +103,9 @@ export function readOffer(contents: readonly Content[]): Offered {
 }
 
 /** A content whose envelope opened. */
-export interface Opened {
-  readonly cipher: Cipher;
-  readonly secret: TransportSecret;
-  readonly sender: EnvelopeSender;
-}
+export type Opened = OpenedSecurity;
 
-/** Opens the envelope of an offer made by `from`. @throws Unacceptable, always `security-error` */
+/** Opens the envelope of an offer made by `from`. @throws Unacceptable `security-error`, `media-error` */
 export async function openOffer(
   { content, file }: Offered,
   from: Jid,
@@ -123,26 +113,15 @@ export async function openOffer(
 ): Promise<Opened> {
   const refuse = (why: string) => new Unacceptable('security-error', why);
   try {
-    const security = readSecurity(encodeContent(content));
-    const cipher = ciphers.get(security.cipher);
-    if (cipher === undefined) throw refuse(`its cipher ${security.cipher} is unknown`);
-    const envelope = envelopes.get(security.type);
-    if (envelope === undefined) throw refuse(`its envelope ${security.type} is unknown`);
-    if (file.size > cipher.maxBytes)
-      throw refuse('the file is too large for one encrypted message');
-    const opened = await envelope.open(security.envelope, from.bare, cipher.keyLength);
-    if (!fits(opened.secret, cipher)) {
-      wipeSecret(opened.secret);
-      throw refuse('its key does not fit the cipher');
-    }
-    if (!opened.sender.jid.sameBare(from)) {
-      wipeSecret(opened.secret);
-      throw refuse('its envelope was made by somebody else');
-    }
-    return { cipher, ...opened };
+    const element = encodeContent(content);
+    const offered = ciphers.get(readSecurity(element).cipher);
+    if (offered !== undefined) checkSize(file.size, offered, 'receive');
+    return await openSecurity(element, from, ciphers, envelopes);
   } catch (error) {
     if (error instanceof SecurityError || error instanceof EnvelopeError)
       throw refuse(error.message);
+    if (error instanceof JetError && error.code === 'file-too-large')
+      throw new Unacceptable('media-error', error.message);
     if (error instanceof JetError && error.exit === Exit.security) throw refuse(error.message);
     throw error;
   }

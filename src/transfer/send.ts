@@ -53,7 +53,7 @@ export async function sendFile(
     around.clock,
     sending.on,
   );
-  const shield = await protect(name, to, envelope, around.ciphers);
+  const shield = await protect(name, to, envelope, around.ciphers, source.size);
   const side = new SendingSide(around, sending, shield, name, reporter);
   const transfer = new Transfer(
     around,

@@ -1,0 +1,56 @@
+import { expect, test } from 'vitest';
+import { Jid } from '../../../src/core/jid.ts';
+import { CipherRegistry } from '../../../src/jet/cipher.ts';
+import { aesGcm } from '../../../src/jet/ciphers.ts';
+import { EnvelopeRegistry } from '../../../src/jet/envelope.ts';
+import { stubEnvelope } from '../../../src/jet/stub-envelope.ts';
+import type { Content } from '../../../src/jingle/stanza.ts';
+import { describe, openOffer, protect, readOffer } from '../../../src/transfer/content.ts';
+import { xml } from '../../../src/xmpp/xml.ts';
+
+const ciphers = new CipherRegistry();
+ciphers.register(aesGcm(128, 1000));
+const envelopes = new EnvelopeRegistry();
+envelopes.register(stubEnvelope);
+const peer = Jid.parse('romeo@montague.example/orchard') as Jid;
+
+async function offer(size: number, name = 'a-file') {
+  const shield = await protect(name, peer, stubEnvelope, ciphers, Math.min(size, 1000));
+  const content: Content = {
+    creator: 'initiator',
+    name: 'a-file',
+    senders: 'initiator',
+    description: describe('report.pdf', size, new Date(0)),
+    transport: xml('transport', { xmlns: 'urn:xmpp:jingle:transports:ibb:1' }),
+    security: shield.security,
+  };
+  return { shield, content };
+}
+
+test('what one side protects the other opens', async () => {
+  const { shield, content } = await offer(1000);
+  const opened = await openOffer(readOffer([content]), peer, { ciphers, envelopes });
+  expect(opened.secret.key.equals(shield.secret.key)).toBe(true);
+});
+
+test('a file that the cipher cannot carry is neither offered nor taken', async () => {
+  await expect(protect('a', peer, stubEnvelope, ciphers, 1001)).rejects.toMatchObject({
+    code: 'file-too-large',
+    exit: 8,
+  });
+  const { content } = await offer(1001);
+  await expect(openOffer(readOffer([content]), peer, { ciphers, envelopes })).rejects.toMatchObject(
+    { name: 'Unacceptable', reason: 'media-error' },
+  );
+});
+
+test('an offer in the clear, or protected for another content, ends as a security error', async () => {
+  const { content } = await offer(10, 'another');
+  const plain = { ...content };
+  delete plain.security;
+  for (const one of [content, plain])
+    await expect(openOffer(readOffer([one]), peer, { ciphers, envelopes })).rejects.toMatchObject({
+      name: 'Unacceptable',
+      reason: 'security-error',
+    });
+});
