@@ -30,12 +30,12 @@ export async function perform(
   command: (context: Context) => Promise<ExitStatus>,
   idleIsDone = false,
 ): Promise<void> {
-  quietOnBrokenPipe();
   const password = takePassword(process.env);
   let terminal: Terminal | undefined;
   let verbose = flags['verbose'] === true;
   let json = flags['json'] === true;
   const signals = new Signals(() => terminal?.restore());
+  quietOnBrokenPipe(signals.unread);
   // Also an error that nobody awaited is one sentence.
   process.on('uncaughtException', (error) => {
     terminal?.restore();

@@ -18,6 +18,7 @@ export class Signals {
   readonly #controller = new AbortController();
   readonly #restore: () => void;
   #received: NodeJS.Signals | undefined;
+  #unread = false;
 
   /** @param restore - puts the terminal right before the process ends */
   constructor(restore: () => void) {
@@ -38,9 +39,16 @@ export class Signals {
     this.#controller.abort(new Interrupted(name));
   };
 
+  /** Nobody reads the results any more: a clean end, so that the peer is told, and no error. */
+  readonly unread = (): void => {
+    this.#unread = true;
+    this.#controller.abort(new Interrupted('SIGPIPE'));
+  };
+
   /** Ends the process as documented: by the signal again where one came, so that a shell's loop stops. */
   finish(status: ExitStatus, idleIsDone: boolean): void {
-    if (
+    if (this.#unread) endProcess(Exit.done);
+    else if (
       this.#received === undefined ||
       (idleIsDone && this.#received === 'SIGTERM' && status === Exit.done)
     )
@@ -61,11 +69,11 @@ export function endProcess(status: ExitStatus): void {
   process.stdout.write('', () => process.exit(status));
 }
 
-/** A reader of stdout that went away ends the program quietly. */
-export function quietOnBrokenPipe(): void {
+/** A reader of stdout that went away ends the program quietly, by `unread`. */
+export function quietOnBrokenPipe(unread: () => void): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit();
-    throw error;
+    if (error.code !== 'EPIPE') throw error;
+    unread();
   });
   // Nobody reads the messages any more: not a reason to fail.
   process.stderr.on('error', () => undefined);

@@ -288,10 +288,9 @@ export class SocksNegotiation implements Negotiation {
     }
     this.#stream = socket;
     const handshake = socket.bytesWritten;
-    const address =
-      offeredBy === 'peer'
-        ? candidate.host
-        : (socket.remoteAddress ?? '').replace(/^::ffff:(?=[0-9.]+$)/i, '');
+    // A listener for both families shows IPv4 addresses as mapped ones (RFC 4291 §2.5.5.2).
+    const remote = socket.remoteAddress?.replace(/^::ffff:(?=[\d.]+$)/, '') ?? '';
+    const address = offeredBy === 'peer' ? candidate.host : remote;
     const via = kind === 'proxy' ? candidate.jid : address;
     this.#settle?.open({
       route: { kind, via },
