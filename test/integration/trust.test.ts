@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { Element } from '@xmpp/xml';
 import { bundleNode, ITEM_ID, NODE_DEVICES, NS_OMEMO } from '../../src/omemo/names.ts';
 import { Disco } from '../../src/xmpp/disco.ts';
@@ -9,6 +9,9 @@ import { xml } from '../../src/xmpp/xml.ts';
 import { jetHome, type JetHome, type Outcome } from '../support/jet.ts';
 import { address, Client, PASSWORD, randomFile, receive, terminate } from '../support/people.ts';
 import { startProsody, type Prosody } from '../support/prosody.ts';
+
+// Many processes start here one after another: a guard for machines that are slow.
+vi.setConfig({ testTimeout: 400_000 });
 
 let server: Prosody;
 let alice: JetHome;
