@@ -307,19 +307,19 @@ class Account implements OpenAccount {
     }
   }
 
-  contacts(): Promise<readonly Contact[]> {
-    return Promise.resolve(
-      this.#roster.contacts.map(({ jid, name, subscription, asked }) => ({
-        jid,
-        subscription,
-        pending: asked,
-        ...(name !== '' && { name }),
-      })),
-    );
+  async contacts(): Promise<readonly Contact[]> {
+    await this.#answerRequests();
+    return this.#roster.contacts.map(({ jid, name, subscription, asked }) => ({
+      jid,
+      subscription,
+      pending: asked,
+      ...(name !== '' && { name }),
+    }));
   }
 
   async addContact(jid: Jid): Promise<void> {
     await this.#roster.add(jid);
+    await this.#answerRequests();
   }
 
   async removeContact(jid: Jid): Promise<boolean> {
@@ -392,6 +392,13 @@ class Account implements OpenAccount {
     this.#omemo?.close();
     await this.#connection.close();
     this.#store.close();
+  }
+
+  /** Requests of contacts reach only who is available; the roster that comes after them shows the answers. */
+  async #answerRequests(): Promise<void> {
+    await this.#presence.available();
+    await this.#roster.load();
+    await this.#roster.load();
   }
 
   readonly #log = (line: string): void => {
