@@ -20,6 +20,8 @@ export interface ProsodyOptions {
   readonly domain?: string;
   /** Offer a SOCKS5 proxy (XEP-0065); default true. */
   readonly proxy65?: boolean;
+  /** Address that the proxy tells to others; default `127.0.0.1`, where it listens. */
+  readonly proxyAddress?: string;
   /** Allow in-band registration (XEP-0077); default false. */
   readonly registration?: boolean;
   /** Bytes a second for each client stream, as in the package's default `limits`; default none. */
@@ -255,7 +257,7 @@ function configuration(
     options.extra ?? '',
     options.proxy65 === false
       ? ''
-      : `Component "proxy.${domain}" "proxy65"\n  proxy65_address = "127.0.0.1"\n  proxy65_acl = { ${host} }`,
+      : `Component "proxy.${domain}" "proxy65"\n  proxy65_address = "${options.proxyAddress ?? '127.0.0.1'}"\n  proxy65_acl = { ${host} }`,
   ];
   return `${lines.filter((line) => line !== '').join('\n')}\n`;
 }

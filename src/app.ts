@@ -1,4 +1,5 @@
 /** The one place that composes: opens the account, registers envelopes, ciphers and transports. */
+import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type {
@@ -41,7 +42,7 @@ import { ibb } from './transport/ibb/index.ts';
 import { s5b } from './transport/s5b/index.ts';
 import { CapsCache } from './xmpp/caps.ts';
 import { connect, type ConnectOptions } from './xmpp/connect.ts';
-import type { Connection } from './xmpp/connection.ts';
+import { StanzaError, type Connection } from './xmpp/connection.ts';
 import { Disco } from './xmpp/disco.ts';
 import { announce, findPeer, WAITING_JET } from './xmpp/find.ts';
 import { Pep } from './xmpp/pep.ts';
@@ -53,6 +54,8 @@ import { Roster } from './xmpp/roster.ts';
 /** Milliseconds that a person has, at the least, to answer an offer. */
 const ANSWER_MS = 120_000;
 
+const CERTIFICATE = /-----BEGIN (?:TRUSTED )?CERTIFICATE-----[^-]*-----END [A-Z ]*-----/g;
+
 /** @see Application.openAccount */
 export async function openAccount(
   settings: AccountSettings,
@@ -61,7 +64,7 @@ export async function openAccount(
 ): Promise<OpenAccount> {
   const store = openStore(join(settings.home.data, 'jet.db'), [locksSchema, omemoSchema]);
   try {
-    const connection = await opened(settings, signal);
+    const connection = await connect(await connectOptions(settings, signal));
     return await Account.open(settings, ui, store, connection);
   } catch (error) {
     store.close();
@@ -69,22 +72,16 @@ export async function openAccount(
   }
 }
 
-/**
- * Connects; the signal ends the attempt only. Once online, what is under way has first to tell the peer
- * that it ends: {@link OpenAccount.close} comes after that.
- */
-async function opened(settings: AccountSettings, signal: AbortSignal): Promise<Connection> {
-  const attempt = new AbortController();
-  const stop = () => {
-    attempt.abort(signal.reason);
-  };
-  signal.throwIfAborted();
-  signal.addEventListener('abort', stop, { once: true });
-  try {
-    return await connect(await connectOptions(settings, attempt.signal));
-  } finally {
-    signal.removeEventListener('abort', stop);
-  }
+/** A request that the server did not grant, as an error for the user; anything else as it is. */
+export function explain(error: unknown): unknown {
+  if (!(error instanceof StanzaError)) return error;
+  if (error.condition === 'disconnect') return connectionLost('it broke off');
+  return new JetError(
+    Exit.account,
+    'server-refused',
+    `The server did not do what was asked of it (${error.message}). Try again, or ask who runs the server.`,
+    { cause: error },
+  );
 }
 
 /** @see Application.checkAccount */
@@ -121,7 +118,12 @@ async function connectOptions(
 
 async function readCa(file: string): Promise<Buffer> {
   try {
-    return await readFile(file);
+    const pem = await readFile(file);
+    // TLS would pass over what is no certificate, and the server's would be called untrusted.
+    const found = pem.toString('latin1').match(CERTIFICATE) ?? [];
+    if (found.length === 0) throw new Error('there is none in PEM');
+    for (const certificate of found) new X509Certificate(certificate);
+    return pem;
   } catch (error) {
     throw new JetError(
       Exit.usage,
@@ -299,7 +301,9 @@ class Account implements OpenAccount {
       ...(peers !== '' && { peer: peers }),
     });
     try {
-      return await waiting.over;
+      const exit = await waiting.over;
+      // To be stopped while a file is coming is not the normal end.
+      return signal.aborted && receiver.busy ? Exit.transport : exit;
     } finally {
       unwatch();
       hide();

@@ -1,5 +1,6 @@
 /** Shows a transfer's events: results on stdout, everything else at the terminal. */
 import type { OnEvent } from '../app-types.ts';
+import { Exit } from '../core/errors.ts';
 import type { Route } from '../jingle/transport.ts';
 import type { TransferEvent } from '../transfer/events.ts';
 import type { Context } from './context.ts';
@@ -52,7 +53,8 @@ export function showEvents({ terminal, settings }: Context): OnEvent {
         route = running.get(event.id)?.route;
         running.delete(event.id);
         terminal.ended(event.id);
-        terminal.line(closing(event, route));
+        // The sentence of the error closes what went wrong.
+        if (event.exit === Exit.done) terminal.line(closing(event, route));
         if (!json && event.direction === 'receive' && event.status === 'verified')
           process.stdout.write(`${event.file}\n`);
         break;

@@ -82,6 +82,8 @@ export interface TransportMethod {
   readonly features: readonly string[];
   /** Whether the policy lets it be used at all. */
   usable(policy: RoutePolicy): boolean;
+  /** An offer of it can be answered with nothing to connect to, so that the initiator replaces it. */
+  readonly refusable?: true;
   /** Starts a negotiation of a content: `sid` as the offerer chose it, undefined to choose one. */
   negotiate(context: TransportContext, sid: string | undefined): Negotiation;
 }

@@ -83,14 +83,14 @@ function errorOfFault(fault: Fault, { peer, file, sends }: Subject): JetError {
     case 'self':
       if (fault.error instanceof JetError) {
         const { exit, code, message } = fault.error;
-        return new JetError(exit, code, `${file} ${verb} ${peer}: ${message}`, {
+        return new JetError(exit, code, sentence(`${file} ${verb} ${peer}: ${message}`), {
           cause: fault.error,
         });
       }
       return new JetError(
         Exit.internal,
         'internal',
-        `${file} ${verb} ${peer}: ${fault.error.message}`,
+        sentence(`${file} ${verb} ${peer}: ${fault.error.message}`),
         {
           cause: fault.error,
         },
@@ -114,6 +114,10 @@ function errorOfFault(fault: Fault, { peer, file, sends }: Subject): JetError {
     case 'peer':
       return errorOfReason(fault.reason, what);
   }
+}
+
+function sentence(text: string): string {
+  return /[.!?]$/.test(text) ? text : `${text}.`;
 }
 
 function errorOfReason(

@@ -103,7 +103,8 @@ export class Transfer implements SessionHandler {
   /** Takes the `<transport/>` of a session-initiate. @throws StanzaError; false for an unusable one */
   takeTransport(session: Session, transport: Element): boolean {
     this.#session = session;
-    const negotiation = this.#method(transport, session);
+    const refusable = this.#around.transports.get(transport.getNS() ?? '')?.refusable === true;
+    const negotiation = this.#method(transport, session, refusable);
     if (negotiation === undefined) return false;
     negotiation.remote(transport);
     this.#negotiation = negotiation;
@@ -355,9 +356,11 @@ export class Transfer implements SessionHandler {
     this.#negotiation = undefined;
   }
 
-  #method(transport: Element, session: Session): Negotiation | undefined {
+  /** @param refusable - also when the policy rules it out: another may come in its place */
+  #method(transport: Element, session: Session, refusable = false): Negotiation | undefined {
     const method = this.#around.transports.get(transport.getNS() ?? '');
-    if (method?.usable(this.#around.policy) !== true) return undefined;
+    if (method === undefined || !(refusable || method.usable(this.#around.policy)))
+      return undefined;
     const sid = transport.attrs['sid'] as unknown;
     if (typeof sid !== 'string' || sid === '' || sid.length > 256) {
       throw new StanzaError('modify', 'bad-request', 'no stream id');

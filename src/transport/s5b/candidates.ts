@@ -77,14 +77,19 @@ export function kindOf(candidate: Candidate): 'direct' | 'proxy' {
  * The peer's candidates that the policy lets us connect to, best first.
  *
  * @remarks Names are judged once they are resolved; through the user's proxy they are not resolved here.
+ * @param proxies - our own server's: what a side that goes nowhere directly may still use
  */
 export function worthTrying(
   candidates: readonly Candidate[],
   policy: RoutePolicy,
   loopback: boolean,
+  proxies: readonly Candidate[] = [],
 ): Candidate[] {
-  if (!policy.direct && policy.socks === undefined) return [];
+  const anywhere = policy.direct || policy.socks !== undefined;
+  const own = (candidate: Candidate) =>
+    proxies.some(({ host, port }) => host === candidate.host && port === candidate.port);
   return candidates
+    .filter((candidate) => anywhere || (kindOf(candidate) === 'proxy' && own(candidate)))
     .filter((candidate) => policy.kinds.has(kindOf(candidate)))
     .filter(({ host }) => isIP(host) === 0 || isAllowed(host, loopback))
     .filter(({ host }) => loopback || !/(?:^|\.)localhost\.?$/i.test(host))

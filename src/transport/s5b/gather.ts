@@ -10,20 +10,16 @@ import { findProxies } from './proxy.ts';
  * Our candidates, best first, as the policy allows.
  *
  * @param port - the listener's, undefined without one
- * @param repeated - what the initiator has offered: the same places are left out
  */
 export async function ourCandidates(
   { connection, policy, self, clock }: TransportContext,
   port: number | undefined,
-  repeated: readonly Candidate[],
 ): Promise<readonly Candidate[]> {
   const { loopback, localAddress } = connection;
   const candidates: Candidate[] = [];
-  const taken = new Set(repeated.map(placeOf));
   const add = (type: Candidate['type'], host: string, at: number, jid: string) => {
     const rank = priority(type, 0xffff - candidates.length);
-    const candidate = { cid: randomId(), host, port: at, jid, priority: rank, type };
-    if (!taken.has(placeOf(candidate))) candidates.push(candidate);
+    candidates.push({ cid: randomId(), host, port: at, jid, priority: rank, type });
   };
   if (port !== undefined)
     for (const address of localAddresses(networkInterfaces(), policy, loopback, localAddress))
@@ -33,6 +29,15 @@ export async function ourCandidates(
       if (plainAddress(host) === undefined || isAllowed(host, loopback))
         add('proxy', host, at, jid.toString());
   return candidates;
+}
+
+/** Those of the candidates that lead to other places than all of `others` do. */
+export function without(
+  candidates: readonly Candidate[],
+  others: readonly Candidate[],
+): readonly Candidate[] {
+  const taken = new Set(others.map(placeOf));
+  return candidates.filter((candidate) => !taken.has(placeOf(candidate)));
 }
 
 function placeOf({ host, port }: Candidate): string {

@@ -35,6 +35,7 @@ export function s5b(): TransportMethod {
     features: [S5B],
     usable: ({ kinds, direct, socks }) =>
       kinds.has('proxy') || (kinds.has('direct') && (direct || socks !== undefined)),
+    refusable: true,
     negotiate: (context, sid) =>
       new SocksNegotiation(context, sid, lease(context.clock, context.policy.ports)),
   };

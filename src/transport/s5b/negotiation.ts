@@ -15,7 +15,7 @@ import { StanzaError } from '../../xmpp/connection.ts';
 import { kindOf, plainAddress, worthTrying } from './candidates.ts';
 import { dial, race, type Dialling, type Race } from './connector.ts';
 import { destination, destinations } from './dstaddr.ts';
-import { ourCandidates } from './gather.ts';
+import { ourCandidates, without } from './gather.ts';
 import type { Listener } from './listener.ts';
 import {
   begin,
@@ -63,6 +63,8 @@ export class SocksNegotiation implements Negotiation {
   #state: State;
   #offer: Promise<Offer> | undefined;
   #mine: readonly Candidate[] = [];
+  /** Our own server's. */
+  #proxies: readonly Candidate[] = [];
   #theirs: Offer | undefined;
   #race: Race | undefined;
   #reached: { candidate: Candidate; socket: Socket } | undefined;
@@ -153,7 +155,9 @@ export class SocksNegotiation implements Negotiation {
     const { policy, role, self, peer } = this.#context;
     const port = policy.direct && policy.kinds.has('direct') ? await this.#listen() : undefined;
     const repeated = role === 'responder' ? (this.#theirs?.candidates ?? []) : [];
-    this.#mine = await ourCandidates(this.#context, port, repeated);
+    const ours = await ourCandidates(this.#context, port);
+    this.#proxies = ours.filter((candidate) => kindOf(candidate) === 'proxy');
+    this.#mine = without(ours, repeated);
     return { sid: this.#sid, dstaddr: destination(this.#sid, self, peer), candidates: this.#mine };
   }
 
@@ -183,7 +187,8 @@ export class SocksNegotiation implements Negotiation {
     const orders = destinations(this.#sid, peer, self);
     const stated = theirs.dstaddr?.toLowerCase();
     const target = stated !== undefined && orders.includes(stated) ? stated : orders[0];
-    const candidates = worthTrying(theirs.candidates, policy, connection.loopback).filter(
+    const { loopback } = connection;
+    const candidates = worthTrying(theirs.candidates, policy, loopback, this.#proxies).filter(
       (candidate) => canWin(this.#state, candidate),
     );
     this.#race = race(this.#dialling, candidates, target, this.#ended.signal, (line) =>
