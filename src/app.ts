@@ -311,19 +311,19 @@ class Account implements OpenAccount {
     }
   }
 
-  contacts(): Promise<readonly Contact[]> {
-    return Promise.resolve(
-      this.#roster.contacts.map(({ jid, name, subscription, asked }) => ({
-        jid,
-        subscription,
-        pending: asked,
-        ...(name !== '' && { name }),
-      })),
-    );
+  async contacts(): Promise<readonly Contact[]> {
+    await this.#answerRequests();
+    return this.#roster.contacts.map(({ jid, name, subscription, asked }) => ({
+      jid,
+      subscription,
+      pending: asked,
+      ...(name !== '' && { name }),
+    }));
   }
 
   async addContact(jid: Jid): Promise<void> {
     await this.#roster.add(jid);
+    await this.#answerRequests();
   }
 
   async removeContact(jid: Jid): Promise<boolean> {
@@ -340,23 +340,35 @@ class Account implements OpenAccount {
     const listed = parseDeviceList(await this.#pep.fetch(whose, NODE_DEVICES));
     const pins = omemo.devices(whose);
     const unseen = pins.filter(({ device }) => device === undefined || !listed.includes(device));
-    return [
-      ...listed.map((id): Device => {
+    const shown = await Promise.all(
+      listed.map(async (id): Promise<Device> => {
         if (id === mine?.id) {
           return { id, fingerprint: mine.fingerprint, own: true, listed: true };
         }
         const pin = pins.find(({ device }) => device === id);
-        return pin === undefined
-          ? { id, trust: 'undecided', own: false, listed: true }
-          : { id, fingerprint: pin.fingerprint, trust: pin.state, own: false, listed: true };
+        const fingerprint = pin?.fingerprint ?? (await omemo.shownKey(whose, id));
+        return {
+          id,
+          ...(fingerprint !== undefined && { fingerprint }),
+          // A key may have been judged before it was seen under any device.
+          trust: pins.find((known) => known.fingerprint === fingerprint)?.state ?? 'undecided',
+          own: false,
+          listed: true,
+        };
       }),
-      ...unseen.map(({ device, fingerprint, state }): Device => ({
-        id: device ?? 0,
-        fingerprint,
-        trust: state,
-        own: false,
-        listed: false,
-      })),
+    );
+    const named = new Set(shown.map(({ fingerprint }) => fingerprint));
+    return [
+      ...shown,
+      ...unseen
+        .filter(({ fingerprint }) => !named.has(fingerprint))
+        .map(({ device, fingerprint, state }): Device => ({
+          id: device ?? 0,
+          fingerprint,
+          trust: state,
+          own: false,
+          listed: false,
+        })),
     ];
   }
 
@@ -384,6 +396,13 @@ class Account implements OpenAccount {
     this.#omemo?.close();
     await this.#connection.close();
     this.#store.close();
+  }
+
+  /** Requests of contacts reach only who is available; the roster that comes after them shows the answers. */
+  async #answerRequests(): Promise<void> {
+    await this.#presence.available();
+    await this.#roster.load();
+    await this.#roster.load();
   }
 
   readonly #log = (line: string): void => {
