@@ -200,6 +200,10 @@ class ReceivingSide implements Side {
     return { creator, name, senders, description: encodeDescription(file), transport };
   }
 
+  get moved(): number {
+    return this.#reporter.bytes;
+  }
+
   async stream(bytestream: Bytestream, signal: AbortSignal): Promise<{ checksumDue: boolean }> {
     const sink = this.#landing;
     if (sink === undefined) throw new Error('nothing to write to');
