@@ -103,7 +103,11 @@ function eventOf(stdout: string, event: string): Record<string, unknown> | undef
 
 async function install(folder: string): Promise<string> {
   console.error('Packing, and installing into an empty prefix …');
+  const dist = join(root, 'dist');
+  const built = existsSync(dist);
   await run('npm', ['pack', '--silent', '--pack-destination', folder], { cwd: root });
+  // A checkout runs its sources only as long as there is no build.
+  if (!built) await rm(dist, { recursive: true, force: true });
   const archive = (await readdir(folder)).find((name) => name.endsWith('.tgz'));
   if (archive === undefined) throw new Error('npm pack made no archive.');
   const prefix = join(folder, 'prefix');

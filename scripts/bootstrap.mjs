@@ -2,7 +2,7 @@
 // What `npm run demo` and `npm test` need on a fresh machine: the packages of package-lock.json and the
 // system's Prosody. Plain JavaScript without dependencies, for it runs before there are any.
 import { spawnSync } from 'node:child_process';
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, lstatSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
 
@@ -36,6 +36,9 @@ function run(command, commandArgs, options = {}) {
 }
 
 function modulesAreCurrent() {
+  // A folder shared by several checkouts is looked after elsewhere.
+  if (lstatSync(join(root, 'node_modules'), { throwIfNoEntry: false })?.isSymbolicLink())
+    return true;
   const stamp = join(root, 'node_modules/.package-lock.json');
   return (
     existsSync(stamp) &&

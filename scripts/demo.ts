@@ -28,25 +28,84 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   });
 }
 
-/** Prints whole lines and redrawn ones behind the name of who said them. */
-function show(who: string, child: ChildProcess): void {
-  const last = new Map<object, string>();
-  for (const stream of [child.stdout, child.stderr]) {
-    stream?.on('data', (data: Buffer) => {
-      const text = (last.get(stream) ?? '') + data.toString();
-      const lines = text.split(/\r\n|[\r\n]/);
-      last.set(stream, lines.pop() ?? '');
-      for (const line of lines) if (line.trim() !== '') console.log(`${who} | ${line}`);
-    });
+/** Milliseconds between two pictures of a bar where nothing can be redrawn. */
+const EVERY_MS = 500;
+
+/** What both sides print, each line behind the name of who said it; bars are redrawn where they can be. */
+class Board {
+  readonly #current = new Map<string, string>();
+  #drawn = 0;
+  #shown = 0;
+
+  /** A line that stays. */
+  line(who: string, text: string): void {
+    this.#erase();
+    this.#current.delete(who);
+    console.log(`${who} | ${text}`);
+    this.#draw();
+  }
+
+  /** A line that will be redrawn. */
+  redraw(who: string, text: string): void {
+    if (process.stdout.isTTY) {
+      this.#erase();
+      this.#current.set(who, text);
+      this.#draw();
+    } else if (Date.now() - this.#shown >= EVERY_MS && text.includes('%')) {
+      this.#shown = Date.now();
+      console.log(`${who} | ${text}`);
+    }
+  }
+
+  #erase(): void {
+    if (this.#drawn > 0) process.stdout.write(`\x1b[${this.#drawn}A\x1b[J`);
+    this.#drawn = 0;
+  }
+
+  #draw(): void {
+    const width = process.stdout.columns || 80;
+    for (const [who, text] of this.#current) console.log(`${who} | ${text}`.slice(0, width - 1));
+    this.#drawn = this.#current.size;
   }
 }
 
+const board = new Board();
+
+const ESCAPES = new RegExp(`${String.fromCharCode(27)}\\[[0-9;?]*[A-Za-z]`, 'g');
+
+/** Reads what a terminal would: a line feed ends a line, a carriage return begins it anew. */
+function show(who: string, child: ChildProcess): void {
+  let rest = '';
+  child.stdout?.on('data', (data: Buffer) => {
+    rest += data.toString();
+    const lines = rest.split('\n');
+    rest = lines.pop() ?? '';
+    const last = (line: string) =>
+      line
+        .replace(ESCAPES, '')
+        .trimEnd()
+        .split('\r')
+        .filter((part) => part.trim() !== '')
+        .at(-1);
+    for (const line of lines) {
+      const text = last(line);
+      if (text !== undefined) board.line(who, text);
+    }
+    const text = last(rest);
+    if (text !== undefined) board.redraw(who, text);
+    if (rest.length > 65_536) rest = '';
+  });
+}
+
+/** Runs `jet` in a terminal of its own (util-linux `script`), as a person would see it. */
 function jet(who: string, home: string, env: Record<string, string>, args: string[]) {
   console.log(`${who} $ jet ${args.join(' ')}`);
-  const child = spawn(BIN, args, {
+  const quoted = [BIN, ...args].map((arg) => `'${arg}'`).join(' ');
+  const columns = (process.stdout.columns || 100) - who.length - 4;
+  const child = spawn('script', ['-qefc', `stty cols ${columns}; exec ${quoted}`, '/dev/null'], {
     cwd: home,
-    env: { ...process.env, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env, TERM: 'xterm' },
+    stdio: ['pipe', 'pipe', 'inherit'],
   });
   children.add(child);
   show(who, child);

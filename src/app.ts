@@ -1,4 +1,5 @@
 /** The one place that composes: opens the account, registers envelopes, ciphers and transports. */
+import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type {
@@ -41,9 +42,9 @@ import { ibb } from './transport/ibb/index.ts';
 import { s5b } from './transport/s5b/index.ts';
 import { CapsCache } from './xmpp/caps.ts';
 import { connect, type ConnectOptions } from './xmpp/connect.ts';
-import type { Connection } from './xmpp/connection.ts';
+import { StanzaError, type Connection } from './xmpp/connection.ts';
 import { Disco } from './xmpp/disco.ts';
-import { announce, findPeer } from './xmpp/find.ts';
+import { announce, findPeer, WAITING_JET } from './xmpp/find.ts';
 import { Pep } from './xmpp/pep.ts';
 import { answerPings, PING } from './xmpp/ping.ts';
 import { Presence } from './xmpp/presence.ts';
@@ -52,6 +53,8 @@ import { Roster } from './xmpp/roster.ts';
 
 /** Milliseconds that a person has, at the least, to answer an offer. */
 const ANSWER_MS = 120_000;
+
+const CERTIFICATE = /-----BEGIN (?:TRUSTED )?CERTIFICATE-----[^-]*-----END [A-Z ]*-----/g;
 
 /** @see Application.openAccount */
 export async function openAccount(
@@ -69,6 +72,18 @@ export async function openAccount(
   }
 }
 
+/** A request that the server did not grant, as an error for the user; anything else as it is. */
+export function explain(error: unknown): unknown {
+  if (!(error instanceof StanzaError)) return error;
+  if (error.condition === 'disconnect') return connectionLost('it broke off');
+  return new JetError(
+    Exit.account,
+    'server-refused',
+    `The server did not do what was asked of it (${error.message}). Try again, or ask who runs the server.`,
+    { cause: error },
+  );
+}
+
 /** @see Application.checkAccount */
 export async function checkAccount(settings: AccountSettings, signal: AbortSignal): Promise<void> {
   const connection = await connect(await connectOptions(settings, signal));
@@ -80,8 +95,7 @@ export async function registerAccount(
   settings: AccountSettings,
   signal: AbortSignal,
 ): Promise<void> {
-  const options = await connectOptions(settings, signal);
-  await register({ ...options, domain: settings.jid.domain });
+  await register(await connectOptions(settings, signal));
 }
 
 async function connectOptions(
@@ -104,7 +118,12 @@ async function connectOptions(
 
 async function readCa(file: string): Promise<Buffer> {
   try {
-    return await readFile(file);
+    const pem = await readFile(file);
+    // TLS would pass over what is no certificate, and the server's would be called untrusted.
+    const found = pem.toString('latin1').match(CERTIFICATE) ?? [];
+    if (found.length === 0) throw new Error('there is none in PEM');
+    for (const certificate of found) new X509Certificate(certificate);
+    return pem;
   } catch (error) {
     throw new JetError(
       Exit.usage,
@@ -195,7 +214,7 @@ class Account implements OpenAccount {
     }
     const source = await FileSource.open(file);
     try {
-      await this.#ready(options.verifiedOnly);
+      await this.#ready(options.verifiedOnly, false);
       const answer = (from: Jid) => from.sameBare(to);
       this.#connection.audience = answer;
       if (this.#roster.sees(to)) await this.#presence.available();
@@ -231,7 +250,7 @@ class Account implements OpenAccount {
     on: OnEvent,
     signal: AbortSignal,
   ): Promise<ExitStatus> {
-    await this.#ready(options.verifiedOnly);
+    await this.#ready(options.verifiedOnly, true);
     const waiting = new Waiting(this.#clock, options, signal);
     const { maxSize } = options;
     let questions: Promise<unknown> = Promise.resolve();
@@ -272,8 +291,6 @@ class Account implements OpenAccount {
     });
     const unwatch = this.#connection.onState((state) => {
       if (state.kind === 'closed') waiting.fail(connectionLost(state.reason));
-      // A new session on the server knows nothing of our presence.
-      if (state.kind === 'online' && !state.resumed) void this.#presence.available();
     });
     const peers = from.map((jid) => jid.toString()).join(', ');
     on({
@@ -284,7 +301,9 @@ class Account implements OpenAccount {
       ...(peers !== '' && { peer: peers }),
     });
     try {
-      return await waiting.over;
+      const exit = await waiting.over;
+      // To be stopped while a file is coming is not the normal end.
+      return signal.aborted && receiver.busy ? Exit.transport : exit;
     } finally {
       unwatch();
       hide();
@@ -371,12 +390,16 @@ class Account implements OpenAccount {
     this.#settings.log?.(line);
   };
 
-  /** Our device published, our features complete: all before the first presence. */
-  async #ready(verifiedOnly: boolean): Promise<void> {
+  /**
+   * Our device published, our features complete: all before the first presence. One that does not wait
+   * for offers does not say that it takes files, so that no other sender chooses it.
+   */
+  async #ready(verifiedOnly: boolean, waits: boolean): Promise<void> {
     const omemo = this.#openOmemo(verifiedOnly);
     this.#envelopes.register(omemo.envelope());
     this.#disco.addFeatures(
-      ...jingleFeatures,
+      ...jingleFeatures.filter((feature) => waits || feature !== FILE_TRANSFER),
+      ...(waits ? [WAITING_JET] : []),
       ...jetFeatures(this.#ciphers, this.#envelopes),
       ...this.#transports.features,
       PING,

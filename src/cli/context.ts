@@ -150,14 +150,21 @@ export async function withAccount<T>(
     return askPassword(context, jid);
   };
   const settings = accountSettings(context, jid, password);
-  const { openAccount } = await import('../app.ts');
+  const { explain, openAccount } = await import('../app.ts');
   context.terminal.waiting(`Connecting as ${jid.toString()}`);
-  const account = await openAccount(settings, userInterface(context), context.signals.abort);
-  context.terminal.waiting(undefined);
+  const { abort } = context.signals;
   try {
-    return await action(account);
-  } finally {
-    await account.close();
+    const account = await openAccount(settings, userInterface(context), abort);
+    context.terminal.waiting(undefined);
+    try {
+      return await action(account);
+    } finally {
+      await account.close();
+    }
+  } catch (error) {
+    // What fails because the connection was ended on purpose is no failure.
+    abort.throwIfAborted();
+    throw explain(error);
   }
 }
 

@@ -1,5 +1,7 @@
 /** Shows a transfer's events: results on stdout, everything else at the terminal. */
 import type { OnEvent } from '../app-types.ts';
+import { Exit } from '../core/errors.ts';
+import type { Route } from '../jingle/transport.ts';
 import type { TransferEvent } from '../transfer/events.ts';
 import type { Context } from './context.ts';
 import { escapeText } from './escape.ts';
@@ -18,6 +20,7 @@ export function showEvents({ terminal, settings }: Context): OnEvent {
     running.set(id, after);
     terminal.progress(id, after);
   };
+  let route: Route | undefined;
   return (event) => {
     if (json) process.stdout.write(`${toJson(event)}\n`);
     switch (event.event) {
@@ -47,9 +50,11 @@ export function showEvents({ terminal, settings }: Context): OnEvent {
         move(event.id, (p) => ({ ...p, finishing: event.what }));
         break;
       case 'end':
+        route = running.get(event.id)?.route;
         running.delete(event.id);
         terminal.ended(event.id);
-        terminal.line(closing(event));
+        // The sentence of the error closes what went wrong.
+        if (event.exit === Exit.done) terminal.line(closing(event, route));
         if (!json && event.direction === 'receive' && event.status === 'verified')
           process.stdout.write(`${event.file}\n`);
         break;
@@ -60,9 +65,10 @@ export function showEvents({ terminal, settings }: Context): OnEvent {
   };
 }
 
-function closing(event: TransferEvent & { event: 'end' }): string {
-  const route = event.direction === 'send' ? 'to' : 'from';
+function closing(event: TransferEvent & { event: 'end' }, route: Route | undefined): string {
+  const way = event.direction === 'send' ? 'to' : 'from';
   const rate = event.elapsed > 0 ? `, ${formatRate((event.bytes * 1000) / event.elapsed)}` : '';
   const hash = event.sha256 === undefined ? '' : `, SHA-256 ${event.sha256}`;
-  return `${escapeText(event.file)} ${route} ${escapeText(event.peer)}: ${event.status}, ${formatSize(event.bytes)}${rate}${hash}`;
+  const by = route === undefined ? '' : `, ${routeText(route)}`;
+  return `${escapeText(event.file)} ${way} ${escapeText(event.peer)}: ${event.status}, ${formatSize(event.bytes)}${rate}${by}${hash}`;
 }

@@ -24,7 +24,9 @@ export class Terminal {
 
   private constructor(options: TerminalOptions) {
     this.#options = options;
-    this.live = process.stderr.isTTY && !options.quiet && process.env['TERM'] !== 'dumb';
+    // A terminal without a size (a pty that nobody set up) cannot be drawn on.
+    const drawable = process.stderr.isTTY && process.stderr.columns > 0;
+    this.live = drawable && !options.quiet && process.env['TERM'] !== 'dumb';
   }
 
   /** Loads what a terminal needs, nothing without one. */

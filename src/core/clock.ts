@@ -1,5 +1,7 @@
 /** Time as a dependency, so that every bound in time is tested with a fake clock. */
 
+import { asError } from './errors.ts';
+
 /** Cancels a timer; calling it twice does nothing. */
 export type Cancel = () => void;
 
@@ -66,7 +68,7 @@ export function within<T>(
       },
       (error: unknown) => {
         cancel();
-        reject(error as Error);
+        reject(asError(error));
       },
     );
   });

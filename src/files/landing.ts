@@ -1,28 +1,29 @@
 /** Landing a file: a part beside the target that only `finish` turns into the file. */
 import { constants } from 'node:fs';
-import { link, lstat, open, rename, rm, statfs, type FileHandle } from 'node:fs/promises';
+import { open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { randomId } from '../core/bytes.ts';
-import { Exit, JetError, systemCode } from '../core/errors.ts';
+import { systemCode } from '../core/errors.ts';
+import { release } from './memory.ts';
 import { alternativeName, partName } from './names.ts';
+import { placeNew, syncFolder } from './place.ts';
+import { checkLanding, type LandingPlan, targetExists, writeFailure } from './refusal.ts';
 import { WriteRing } from './ring.ts';
+import { FILE_MODE } from './umask.ts';
 
-/** What to do when the target is there already. */
-export type ConflictPolicy = 'rename' | 'overwrite' | 'skip' | 'fail';
+export type { ConflictPolicy } from './refusal.ts';
 
 /** Where the pump writes plaintext that is not verified yet. */
 export interface Sink {
-  /** Takes the bytes (they may be reused after it resolves) and holds back while there is no room. */
+  /**
+   * Takes the bytes over and holds back while there is no room. The caller does not touch the buffer
+   * again: the sink may keep it, or free its memory.
+   */
   write(bytes: Buffer): Promise<void>;
 }
 
 /** How to land. */
-export interface LandingOptions {
-  /** Wanted path; its last segment has gone through `safeName`. */
-  readonly target: string;
-  /** Bytes to come. */
-  readonly size: number;
-  readonly onConflict: ConflictPolicy;
+export interface LandingOptions extends LandingPlan {
   /** False: always through the page cache. Default true, where the file system takes it. */
   readonly direct?: boolean;
 }
@@ -30,34 +31,7 @@ export interface LandingOptions {
 /** Files below this size in bytes go through the page cache. */
 const SMALL = 4 * 1024 * 1024;
 const MAX_ALTERNATIVES = 10_000;
-
-function failure(path: string, error: unknown): JetError {
-  if (error instanceof JetError) return error;
-  const code = systemCode(error) ?? 'unknown error';
-  const [word, text] =
-    code === 'ENOSPC' || code === 'EDQUOT'
-      ? ['disk-full', `no space left to write ${path}; free some and try again`]
-      : code === 'EACCES' || code === 'EPERM' || code === 'EROFS'
-        ? ['folder-read-only', `${dirname(path)} may not be written to`]
-        : code === 'ENOENT' || code === 'ENOTDIR'
-          ? ['folder-missing', `${dirname(path)} is not a folder`]
-          : ['write-failed', `${path} could not be written (${code})`];
-  return new JetError(Exit.localFile, word, text, { cause: error });
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await lstat(path);
-    return true;
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return false;
-    throw error;
-  }
-}
-
-function taken(path: string): JetError {
-  return new JetError(Exit.localFile, 'target-exists', `${path} exists already`);
-}
+const MAX_ATTEMPTS = 8;
 
 /** Opens the part exclusively, so that neither a planted link nor another receiver's part is used. */
 async function openPart(
@@ -73,9 +47,8 @@ async function openPart(
       return { path, file: await open(path, flags, 0o600), direct: wanted };
     } catch (error) {
       const code = systemCode(error);
-      if (attempt > 8) throw error;
-      if (code === 'EINVAL' || code === 'EOPNOTSUPP') {
-        if (!wanted) throw error;
+      if (attempt > MAX_ATTEMPTS) throw error;
+      if ((code === 'EINVAL' || code === 'EOPNOTSUPP') && wanted) {
         wanted = false;
         // Some kernels refuse O_DIRECT only after they have made the file; it is ours and empty.
         await rm(path, { force: true });
@@ -88,16 +61,22 @@ async function openPart(
 
 /** A file that is being received. */
 export class Landing implements Sink {
+  /** Path of the part. */
   readonly part: string;
+  /** True when the bytes pass by the page cache (O_DIRECT). */
+  readonly direct: boolean;
   readonly #options: LandingOptions;
   readonly #file: FileHandle;
   readonly #ring: WriteRing;
-  #written = 0;
+  #finishing: Promise<string | undefined> | undefined;
   #closed = false;
+  /** False once the part became the file or was removed: its name may be another's then. */
+  #ours = true;
 
   private constructor(options: LandingOptions, part: string, file: FileHandle, direct: boolean) {
     this.#options = options;
     this.part = part;
+    this.direct = direct;
     this.#file = file;
     this.#ring = new WriteRing(file, direct, 0, options.size);
   }
@@ -105,27 +84,17 @@ export class Landing implements Sink {
   /**
    * Makes the part; undefined when the target is there and the policy is `skip`.
    *
-   * @throws JetError (exit 8) `target-exists`, `disk-full`, `folder-read-only`, `folder-missing`
+   * @throws JetError (exit 8) `target-exists`, `disk-full`, `folder-read-only`, `folder-missing`,
+   * `write-failed`
    */
   static async open(options: LandingOptions): Promise<Landing | undefined> {
-    const { target, size, onConflict } = options;
+    const { target, size } = options;
+    if ((await checkLanding(options)) === 'skip') return undefined;
     try {
-      if ((onConflict === 'fail' || onConflict === 'skip') && (await exists(target))) {
-        if (onConflict === 'skip') return undefined;
-        throw taken(target);
-      }
-      const space = await statfs(dirname(target), { bigint: true });
-      if (space.bavail * space.bsize < BigInt(size))
-        throw new JetError(
-          Exit.localFile,
-          'disk-full',
-          `${dirname(target)} has not enough space for ${basename(target)}`,
-        );
-      const direct = options.direct !== false && size >= SMALL;
-      const part = await openPart(target, direct);
+      const part = await openPart(target, options.direct !== false && size >= SMALL);
       return new Landing(options, part.path, part.file, part.direct);
     } catch (error) {
-      throw failure(target, error);
+      throw writeFailure(target, error);
     }
   }
 
@@ -133,109 +102,96 @@ export class Landing implements Sink {
   async write(bytes: Buffer): Promise<void> {
     try {
       await this.#ring.write(bytes);
-      this.#written += bytes.length;
     } catch (error) {
-      throw failure(this.#options.target, error);
+      throw writeFailure(this.#options.target, error);
     }
+    // The ring has copied them.
+    release(bytes);
   }
 
   /**
    * Everything is verified: makes the part the file, durably.
    *
    * @returns the path it has, or undefined when `skip` found the target taken meanwhile
-   * @throws JetError (exit 8); the part stays then
+   * @throws JetError (exit 8); the part stays then, until `abort('remove')`
    */
-  async finish(): Promise<string | undefined> {
+  finish(): Promise<string | undefined> {
+    this.#finishing ??= this.#finish();
+    return this.#finishing;
+  }
+
+  /**
+   * Gives up; the target stays untouched. Never rejects. After a `finish` that failed it still decides
+   * what becomes of the part; after one that did well it does nothing.
+   */
+  async abort(part: 'keep' | 'remove'): Promise<void> {
+    this.#ring.stop();
+    await this.#finishing?.catch(() => undefined);
+    await this.#close(part);
+    if (part === 'remove') await this.#remove();
+  }
+
+  async #finish(): Promise<string | undefined> {
     const { target } = this.#options;
     try {
       await this.#ring.flush();
-      await this.#file.truncate(this.#written);
-      await this.#file.chmod(0o666 & ~process.umask());
+      await this.#file.truncate(this.#ring.intact);
+      await this.#chmod();
       await this.#file.sync();
-      await this.#close();
+      await this.#close('remove');
       const landed = await this.#place();
       if (landed !== undefined) await syncFolder(dirname(target));
       return landed;
     } catch (error) {
-      await this.#close();
-      throw failure(target, error);
+      await this.#close('keep');
+      throw writeFailure(target, error);
     }
   }
 
-  /** Gives up; the target stays untouched. Never rejects. */
-  async abort(part: 'keep' | 'remove'): Promise<void> {
-    if (this.#closed) return;
-    await this.#ring.settle();
-    // What is padded beyond the last byte must not look like data.
-    if (part === 'keep') {
-      await this.#ring.flush().catch(() => undefined);
-      await this.#file.truncate(this.#written).catch(() => undefined);
-    }
-    await this.#close();
-    if (part === 'remove') await rm(this.part, { force: true }).catch(() => undefined);
+  /** File systems without permissions may refuse to set them. */
+  async #chmod(): Promise<void> {
+    await this.#file.chmod(FILE_MODE).catch((error: unknown) => {
+      if (!['EPERM', 'EOPNOTSUPP', 'ENOSYS'].includes(systemCode(error) ?? '')) throw error;
+    });
   }
 
-  async #close(): Promise<void> {
+  async #close(part: 'keep' | 'remove'): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    if (part === 'keep') {
+      // Padding and what lies behind a failed write must not look like data.
+      await this.#ring.flush().catch(() => undefined);
+      await this.#file.truncate(this.#ring.intact).catch(() => undefined);
+    }
     await this.#ring.settle();
     await this.#file.close().catch(() => undefined);
+  }
+
+  async #remove(): Promise<void> {
+    if (!this.#ours) return;
+    this.#ours = false;
+    await rm(this.part, { force: true }).catch(() => undefined);
   }
 
   async #place(): Promise<string | undefined> {
     const { target, onConflict } = this.#options;
     if (onConflict === 'overwrite') {
       await rename(this.part, target);
+      this.#ours = false;
       return target;
     }
     for (let n = 0; n < MAX_ALTERNATIVES; n++) {
       const path = n === 0 ? target : join(dirname(target), alternativeName(basename(target), n));
-      if (await placeNew(this.part, path)) return path;
+      if (await placeNew(this.part, path)) {
+        this.#ours = false;
+        return path;
+      }
       if (onConflict === 'skip') {
-        await rm(this.part, { force: true });
+        await this.#remove();
         return undefined;
       }
-      if (onConflict === 'fail') throw taken(target);
+      if (onConflict === 'fail') break;
     }
-    throw taken(target);
-  }
-}
-
-/**
- * Names the part `path` unless that is taken: false then.
- *
- * @remarks rename() overwrites, and Node has no call that does not: link() fails when the name is
- * taken, in one step, links included. File systems without hard links get an empty placeholder that
- * is made exclusively and then renamed over, so that nobody else's file is ever replaced.
- */
-async function placeNew(part: string, path: string): Promise<boolean> {
-  try {
-    await link(part, path);
-    await rm(part);
-    return true;
-  } catch (error) {
-    const code = systemCode(error);
-    if (code === 'EEXIST') return false;
-    if (code !== 'EPERM' && code !== 'EOPNOTSUPP' && code !== 'ENOSYS') throw error;
-  }
-  try {
-    await (await open(path, 'wx', 0o600)).close();
-  } catch (error) {
-    if (systemCode(error) === 'EEXIST') return false;
-    throw error;
-  }
-  await rename(part, path);
-  return true;
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, constants.O_RDONLY);
-  try {
-    await handle.sync();
-  } catch (error) {
-    // Some file systems cannot sync a folder; the file itself is durable.
-    if (systemCode(error) !== 'EINVAL') throw error;
-  } finally {
-    await handle.close();
+    throw targetExists(target);
   }
 }

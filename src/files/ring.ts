@@ -20,7 +20,10 @@ export class WriteRing {
   #current: Buffer | undefined;
   #filled = 0;
   #position: number;
-  #failure: { readonly error: unknown } | undefined;
+  /** Where the bytes taken so far end, padding apart. */
+  #taken: number;
+  #stopped = false;
+  #failure: { readonly error: unknown; readonly position: number } | undefined;
 
   /**
    * @param direct - the file was opened with O_DIRECT
@@ -31,6 +34,7 @@ export class WriteRing {
     this.#file = file;
     this.#direct = direct;
     this.#position = position;
+    this.#taken = position;
     const blocks = Math.max(1, Math.min(BLOCKS, Math.ceil(expected / BLOCK)));
     const wanted = Math.min(BLOCK, Math.max(1, expected));
     const size = Math.ceil(wanted / ALIGNMENT) * ALIGNMENT;
@@ -40,11 +44,22 @@ export class WriteRing {
     for (let i = 0; i < blocks; i++) this.#free.push(Buffer.from(memory, i * size, size));
   }
 
+  /** How many bytes stand in the file without a gap, once `flush` has ended. */
+  get intact(): number {
+    return Math.min(this.#taken, this.#failure?.position ?? this.#taken);
+  }
+
+  /** Takes no more bytes: a write that waits for room fails. What was taken may still be flushed. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
   /** Copies the bytes; resolves once they are in the ring. @throws what a write failed with */
   async write(bytes: Buffer): Promise<void> {
     let taken = 0;
     while (taken < bytes.length) {
       this.#check();
+      if (this.#stopped) throw new Error('the ring is stopped');
       this.#current ??= this.#free.pop();
       const block = this.#current;
       if (block === undefined) {
@@ -54,6 +69,7 @@ export class WriteRing {
       const copied = bytes.copy(block, this.#filled, taken);
       taken += copied;
       this.#filled += copied;
+      this.#taken += copied;
       if (this.#filled === block.length) this.#start(block, block.length);
     }
     this.#check();
@@ -81,9 +97,12 @@ export class WriteRing {
   }
 
   #start(block: Buffer, length: number): void {
-    const write = this.#put(block.subarray(0, length), this.#position)
+    const position = this.#position;
+    const write = this.#put(block.subarray(0, length), position)
       .catch((error: unknown) => {
-        this.#failure ??= { error };
+        // Blocks finish in any order: the first gap is what counts.
+        if (this.#failure === undefined || position < this.#failure.position)
+          this.#failure = { error, position };
       })
       .then(() => {
         this.#writes.delete(write);
@@ -100,8 +119,11 @@ export class WriteRing {
       const left = bytes.length - done;
       const { bytesWritten } = await this.#file.write(bytes, done, left, position + done);
       // A short direct write goes on from the last aligned byte.
-      done += this.#direct ? bytesWritten - (bytesWritten % ALIGNMENT) : bytesWritten;
-      if (bytesWritten === 0) throw Object.assign(new Error('nothing written'), { code: 'ENOSPC' });
+      const whole = bytesWritten === left || !this.#direct;
+      const advance = whole ? bytesWritten : bytesWritten - (bytesWritten % ALIGNMENT);
+      // Nothing, or less than can be gone on from, is written only where there is no room for more.
+      if (advance === 0) throw Object.assign(new Error('nothing written'), { code: 'ENOSPC' });
+      done += advance;
     }
   }
 }

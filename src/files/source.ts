@@ -33,21 +33,35 @@ function refusal(path: string, error: unknown): JetError {
   const options = { cause: error };
   const code = systemCode(error);
   if (code === 'ENOENT' || code === 'ENOTDIR')
-    return new JetError(Exit.localFile, 'file-missing', `${path} does not exist`, options);
+    return new JetError(
+      Exit.localFile,
+      'file-missing',
+      `${path} does not exist. Check the name.`,
+      options,
+    );
   if (code === 'EACCES' || code === 'EPERM')
-    return new JetError(Exit.localFile, 'file-unreadable', `${path} may not be read`, options);
+    return new JetError(
+      Exit.localFile,
+      'file-unreadable',
+      `${path} may not be read. Change its permissions, or ask its owner.`,
+      options,
+    );
   // A socket cannot be opened at all.
   if (code === 'ENXIO') return notRegular(path);
   return new JetError(
     Exit.localFile,
     'file-unreadable',
-    `${path} could not be read (${code ?? 'unknown error'})`,
+    `${path} could not be read (${code ?? 'unknown error'}). Check the disk, and try again.`,
     options,
   );
 }
 
 function notRegular(path: string): JetError {
-  return new JetError(Exit.localFile, 'not-a-file', `${path} is not a regular file`);
+  return new JetError(
+    Exit.localFile,
+    'not-a-file',
+    `${path} is not a regular file. Copy what it holds into one and send that.`,
+  );
 }
 
 /** An open source. What was opened is what is sent, whatever the path names later. */
@@ -85,7 +99,11 @@ export class FileSource {
     try {
       const stats = await file.stat({ bigint: true });
       if (stats.isDirectory())
-        throw new JetError(Exit.localFile, 'is-a-folder', `${path} is a folder, not a file`);
+        throw new JetError(
+          Exit.localFile,
+          'is-a-folder',
+          `${path} is a folder. Send the files in it, or an archive of it.`,
+        );
       if (!stats.isFile()) throw notRegular(path);
       return new FileSource(path, file, stats);
     } catch (error) {
@@ -150,7 +168,7 @@ export class FileSource {
     return new JetError(
       Exit.localFile,
       'source-changed',
-      `${this.path} was changed while it was being sent; send it again`,
+      `${this.path} was changed while it was being sent. Send it again.`,
     );
   }
 }

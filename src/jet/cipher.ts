@@ -1,4 +1,4 @@
-/** XEP-0391 §6 (version 0.1.2): what the pipeline must know of a cipher, and the registry of ciphers. */
+/** XEP-0391 §5 (version 0.1.2): what the pipeline must know of a cipher, and the registry of ciphers. */
 
 /** An AEAD whose stream is ciphertext followed by its tag. */
 export interface Cipher {

@@ -1,4 +1,4 @@
-/** The AES-GCM ciphers of XEP-0391 §6 (version 0.1.2). */
+/** The AES-GCM ciphers of XEP-0391 §5 (version 0.1.2). */
 import { type Cipher, CipherRegistry } from './cipher.ts';
 
 /** Most plaintext of one GCM message, in bytes: NIST SP 800-38D §5.2.1.1. */

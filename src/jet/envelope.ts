@@ -1,4 +1,4 @@
-/** XEP-0391 §5: the envelope that carries a transport secret, and the registry of envelope types. */
+/** XEP-0391 §3 (version 0.1.2): the envelope that carries a transport secret, and the registry of envelope types. */
 import type { Element } from '@xmpp/xml';
 import type { Jid } from '../core/jid.ts';
 

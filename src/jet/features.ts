@@ -1,4 +1,4 @@
-/** XEP-0391 §8 (version 0.1.2): what disco#info says about JET. */
+/** XEP-0391 §6 (version 0.1.2): what disco#info says about JET. */
 import type { CipherRegistry } from './cipher.ts';
 import type { EnvelopeRegistry } from './envelope.ts';
 import { NS_JET } from './security.ts';

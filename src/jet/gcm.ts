@@ -1,5 +1,5 @@
 /**
- * Streaming AES-GCM without I/O, as XEP-0391 §6 (version 0.1.2) puts it on the wire: one message,
+ * Streaming AES-GCM without I/O, as XEP-0391 §5 (version 0.1.2) puts it on the wire: one message,
  * ciphertext and then the 16-byte tag, nothing else.
  */
 import { createCipheriv, createDecipheriv } from 'node:crypto';

@@ -1,4 +1,4 @@
-/** XEP-0391 §5 (version 0.1.2): the element security, from XML to a validated value and back. */
+/** XEP-0391 §4 (version 0.1.2): the element security, from XML to a validated value and back. */
 import type { Element } from '@xmpp/xml';
 import { xml } from '@xmpp/xml';
 

@@ -1,5 +1,5 @@
 /** XEP-0384 0.3 §4.4: the bundle of a device as XML. */
-import xml, { type Element } from '@xmpp/xml';
+import { type Element, xml } from '../xmpp/xml.ts';
 import { fromBase64, toBase64 } from '../core/bytes.ts';
 import { type Bundle, CryptoError, LEGACY, verifyPreKey } from './crypto/index.ts';
 import { NS_OMEMO } from './names.ts';

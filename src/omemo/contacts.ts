@@ -7,7 +7,8 @@ import { parseDeviceList } from './devicelist.ts';
 import { bundleNode, NODE_DEVICES } from './names.ts';
 import type { PepPort } from './pep-port.ts';
 import type { Sessions } from './sessions.ts';
-import type { Candidate, Trust } from './trust.ts';
+import type { Trust } from './trust.ts';
+import type { Candidate } from './trust-rule.ts';
 
 /** Bundles that are fetched at once. */
 const PARALLEL = 8;

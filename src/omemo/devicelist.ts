@@ -1,5 +1,5 @@
 /** XEP-0384 0.3 §4.2 and §4.3: the list of an account's devices; other clients' entries are kept as they are. */
-import xml, { type Element } from '@xmpp/xml';
+import { type Element, xml } from '../xmpp/xml.ts';
 import { type Clock, sleep } from '../core/clock.ts';
 import { Exit, JetError } from '../core/errors.ts';
 import { ITEM_ID, NODE_DEVICES, NS_OMEMO, parseId } from './names.ts';

@@ -1,6 +1,6 @@
 /** XEP-0396 0.1 (JET-OMEMO): the transport secret in an OMEMO key transport element. */
 import { createCipheriv, randomBytes } from 'node:crypto';
-import type { Element } from '@xmpp/xml';
+import type { Element } from '../xmpp/xml.ts';
 import { wipe } from '../core/bytes.ts';
 import type { Jid } from '../core/jid.ts';
 import {

@@ -1,6 +1,6 @@
 /** XEP-0384 0.3 §4.5 and §4.6: `<encrypted/>` as a key transport element. */
 import { randomBytes } from 'node:crypto';
-import xml, { type Element } from '@xmpp/xml';
+import { type Element, xml } from '../xmpp/xml.ts';
 import { fromBase64, toBase64 } from '../core/bytes.ts';
 import { NS_OMEMO, parseId } from './names.ts';
 

@@ -1,6 +1,6 @@
 /** XEP-0384 0.3 for one account: what the rest of the program sees of src/omemo. */
 import { randomBytes } from 'node:crypto';
-import xml, { type Element } from '@xmpp/xml';
+import { type Element, xml } from '../xmpp/xml.ts';
 import type { Clock } from '../core/clock.ts';
 import { Exit, JetError } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
@@ -17,7 +17,8 @@ import { NS_OMEMO } from './names.ts';
 import type { PepPort } from './pep-port.ts';
 import { Publisher } from './publisher.ts';
 import { type Decrypted, Sessions } from './sessions.ts';
-import { type Candidate, type Pin, Trust } from './trust.ts';
+import { Trust } from './trust.ts';
+import type { Candidate, Pin } from './trust-rule.ts';
 
 /** What OMEMO works with. */
 export interface OmemoOptions {

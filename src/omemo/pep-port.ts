@@ -1,6 +1,7 @@
 /** What OMEMO needs of personal eventing (XEP-0163): the part of src/xmpp/pep.ts that it uses. */
-import type { Element } from '@xmpp/xml';
+import type { Element } from '../xmpp/xml.ts';
 import type { Jid } from '../core/jid.ts';
+import type { Pep } from '../xmpp/pep.ts';
 
 /** Publishes for our own account and reads anybody's nodes. */
 export interface PepPort {
@@ -16,4 +17,17 @@ export interface PepPort {
   deleteNode(node: string): Promise<void>;
   /** Notifications of a node; `from` is bare. Returns the removal. */
   onItem(node: string, listener: (payload: Element | undefined, from: Jid) => void): () => void;
+}
+
+/** The port on the real thing; to be made before our first presence, so that caps show the notification. */
+export function pepPort(pep: Pep, account: Jid): PepPort {
+  return {
+    publish: (node, itemId, payload) => pep.publish(node, itemId, payload),
+    fetch: (jid, node) => pep.latest(jid ?? account.bare, node),
+    deleteNode: (node) => pep.deleteNode(node),
+    onItem: (node, listener) =>
+      pep.onItem(node, (from, payload) => {
+        listener(payload, from);
+      }),
+  };
 }

@@ -233,7 +233,11 @@ function silence(state: State): Step {
     case 'replacing':
     case 'confirming':
       return fail({ by: 'silence', waitingFor: WAITS[state.at] ?? '' }, 'timeout');
-    default:
+    case 'offered':
+    case 'deciding':
+    case 'streaming':
+    case 'landing':
+    case 'ended':
       return stay(state);
   }
 }

@@ -19,21 +19,12 @@ export function farewellOf(error: Error): Farewell {
   if (error.code === 'disk-full' || error.code === 'too-many-bytes') {
     return { reason: 'media-error', application: fileError('file-too-large') };
   }
-  switch (error.exit) {
-    case Exit.security:
-      return { reason: 'security-error' };
-    case Exit.transport:
-      return { reason: 'connectivity-error' };
-    case Exit.declined:
-      return { reason: 'decline' };
-    case Exit.localFile:
-      return {
-        reason: 'failed-application',
-        text: error.code === 'source-changed' ? 'the file changed' : 'a problem with the file',
-      };
-    default:
-      return { reason: 'failed-application' };
-  }
+  if (error.exit === Exit.security) return { reason: 'security-error' };
+  if (error.exit === Exit.transport) return { reason: 'connectivity-error' };
+  const text = error.code === 'source-changed' ? 'the file changed' : 'a problem with the file';
+  return error.exit === Exit.localFile
+    ? { reason: 'failed-application', text }
+    : { reason: 'failed-application' };
 }
 
 /** Who and what an error is about. */
@@ -92,14 +83,14 @@ function errorOfFault(fault: Fault, { peer, file, sends }: Subject): JetError {
     case 'self':
       if (fault.error instanceof JetError) {
         const { exit, code, message } = fault.error;
-        return new JetError(exit, code, `${file} ${verb} ${peer}: ${message}`, {
+        return new JetError(exit, code, sentence(`${file} ${verb} ${peer}: ${message}`), {
           cause: fault.error,
         });
       }
       return new JetError(
         Exit.internal,
         'internal',
-        `${file} ${verb} ${peer}: ${fault.error.message}`,
+        sentence(`${file} ${verb} ${peer}: ${fault.error.message}`),
         {
           cause: fault.error,
         },
@@ -123,6 +114,10 @@ function errorOfFault(fault: Fault, { peer, file, sends }: Subject): JetError {
     case 'peer':
       return errorOfReason(fault.reason, what);
   }
+}
+
+function sentence(text: string): string {
+  return /[.!?]$/.test(text) ? text : `${text}.`;
 }
 
 function errorOfReason(

@@ -2,12 +2,12 @@
 import { createHash } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import { type Clock, systemClock } from '../core/clock.ts';
-import { Exit, JetError } from '../core/errors.ts';
+import { Exit, type ExitStatus, JetError } from '../core/errors.ts';
 import type { Sink } from '../files/landing.ts';
-import { release } from '../files/memory.ts';
 import type { Cipher } from '../jet/cipher.ts';
 import type { TransportSecret } from '../jet/envelope.ts';
 import { Decryptor, Encryptor, GcmError } from '../jet/gcm.ts';
+import { tooLarge } from '../jet/limits.ts';
 import type { Bytestream } from '../jingle/transport.ts';
 import { RateLimiter } from './rate.ts';
 
@@ -51,8 +51,42 @@ export interface Pumped {
 }
 
 function lost(cause?: unknown): JetError {
-  const message = 'the connection to the peer ended before the whole file was through';
+  const message =
+    'the connection to the other side broke before the whole file was through. Try again.';
   return new JetError(Exit.transport, 'stream-ended', message, { cause });
+}
+
+/** The user's error for what the cipher said; anything else as it is. */
+function explain(error: unknown, cipher: Cipher, side: 'send' | 'receive'): unknown {
+  if (!(error instanceof GcmError)) return error;
+  const refuse = (exit: ExitStatus, code: string, message: string) =>
+    new JetError(exit, code, message, { cause: error });
+  switch (error.reason) {
+    case 'tag-mismatch':
+      return refuse(
+        Exit.security,
+        'tag-mismatch',
+        'what came is not what the sender encrypted: it was damaged or changed on the way, and is not kept as the file. Ask for it to be sent again.',
+      );
+    case 'secret':
+      return refuse(
+        Exit.security,
+        'bad-secret',
+        'the key of the transfer does not fit its cipher. Try again, and update both sides if it stays so.',
+      );
+    case 'extra-bytes':
+      return refuse(
+        Exit.remoteFile,
+        'too-many-bytes',
+        'the other side sent more bytes than it had announced. Ask for the file to be sent again.',
+      );
+    case 'too-long':
+      return tooLarge(cipher, side);
+    case 'truncated':
+      return lost(error);
+    case 'ended':
+      return error;
+  }
 }
 
 /** Watches a duplex: one place that knows whether it failed. */
@@ -63,6 +97,7 @@ class Watch {
     this.#error ??= error;
   };
   readonly #onAbort: () => void;
+  #interrupt: (reason: unknown) => void = () => undefined;
   readonly #signal: AbortSignal | undefined;
 
   constructor(duplex: Duplex, signal: AbortSignal | undefined) {
@@ -70,6 +105,7 @@ class Watch {
     this.#signal = signal;
     this.#onAbort = () => {
       duplex.destroy();
+      this.#interrupt(signal?.reason);
     };
     duplex.on('error', this.#onError);
     signal?.addEventListener('abort', this.#onAbort, { once: true });
@@ -78,12 +114,27 @@ class Watch {
   /** @throws the signal's reason, or JetError (exit 7) when the stream is gone */
   check(): void {
     this.#signal?.throwIfAborted();
-    if (this.#error !== undefined || this.#duplex.destroyed) throw lost(this.#error);
+    if (this.broken) throw lost(this.#error);
   }
 
   /** What to report of an error: the abort's reason goes before what the abort broke. */
   reasonOf(error: unknown): unknown {
     return this.#signal?.aborted === true ? this.#signal.reason : error;
+  }
+
+  /** True when the stream failed or was closed before its end. */
+  get broken(): boolean {
+    return this.#error !== undefined || this.#duplex.destroyed;
+  }
+
+  /** Waits for work that knows no signal; one at a time. Rejects at once with the abort's reason. */
+  unlessAborted(work: Promise<void>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#interrupt = reject;
+      // The work may have aborted itself before anybody listened.
+      if (this.#signal?.aborted === true) this.#onAbort();
+      work.then(resolve, reject);
+    });
   }
 
   /** Resolves at `event` or when the stream closes, whichever is first. */
@@ -110,13 +161,12 @@ class Watch {
 /**
  * Sends a file as one GCM message and half-closes.
  *
- * @throws JetError: exit 7 `stream-ended`, exit 8 from the source; the signal's reason; GcmError
- * `too-long` when the source has more than the cipher takes
+ * @throws JetError: exit 6 `bad-secret`, 7 `stream-ended`, 8 from the source and `file-too-large`; the
+ * signal's reason
  */
 export async function sendStream(options: SendOptions): Promise<Pumped> {
   const { source, bytestream, signal, onProgress } = options;
   const { duplex } = bytestream;
-  const encryptor = new Encryptor(options.cipher, options.secret);
   const hash = createHash('sha256');
   const limiter =
     options.limitRate === undefined
@@ -130,6 +180,7 @@ export async function sendStream(options: SendOptions): Promise<Pumped> {
   const progress = () => onProgress?.(Math.min(bytes, bytestream.taken()));
   try {
     watch.check();
+    const encryptor = new Encryptor(options.cipher, options.secret);
     for await (const block of source.read()) {
       for (let at = 0; at < block.length; at += slice) {
         const plain = block.subarray(at, at + slice);
@@ -154,26 +205,10 @@ export async function sendStream(options: SendOptions): Promise<Pumped> {
   } catch (error) {
     // No half message may look like a whole one: the stream is cut, not ended.
     duplex.destroy();
-    throw watch.reasonOf(error);
+    throw explain(watch.reasonOf(error), options.cipher, 'send');
   } finally {
     watch.stop();
   }
-}
-
-function explain(error: unknown): unknown {
-  if (!(error instanceof GcmError)) return error;
-  if (error.reason === 'tag-mismatch')
-    return new JetError(
-      Exit.security,
-      'tag-mismatch',
-      'the bytes that came are not those that the sender encrypted; nothing of them was kept as the file',
-      { cause: error },
-    );
-  if (error.reason === 'extra-bytes')
-    return new JetError(Exit.remoteFile, 'too-many-bytes', 'the peer sent more than it announced', {
-      cause: error,
-    });
-  return error;
 }
 
 /**
@@ -181,20 +216,23 @@ function explain(error: unknown): unknown {
  *
  * @remarks Resolves once the tag is verified, whether or not the peer ever closes its end. What the
  * sink was given before that is unverified.
- * @throws JetError: exit 6 `tag-mismatch`, 7 `stream-ended`, 8 from the sink, 9 `too-many-bytes`;
- * the signal's reason
+ * Of bytes behind the tag only those that come in one chunk with it are an error: some clients write a
+ * few after they have got everything, and by then nobody waits for them. They are read and dropped
+ * until whoever owns the stream closes it; not one of them reaches the sink.
+ * @throws JetError: exit 6 `tag-mismatch` and `bad-secret`, 7 `stream-ended`, 8 from the sink, 9
+ * `too-many-bytes` and `file-too-large`; the signal's reason
  */
 export async function receiveStream(
   options: ReceiveOptions,
 ): Promise<Pumped & { readonly verified: true }> {
   const { bytestream, sink, size, signal, onProgress } = options;
   const { duplex } = bytestream;
-  const decryptor = new Decryptor(options.cipher, options.secret, size);
   const hash = createHash('sha256');
   const watch = new Watch(duplex, signal);
   let bytes = 0;
   try {
     signal?.throwIfAborted();
+    const decryptor = new Decryptor(options.cipher, options.secret, size);
     // Without destroyOnReturn the stream outlives the loop: our own end is still to be closed.
     const chunks: AsyncIterable<Buffer> = duplex.iterator({ destroyOnReturn: false });
     for await (const chunk of chunks) {
@@ -205,8 +243,8 @@ export async function receiveStream(
         if (plain.length === 0) continue;
         hash.update(plain);
         bytes += plain.length;
-        await sink.write(plain);
-        release(plain);
+        // The sink owns the buffer from here on. An output that nobody reads must not hold up an abort.
+        await watch.unlessAborted(sink.write(plain));
       }
       onProgress?.(bytes);
       if (decryptor.complete) break;
@@ -218,11 +256,10 @@ export async function receiveStream(
     duplex.end();
     return { bytes, sha256: hash.digest(), verified };
   } catch (error) {
+    const broken = watch.broken && !(error instanceof JetError || error instanceof GcmError);
     duplex.destroy();
-    const reason = watch.reasonOf(error);
-    throw reason instanceof JetError || reason instanceof GcmError || signal?.aborted === true
-      ? explain(reason)
-      : lost(reason);
+    const reason = watch.reasonOf(broken ? lost(error) : error);
+    throw explain(reason, options.cipher, 'receive');
   } finally {
     watch.stop();
   }

@@ -196,8 +196,9 @@ class ReceivingSide implements Side {
 
   accepted(transport: Element): Content {
     const { creator, name, senders } = this.#offered.content;
-    const { range: _range, ...file } = this.#offered.file;
-    return { creator, name, senders, description: encodeDescription(file), transport };
+    const { name: fileName, size, hashes, hashUsed } = this.#offered.file;
+    const description = encodeDescription({ name: fileName, size, hashes, hashUsed });
+    return { creator, name, senders, description, transport };
   }
 
   get moved(): number {

@@ -96,6 +96,6 @@ export class Reporter {
   }
 
   #emit(event: Unstamped<TransferEvent>): void {
-    this.#on({ ...event, id: this.#about.id, time: this.#clock.now() } as TransferEvent);
+    this.#on({ ...event, id: this.#about.id, time: this.#clock.now() });
   }
 }

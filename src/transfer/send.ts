@@ -12,7 +12,6 @@ import type { Sessions } from '../jingle/sessions.ts';
 import type { Bytestream } from '../jingle/transport.ts';
 import { StanzaError } from '../xmpp/connection.ts';
 import { describe, protect, type Protected, type Protection } from './content.ts';
-import type { Outcome } from './machine.ts';
 import { sendStream } from './pump.ts';
 import { Reporter } from './reporter.ts';
 import { Transfer, type Side, type Surroundings } from './transfer.ts';
@@ -157,7 +156,7 @@ class SendingSide implements Side {
     return false;
   }
 
-  async finish(_outcome: Outcome): Promise<void> {
+  async finish(): Promise<void> {
     wipeSecret(this.#shield.secret);
     await this.#sending.source.close();
   }

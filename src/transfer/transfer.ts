@@ -245,10 +245,9 @@ export class Transfer implements SessionHandler {
   }
 
   async #accept(): Promise<void> {
-    const { accepted } = this.#side;
-    if (!accepted || !this.#session || !this.#negotiation) return;
-    const transport = await this.#negotiation.local();
-    await this.#session.accept([accepted.call(this.#side, transport)]);
+    if (!this.#session || !this.#negotiation) return;
+    const content = this.#side.accepted?.(await this.#negotiation.local());
+    if (content !== undefined) await this.#session.accept([content]);
   }
 
   #connect(): void {

@@ -52,6 +52,11 @@ export function capsElement(info: DiscoInfo): Element {
   return xml('c', { xmlns: CAPS, hash: 'sha-1', node: NODE, ver: capsVer(info) ?? '' });
 }
 
+/** The disco node that such an element names (§6.2). */
+export function capsNode(element: Element): string {
+  return `${attr(element, 'node') ?? ''}#${attr(element, 'ver') ?? ''}`;
+}
+
 /** Reads the caps of a presence; undefined for none, the pre-1.4 form, or over-long ones. */
 export function readCaps(presence: Element): Caps | undefined {
   const element = presence.getChild('c', CAPS);

@@ -23,7 +23,7 @@ export interface ConnectOptions {
   readonly clock: Clock;
   /** Gets a line for every element, secrets struck out. */
   readonly log?: (line: string) => void;
-  /** Ends the attempt. What comes later is ended by `close`, after farewells that need the connection. */
+  /** Ends the attempt; a connection that stands is closed by its owner, who may have farewells to say. */
   readonly signal?: AbortSignal;
   /** The look-up of SRV records; the system's by default. */
   readonly lookUp?: LookUp;
@@ -39,9 +39,7 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
   const jid = options.jid.isFull ? options.jid : options.jid.withResource(`jet.${randomId()}`);
   const login: Login = { ...options, jid, domain: jid.domain, account: jid.bare.toString() };
   const session = new Session(login, await establish(login));
-  if (options.signal?.aborted === true) {
-    await session.close();
-    options.signal.throwIfAborted();
-  }
+  if (options.signal?.aborted === true) await session.close();
+  options.signal?.throwIfAborted();
   return session;
 }

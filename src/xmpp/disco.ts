@@ -111,6 +111,7 @@ export class Disco {
   readonly #identity: Identity;
   readonly #features = new Set<string>([DISCO_INFO]);
   readonly #forms = new Map<string, DiscoForm>();
+  readonly #nodes = new Set<string>();
 
   /** @param name - the name of the software that our identity shows */
   constructor(connection: Connection, name = 'jet') {
@@ -118,7 +119,10 @@ export class Disco {
     this.#identity = { category: 'client', type: 'console', lang: '', name };
     connection.onIq(DISCO_INFO, 'query', ({ type, payload }) => {
       if (type !== 'get') throw new StanzaError('modify', 'bad-request');
-      return writeInfo(this.own, attr(payload, 'node'));
+      const node = attr(payload, 'node');
+      if (node !== undefined && !this.#nodes.has(node))
+        throw new StanzaError('cancel', 'item-not-found');
+      return writeInfo(this.own, node);
     });
   }
 
@@ -134,6 +138,11 @@ export class Disco {
   /** Advertises features. */
   addFeatures(...features: string[]): void {
     for (const feature of features) this.#features.add(feature);
+  }
+
+  /** Names a node under which the same is said as under none; any other is `item-not-found`. */
+  addNode(node: string): void {
+    this.#nodes.add(node);
   }
 
   /** Advertises a form; a later one of the same type replaces it. */

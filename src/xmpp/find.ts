@@ -1,12 +1,26 @@
 /** Finding the resource of a peer that can take part in a transfer, and being found. */
 import { type Clock, sleep } from '../core/clock.ts';
-import { Exit, JetError } from '../core/errors.ts';
+import { asError, Exit, JetError } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import type { Caps, CapsCache } from './caps.ts';
 import { type Connection, StanzaError } from './connection.ts';
 import { ping } from './ping.ts';
 import type { Presence } from './presence.ts';
 import type { Roster } from './roster.ts';
+
+/** Our own namespace, as a feature: a jet that waits for offers. A jet that only sends has it not. */
+export const WAITING_JET = 'urn:xmpp:jet-transfer:0';
+
+/** Milliseconds after which a resource that does not answer counts as gone. */
+const SILENT_MS = 3000;
+/** Milliseconds that the others still have once a waiting jet has answered. */
+const GRACE_MS = 300;
+/** Milliseconds within which a presence is not answered again; doubled with each answer up to the most. */
+const FIRST_PAUSE_MS = 1000;
+const MOST_PAUSE_MS = 15_000;
+const MOST_ANSWERED = 2000;
+/** Resources of one account that are asked. */
+const MOST_ASKED = 50;
 
 /** A resource with what it can do. */
 export interface Candidate {
@@ -15,6 +29,7 @@ export interface Candidate {
   readonly seen: number;
   readonly features: ReadonlySet<string>;
   readonly software?: string;
+  /** A jet that waits for offers. */
   readonly isJet: boolean;
 }
 
@@ -56,79 +71,165 @@ export interface FindOptions {
 
 /** @throws JetError with exit 4 when nobody good enough is there in time. */
 export async function findPeer(options: FindOptions): Promise<FoundPeer> {
-  const { target, presence, roster, clock, wait, wanted, signal } = options;
+  const { target, presence, roster, clock, wait, signal } = options;
   const end = wait === 'forever' ? Infinity : clock.monotonic() + wait;
+  const search = new Search(options, end);
   let pause = 2000;
-  let candidates: Candidate[] = [];
   let said = false;
-  for (;;) {
-    signal?.throwIfAborted();
-    if (!roster.sees(target)) await presence.direct(target);
-    const next = Math.min(end, clock.monotonic() + pause);
+  try {
     for (;;) {
-      candidates = await probe(options, Math.min(3000, Math.max(1, end - clock.monotonic())));
-      const [best] = rank(candidates, wanted);
-      if (best !== undefined) return best;
-      if (!said) options.notify(`waiting for ${target.toString()}`);
-      said = true;
-      const left = next - clock.monotonic();
-      if (left <= 0) break;
-      await change(options, left);
-      if (clock.monotonic() >= next) break;
+      signal?.throwIfAborted();
+      if (!roster.sees(target)) await presence.direct(target);
+      const next = Math.min(end, clock.monotonic() + pause);
+      search.ask(true);
+      for (;;) {
+        const best = search.best();
+        if (best !== undefined) return best;
+        if (!said && search.idle) {
+          said = true;
+          options.notify(`waiting for ${target.toString()}`);
+        }
+        const left = next - clock.monotonic();
+        if (left <= 0) break;
+        await search.change(left);
+        search.ask(false);
+      }
+      if (clock.monotonic() >= end) throw absent(target, search.candidates);
+      pause = Math.min(30_000, pause * 2);
     }
-    if (clock.monotonic() >= end) throw absent(target, candidates);
-    pause = Math.min(30_000, pause * 2);
+  } finally {
+    search.stop();
   }
 }
 
-async function probe(options: FindOptions, timeout: number): Promise<Candidate[]> {
-  const { connection, presence, caps, target, signal } = options;
-  const there: { jid: Jid; priority: number; seen: number; caps: Caps | undefined }[] = presence
-    .of(target)
-    .filter(({ jid }) => !target.isFull || jid.equals(target));
-  if (target.isFull && there.length === 0)
-    there.push({ jid: target, priority: 0, seen: 0, caps: undefined });
-  const found = await Promise.all(
-    there.slice(0, 50).map(async ({ jid, priority, seen, caps: claimed }) => {
-      try {
-        const limits = signal === undefined ? { timeout } : { timeout, signal };
-        const [alive, info] = await Promise.all([
-          ping(connection, jid, timeout, signal),
-          caps.info(jid, claimed, limits),
-        ]);
-        if (!alive) return undefined;
-        const identity = info.identities.find(({ category }) => category === 'client');
-        const software = identity?.name.slice(0, 100);
-        return {
-          jid,
-          priority,
-          seen,
-          features: new Set(info.features),
-          isJet: identity?.type === 'console' && software === 'jet',
-          ...(software ? { software } : {}),
-        };
-      } catch (error) {
-        if (error instanceof StanzaError) return undefined;
-        throw error;
-      }
-    }),
-  );
-  return found.filter((candidate) => candidate !== undefined);
+interface Known {
+  readonly jid: Jid;
+  readonly priority: number;
+  readonly seen: number;
+  readonly caps: Caps | undefined;
 }
 
-/** Resolves when a resource of the target changes, or after `ms`. */
-async function change({ presence, target, clock, signal }: FindOptions, ms: number): Promise<void> {
-  const changed = new AbortController();
-  const off = presence.onChange((jid) => {
-    if (jid.sameBare(target)) changed.abort();
-  });
-  const either = signal === undefined ? [changed.signal] : [changed.signal, signal];
+/**
+ * Asks each resource as soon as its presence comes, all at once, and weighs those that answer. Once a
+ * waiting jet is among them, one that is silent holds nobody up any longer.
+ */
+class Search {
+  readonly #options: FindOptions;
+  readonly #end: number;
+  /** By full address, when the presence came that was asked about. */
+  readonly #asked = new Map<string, number>();
+  readonly #silent = new Set<string>();
+  readonly #answered = new Map<string, Candidate>();
+  #jetSince: number | undefined;
+  #failure: Error | undefined;
+  #change = new AbortController();
+  readonly #stop: () => void;
+
+  /** @param end - on the monotonic clock, when nobody waits for an answer any more */
+  constructor(options: FindOptions, end: number) {
+    this.#options = options;
+    this.#end = end;
+    this.#stop = options.presence.onChange((jid, resource) => {
+      if (!jid.sameBare(options.target)) return;
+      if (resource === undefined) this.#answered.delete(jid.toString());
+      this.#change.abort();
+    });
+  }
+
+  /** Those that answered. */
+  get candidates(): readonly Candidate[] {
+    return [...this.#answered.values()];
+  }
+
+  /** True when nobody is being asked. */
+  get idle(): boolean {
+    return this.#silent.size === 0;
+  }
+
+  /** Asks those that are new, or `again` everybody who has not answered. */
+  ask(again: boolean): void {
+    const { presence, target, clock } = this.#options;
+    const there: Known[] = presence
+      .of(target)
+      .filter(({ jid }) => !target.isFull || jid.equals(target));
+    if (target.isFull && there.length === 0)
+      there.push({ jid: target, priority: 0, seen: 0, caps: undefined });
+    for (const known of there.slice(0, MOST_ASKED)) {
+      const key = known.jid.toString();
+      const asked = this.#asked.get(key) === known.seen;
+      if (this.#silent.has(key) || (asked && (!again || this.#answered.has(key)))) continue;
+      this.#asked.set(key, known.seen);
+      this.#silent.add(key);
+      const timeout = Math.min(SILENT_MS, Math.max(1, this.#end - clock.monotonic()));
+      examine(this.#options, known, timeout)
+        .then((candidate) => {
+          if (candidate === undefined) this.#answered.delete(key);
+          else this.#answered.set(key, candidate);
+        })
+        .catch((error: unknown) => {
+          this.#failure = asError(error);
+        })
+        .finally(() => {
+          this.#silent.delete(key);
+          this.#change.abort();
+        });
+    }
+  }
+
+  /** The best one, as soon as it is settled. @throws the reason of the signal */
+  best(): Candidate | undefined {
+    if (this.#failure !== undefined) throw this.#failure;
+    const [best] = rank(this.candidates, this.#options.wanted);
+    if (best?.isJet !== true) this.#jetSince = undefined;
+    else this.#jetSince ??= this.#options.clock.monotonic();
+    return this.#silent.size === 0 || this.#grace() <= 0 ? best : undefined;
+  }
+
+  /** Resolves when there is something new, or after `ms`. */
+  async change(ms: number): Promise<void> {
+    const { clock, signal } = this.#options;
+    const changed = new AbortController();
+    this.#change = changed;
+    const either = signal === undefined ? [changed.signal] : [changed.signal, signal];
+    try {
+      await sleep(clock, Math.min(ms, this.#grace()), AbortSignal.any(either));
+    } catch (error) {
+      if (!changed.signal.aborted || signal?.aborted) throw error;
+    }
+  }
+
+  /** Hears of nothing any more. */
+  stop(): void {
+    this.#stop();
+  }
+
+  #grace(): number {
+    if (this.#jetSince === undefined) return Infinity;
+    return this.#jetSince + GRACE_MS - this.#options.clock.monotonic();
+  }
+}
+
+/** What one resource says of itself; undefined when it is silent or gone. */
+async function examine(
+  { connection, caps, signal }: FindOptions,
+  { jid, priority, seen, caps: claimed }: Known,
+  timeout: number,
+): Promise<Candidate | undefined> {
   try {
-    await sleep(clock, ms, AbortSignal.any(either));
+    const limits = signal === undefined ? { timeout } : { timeout, signal };
+    const [alive, info] = await Promise.all([
+      ping(connection, jid, timeout, signal),
+      caps.info(jid, claimed, limits),
+    ]);
+    if (!alive) return undefined;
+    const identity = info.identities.find(({ category }) => category === 'client');
+    const software = identity?.name.slice(0, 100);
+    const features = new Set(info.features);
+    const isJet = features.has(WAITING_JET);
+    return { jid, priority, seen, features, isJet, ...(software ? { software } : {}) };
   } catch (error) {
-    if (!changed.signal.aborted || signal?.aborted) throw error;
-  } finally {
-    off();
+    if (error instanceof StanzaError) return undefined;
+    throw error;
   }
 }
 
@@ -146,7 +247,11 @@ function absent(target: Jid, candidates: readonly Candidate[]): JetError {
 
 /**
  * The waiting side: available, answering the presence and the requests of those alone that `deals`
- * allows. `invited` are told at once that we are here. Returns the end of it.
+ * allows. `invited` are told at once that we are here, and again when the server has lost our session.
+ * Returns the end of it.
+ *
+ * @remarks A presence that comes again is answered again, since the answer may have been lost; but
+ * after pauses that double, so that two who wait for one another do not answer each other for ever.
  */
 export async function announce(options: {
   readonly connection: Connection;
@@ -155,20 +260,37 @@ export async function announce(options: {
   readonly invited?: readonly Jid[];
 }): Promise<() => void> {
   const { connection, presence, deals, invited = [] } = options;
-  const answered = new Set<string>();
+  const answered = new Map<string, { readonly at: number; readonly pause: number }>();
   connection.audience = deals;
   const off = presence.onChange((jid, resource) => {
     const key = jid.toString();
-    if (resource === undefined) answered.delete(key);
-    else if (!jid.sameBare(connection.jid) && deals(jid) && !answered.has(key)) {
-      answered.add(key);
-      presence.direct(jid).catch(() => answered.delete(key));
+    if (resource === undefined) {
+      answered.delete(key);
+      return;
     }
+    if (jid.sameBare(connection.jid) || !deals(jid)) return;
+    const last = answered.get(key);
+    if (last !== undefined && resource.seen - last.at < last.pause) return;
+    const [oldest] = answered.keys();
+    if (answered.size >= MOST_ANSWERED && oldest !== undefined) answered.delete(oldest);
+    const pause = last === undefined ? FIRST_PAUSE_MS : Math.min(MOST_PAUSE_MS, last.pause * 2);
+    answered.set(key, { at: resource.seen, pause });
+    presence.direct(jid).catch(() => answered.delete(key));
+  });
+  const invite = async () => {
+    for (const jid of invited) await presence.direct(jid);
+  };
+  const unwatch = connection.onState((state) => {
+    if (state.kind !== 'online' || state.resumed) return;
+    answered.clear();
+    // A stream that is lost once more comes back here.
+    invite().catch(() => undefined);
   });
   await presence.available();
-  for (const jid of invited) await presence.direct(jid);
+  await invite();
   return () => {
     off();
+    unwatch();
     connection.audience = () => false;
   };
 }

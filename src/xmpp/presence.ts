@@ -1,7 +1,7 @@
 /** RFC 6121 §4: our presence, and which resources are there. */
 import type { Clock } from '../core/clock.ts';
 import type { Jid } from '../core/jid.ts';
-import { type Caps, capsElement, readCaps } from './caps.ts';
+import { type Caps, capsElement, capsNode, readCaps } from './caps.ts';
 import type { Connection } from './connection.ts';
 import type { Disco } from './disco.ts';
 import { attr, type Element, xml } from './xml.ts';
@@ -24,13 +24,16 @@ export class Presence {
   readonly #disco: Disco;
   readonly #resources = new Map<string, Resource>();
   readonly #listeners = new Set<(jid: Jid, resource: Resource | undefined) => void>();
+  #available = false;
 
   constructor(connection: Connection, disco: Disco, clock: Clock) {
     this.#connection = connection;
     this.#disco = disco;
     connection.onState((state) => {
-      if (state.kind === 'closed' || (state.kind === 'online' && !state.resumed))
-        this.#resources.clear();
+      const anew = state.kind === 'online' && !state.resumed;
+      if (state.kind === 'closed' || anew) this.#resources.clear();
+      // A new session on the server knows nothing of our presence; a loss of it is told elsewhere.
+      if (anew && this.#available) this.available().catch(() => undefined);
     });
     connection.onPresence((presence, from) => {
       const type = attr(presence, 'type');
@@ -51,8 +54,12 @@ export class Presence {
     });
   }
 
-  /** Becomes available with priority -1, so that no chat message is ever routed to us. */
+  /**
+   * Becomes available with priority -1, so that no chat message is ever routed to us; and again
+   * whenever the server has lost our session.
+   */
   available(): Promise<void> {
+    this.#available = true;
     return this.#connection.send(this.#stanza());
   }
 
@@ -64,6 +71,7 @@ export class Presence {
   /** Tells everybody, or one address, that we are gone. */
   unavailable(to?: Jid): Promise<void> {
     const address = to === undefined ? {} : { to: to.toString() };
+    if (to === undefined) this.#available = false;
     return this.#connection.send(xml('presence', { type: 'unavailable', ...address }));
   }
 
@@ -87,6 +95,7 @@ export class Presence {
   #stanza(to?: Jid): Element {
     const address = to === undefined ? {} : { to: to.toString() };
     const caps = capsElement(this.#disco.own);
+    this.#disco.addNode(capsNode(caps));
     return xml('presence', address, xml('priority', {}, '-1'), caps);
   }
 }

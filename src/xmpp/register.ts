@@ -12,7 +12,7 @@ import { attr, xml } from './xml.ts';
 const NS_REGISTER = 'jabber:iq:register';
 
 /** How an account is made: as for logging in. */
-export type Registration = Omit<Login, 'account'>;
+export type Registration = Omit<Login, 'account' | 'domain'>;
 
 /**
  * Makes the account of `jid` with this password.

@@ -32,6 +32,19 @@ export class Roster {
       this.#take(item);
       return undefined;
     });
+    connection.onPresence((presence, from) => {
+      // Whom we asked ourselves may see us in turn (RFC 6121 §3.1.3); others wait for the user's word.
+      const contact = this.get(from);
+      if (attr(presence, 'type') !== 'subscribe' || contact === undefined) return;
+      if (!contact.asked && !this.sees(from)) return;
+      const to = from.bare.toString();
+      // A lost stream brings the question again.
+      connection.send(xml('presence', { to, type: 'subscribed' })).catch(() => undefined);
+    });
+    connection.onState((state) => {
+      // Changes are pushed only to a session that asked for the roster; without them the old one stands.
+      if (state.kind === 'online' && !state.resumed) this.load().catch(() => undefined);
+    });
   }
 
   /** Fetches the roster; the server pushes its changes from then on. */
@@ -56,12 +69,20 @@ export class Roster {
     return state === 'to' || state === 'both';
   }
 
-  /** Adds a contact, asks to see its presence and lets it see ours. */
+  /** Adds a contact, asks to see its presence and lets it see ours, now or as soon as it asks. */
   async add(jid: Jid, name = ''): Promise<void> {
     const item = { jid: jid.bare.toString(), ...(name === '' ? {} : { name }) };
     await this.#connection.iq(null, 'set', xml('query', { xmlns: ROSTER }, xml('item', item)));
-    for (const type of ['subscribe', 'subscribed'])
-      await this.#connection.send(xml('presence', { to: item.jid, type }));
+    const say = (type: string) => this.#connection.send(xml('presence', { to: item.jid, type }));
+    await say('subscribed');
+    await say('subscribe');
+    await this.load();
+    // Where the contact had approved us before, Prosody 0.12 lets us in and loses the answer that says
+    // so; to the second question it answers. To a server that still waits for its user it is nothing new.
+    if (this.get(jid)?.asked === true) {
+      await say('subscribe');
+      await this.load();
+    }
   }
 
   /** Removes a contact and both subscriptions. */

@@ -87,17 +87,12 @@ test('says what is wrong', async () => {
 });
 
 test('registers, and says when the name is taken', async () => {
-  await register(registration('mercutio'));
-  await expect(register(registration('mercutio'))).rejects.toMatchObject({
+  await register(options('mercutio', 'pw'));
+  await expect(register(options('mercutio', 'pw'))).rejects.toMatchObject({
     code: 'registration-refused',
   });
   await (await connect(options('mercutio', 'pw'))).close();
 });
-
-function registration(name: string) {
-  const given = options(name, 'pw');
-  return { ...given, domain: given.jid.domain };
-}
 
 test('a session outlives its connection, and nothing is lost', async () => {
   const sockets = new Set<Socket>();

@@ -82,6 +82,8 @@ export interface StartOptions {
 export interface JetHome {
   readonly home: string;
   readonly jid: string;
+  /** What its processes find in their environment. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
   start(args: readonly string[], options?: StartOptions): JetProcess;
   run(args: readonly string[], options?: StartOptions): Promise<Outcome>;
   remove(): Promise<void>;
@@ -91,28 +93,29 @@ export interface JetHome {
 export async function jetHome(server: Prosody, name: string, password: string): Promise<JetHome> {
   const home = await mkdtemp(join(tmpdir(), `jet-home-${name}-`));
   const jid = `${name}@${server.domain}`;
+  const environment = {
+    PATH: process.env['PATH'],
+    HOME: home,
+    JET_HOME: home,
+    JET_JID: jid,
+    JET_PASSWORD: password,
+    JET_SERVER: `127.0.0.1:${server.port}`,
+    JET_CA_FILE: server.caFile,
+  };
   const start = (args: readonly string[], options: StartOptions = {}) =>
     new JetProcess(
       spawn(options.bin ?? BIN, args, {
         cwd: options.cwd ?? home,
         stdio: ['ignore', 'pipe', 'pipe'],
         ...(options.uid === undefined ? {} : { uid: options.uid }),
-        env: {
-          PATH: process.env['PATH'],
-          HOME: home,
-          JET_HOME: home,
-          JET_JID: jid,
-          JET_PASSWORD: password,
-          JET_SERVER: `127.0.0.1:${server.port}`,
-          JET_CA_FILE: server.caFile,
-          ...options.env,
-        },
+        env: { ...environment, ...options.env },
       }),
       options.guard,
     );
   return {
     home,
     jid,
+    environment,
     start,
     run: (args, options) => start(args, options).ended,
     remove: () => rm(home, { recursive: true, force: true }),

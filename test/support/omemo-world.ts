@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Element } from '@xmpp/xml';
+import type { Element } from '../../src/xmpp/xml.ts';
 import { type Clock, systemClock } from '../../src/core/clock.ts';
 import { Jid } from '../../src/core/jid.ts';
 import type { OmemoEvent } from '../../src/omemo/events.ts';

@@ -1,5 +1,5 @@
 /** `jet receive [JID...]` */
-import { statSync } from 'node:fs';
+import { accessSync, constants, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Exit, type ExitStatus, JetError } from '../../core/errors.ts';
 import { parseAddress, usage } from '../arguments.ts';
@@ -28,6 +28,16 @@ export async function receive(
       'no-folder',
       `${out} is not a folder: make it first, or choose another with --out.`,
     );
+  try {
+    accessSync(out, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw new JetError(
+      Exit.localFile,
+      'folder-read-only',
+      `${out} may not be written to: change its permissions, or choose another with --out.`,
+      { cause: error },
+    );
+  }
   const maxSize = settings.size('max-size');
   const options = {
     ...routeOptions(settings, Infinity),

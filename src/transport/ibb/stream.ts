@@ -100,26 +100,17 @@ export class IbbStream extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: Callback): void {
-    this.#take(chunk, done);
+    this.#input = { bytes: chunk, done };
+    this.#pump();
   }
 
   override _writev(chunks: { chunk: Buffer }[], done: Callback): void {
-    this.#take(Buffer.concat(chunks.map(({ chunk }) => chunk)), done);
-  }
-
-  #take(bytes: Buffer, done: Callback): void {
-    if (this.#closed) {
-      done(peerClosed());
-      return;
-    }
-    this.#input = { bytes, done };
+    this.#input = { bytes: Buffer.concat(chunks.map(({ chunk }) => chunk)), done };
     this.#pump();
   }
 
   override _final(done: Callback): void {
     this.#final = done;
-    // Who ends wants no more: what has come needs no reader to be acknowledged, and before the close.
-    for (const acknowledge of this.#held.splice(0)) acknowledge();
     this.#pump();
   }
 
@@ -219,8 +210,6 @@ export class IbbStream extends Duplex {
   async #sayClose(): Promise<null> {
     const said = this.#closed;
     this.#closed = true;
-    // The acknowledgements leave in turns of their own: a close before them would cut off the peer.
-    await new Promise(setImmediate);
     // A peer that ended it at the same moment knows no such stream any more: all was acknowledged.
     if (!said) await this.#request(writeClose(this.#options.sid)).catch(() => undefined);
     if (!this.readableEnded) this.push(null);
@@ -230,11 +219,11 @@ export class IbbStream extends Duplex {
   async #peerClosed(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    // Blocks in flight may have been taken: their answers came before the close, or will be errors.
-    const unsent = this.#input !== undefined || this.#again.length > 0;
-    if (unsent) this.destroy(peerClosed());
+    // Acknowledgements that came in the same segment as the close have still to be counted.
+    await new Promise(setImmediate);
+    const unsent = this.#input !== undefined || this.#again.length > 0 || this.#flying > 0;
+    if (unsent) this.destroy(new Error('the peer closed the stream before it had everything'));
     else this.push(null);
-    await Promise.resolve();
   }
 
   #request(payload: Element): Promise<Element | undefined> {
@@ -247,10 +236,6 @@ export class IbbStream extends Duplex {
     queueMicrotask(() => this.destroy(error));
     return error;
   }
-}
-
-function peerClosed(): Error {
-  return new Error('the peer closed the stream before it had everything');
 }
 
 /** Whether one number of the sequence comes before another, across the wrap. */

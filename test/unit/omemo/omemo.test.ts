@@ -1,5 +1,5 @@
 import { createDecipheriv, randomBytes } from 'node:crypto';
-import xml from '@xmpp/xml';
+import { xml } from '../../../src/xmpp/xml.ts';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { TransportSecret } from '../../../src/jet/envelope.ts';
 import { writeBundle } from '../../../src/omemo/bundle.ts';
@@ -180,6 +180,34 @@ describe('JET-OMEMO between two accounts', () => {
     expect(bob.sent).toHaveLength(1);
     const { envelope } = await carry(alice, bob);
     expect(envelope.getChild('header')?.getChild('key')?.attrs['prekey']).toBeUndefined();
+  });
+
+  it('takes an envelope far ahead, and no number of forged ones before turns it away', async () => {
+    const [alice, bob] = await pair();
+    await carry(alice, bob);
+    await carry(bob, alice);
+    for (let i = 0; i < 60; i++) await alice.omemo.greet(jid('bob@b.example/gone'));
+    const envelope = await alice.omemo.envelope().seal(fresh(), bob.jid);
+    const key = envelope.getChild('header')?.getChild('key');
+    const genuine = key?.getText() ?? '';
+    const forged = Buffer.from(genuine, 'base64');
+    forged.writeUInt8(forged.readUInt8(forged.length - 1) ^ 1, forged.length - 1);
+    if (!key) throw new Error('no key');
+    for (let i = 0; i < 30; i++) {
+      key.children = [forged.toString('base64')];
+      await expect(bob.omemo.envelope().open(envelope, alice.jid, 16)).rejects.toMatchObject({
+        reason: 'undecryptable',
+      });
+    }
+    key.children = [genuine];
+    expect((await bob.omemo.envelope().open(envelope, alice.jid, 16)).sender.jid).toEqual(
+      alice.jid.bare,
+    );
+    // The long chain is answered by an empty message, which turns the ratchet.
+    await bob.omemo.acknowledge(alice.jid);
+    expect(bob.sent).toHaveLength(1);
+    await bob.omemo.acknowledge(alice.jid);
+    expect(bob.sent).toHaveLength(1);
   });
 
   it('answers no message of a stranger', async () => {

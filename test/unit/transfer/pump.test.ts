@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises';
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -8,26 +8,16 @@ import { Landing } from '../../../src/files/landing.ts';
 import { FileSource } from '../../../src/files/source.ts';
 import { aes128gcm } from '../../../src/jet/ciphers.ts';
 import { freshSecret } from '../../../src/jet/secret.ts';
-import type { Bytestream } from '../../../src/jingle/transport.ts';
 import { receiveStream, sendStream } from '../../../src/transfer/pump.ts';
+import { byteStream as stream, socketPair } from '../../support/sockets.ts';
 
 async function pair(): Promise<[Socket, Socket]> {
-  const server = createServer({ allowHalfOpen: true });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const accepted = new Promise<Socket>((resolve) => server.once('connection', resolve));
-  const { port } = server.address() as AddressInfo;
-  const ours = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
-  const theirs = await accepted;
+  const [ours, theirs] = await socketPair();
   onTestFinished(() => {
     ours.destroy();
     theirs.destroy();
-    server.close();
   });
   return [ours, theirs];
-}
-
-function stream(duplex: Socket): Bytestream {
-  return { route: { kind: 'direct', via: '' }, duplex, taken: () => duplex.bytesWritten };
 }
 
 test.each([0, 1, 4097, 5_000_001, 100_000_000])('%i bytes land over TCP', async (size) => {

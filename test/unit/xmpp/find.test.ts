@@ -2,12 +2,12 @@ import { expect, test } from 'vitest';
 import { Jid } from '../../../src/core/jid.ts';
 import { CapsCache, capsVer } from '../../../src/xmpp/caps.ts';
 import { Disco } from '../../../src/xmpp/disco.ts';
-import { announce, findPeer } from '../../../src/xmpp/find.ts';
+import { announce, findPeer, WAITING_JET } from '../../../src/xmpp/find.ts';
 import { answerPings } from '../../../src/xmpp/ping.ts';
 import { Presence } from '../../../src/xmpp/presence.ts';
 import { Roster } from '../../../src/xmpp/roster.ts';
 import { FakeClock, settle } from '../../support/clock.ts';
-import { createNetwork } from '../../support/network.ts';
+import { createNetwork, parseXml } from '../../support/network.ts';
 
 const address = (text: string): Jid => {
   const jid = Jid.parse(text);
@@ -21,7 +21,7 @@ function setUp() {
   const person = (text: string) => {
     const connection = network.connect(text);
     const disco = new Disco(connection);
-    disco.addFeatures('jet', 'omemo');
+    disco.addFeatures('jet', 'omemo', WAITING_JET);
     answerPings(connection);
     const presence = new Presence(connection, disco, clock);
     return { connection, presence, roster: new Roster(connection), caps: new CapsCache(disco) };
@@ -40,7 +40,7 @@ function setUp() {
       (error: unknown) => error,
     );
   const wait = () => announce({ ...bob, deals: (from) => from.sameBare(address('alice@x.org')) });
-  return { clock, bob, person, find, wait };
+  return { clock, network, bob, person, find, wait };
 }
 
 test('XEP-0115 §5.2: the simple example has its hash', () => {
@@ -71,4 +71,69 @@ test('a stranger learns nothing', async () => {
   await clock.advance(40_000);
   expect(await found).toMatchObject({ exit: 4, code: 'peer-absent' });
   expect(mallory.connection.received).toEqual([]);
+});
+
+test('a presence whose answer was lost is answered again', async () => {
+  const { clock, network, person, find, wait } = setUp();
+  let lost = 0;
+  network.tap((stanza) =>
+    stanza.name === 'presence' && stanza.attrs['to'] === 'alice@x.org/a' && lost++ === 0
+      ? 'drop'
+      : undefined,
+  );
+  await wait();
+  const found = find(person('alice@x.org/a'));
+  await clock.advance(2500);
+  expect(await found).toBe('bob@x.org/b');
+  expect(lost).toBe(2);
+});
+
+test('two who wait for one another do not answer each other for ever', async () => {
+  const { clock, network, bob, person } = setUp();
+  const alice = person('alice@x.org/a');
+  let count = 0;
+  network.tap((stanza) => {
+    if (stanza.name === 'presence') count += 1;
+    return undefined;
+  });
+  const invited = (who: typeof bob, name: string) =>
+    announce({
+      ...who,
+      deals: (from) => from.sameBare(address(name)),
+      invited: [address(name)],
+    });
+  await invited(bob, 'alice@x.org');
+  await invited(alice, 'bob@x.org');
+  await clock.advance(60_000);
+  expect(count).toBeLessThan(10);
+});
+
+test('a waiting jet is taken without waiting for a resource that is silent', async () => {
+  const { clock, network, person, find, wait } = setUp();
+  const silent = network.connect('bob@x.org/dead');
+  const alice = person('alice@x.org/a');
+  await wait();
+  await silent.send(parseXml("<presence to='alice@x.org/a'><priority>5</priority></presence>"));
+  await settle();
+  silent.freeze();
+  const found = find(alice);
+  await clock.advance(500);
+  expect(await found).toBe('bob@x.org/b');
+});
+
+test('only the nodes that we named are known', async () => {
+  const { bob, person, wait } = setUp();
+  await wait();
+  const { connection, presence } = person('alice@x.org/a');
+  await presence.direct(address('bob@x.org'));
+  await settle();
+  const ask = (node: string) =>
+    connection.iq(
+      bob.connection.jid,
+      'get',
+      parseXml(`<query xmlns='http://jabber.org/protocol/disco#info' node='${node}'/>`),
+    );
+  const caps = presence.of(address('bob@x.org'))[0]?.caps;
+  expect((await ask(`${caps?.node ?? ''}#${caps?.ver ?? ''}`))?.name).toBe('query');
+  await expect(ask('other')).rejects.toMatchObject({ condition: 'item-not-found' });
 });

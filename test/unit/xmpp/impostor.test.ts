@@ -34,7 +34,7 @@ async function meet(account: string, mechanisms: string[], answer: (got: string)
   let heard = '';
   const made = createServer({ key, cert }, (socket) => {
     socket.on('error', () => undefined);
-    socket.on('data', (bytes) => {
+    socket.on('data', (bytes: Buffer) => {
       const text = bytes.toString();
       heard += text;
       if (text.includes('<stream:stream'))

@@ -1,0 +1,71 @@
+/** Giving a finished part its name without ever replacing a file that was there before. */
+import { constants, type BigIntStats } from 'node:fs';
+import { link, lstat, open, rename, rm } from 'node:fs/promises';
+import { systemCode } from '../core/errors.ts';
+
+/** What link() says where a hard link cannot be made: no such thing here, or not of this file. */
+const NO_LINKS = new Set(['EPERM', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
+
+/**
+ * Names the part `path` unless that is taken, by whatever it may be: false then, and the part stays.
+ *
+ * @remarks rename() overwrites, and Node has no call that does not: link() fails when the name is
+ * taken, in one step. File systems without hard links get an empty placeholder, made exclusively and
+ * then renamed over. There, what another program puts in the placeholder's place, or writes into it,
+ * in the moment between the two calls is replaced; with link() there is no such moment.
+ * @throws the system's error; then neither the part nor `path` changed
+ */
+export async function placeNew(part: string, path: string): Promise<boolean> {
+  try {
+    await link(part, path);
+  } catch (error) {
+    const code = systemCode(error) ?? '';
+    if (code === 'EEXIST') return false;
+    if (NO_LINKS.has(code)) return placeByRename(part, path);
+    throw error;
+  }
+  // The file is there; a second name of it that cannot be removed makes it no less so.
+  await rm(part).catch(() => undefined);
+  return true;
+}
+
+async function placeByRename(part: string, path: string): Promise<boolean> {
+  let placeholder: BigIntStats;
+  try {
+    const handle = await open(path, 'wx', 0o600);
+    try {
+      placeholder = await handle.stat({ bigint: true });
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    if (systemCode(error) === 'EEXIST') return false;
+    throw error;
+  }
+  try {
+    await rename(part, path);
+    return true;
+  } catch (error) {
+    await removePlaceholder(path, placeholder).catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Removes the placeholder if it is still ours and empty. */
+async function removePlaceholder(path: string, { dev, ino }: BigIntStats): Promise<void> {
+  const now = await lstat(path, { bigint: true });
+  if (now.dev === dev && now.ino === ino && now.size === 0n) await rm(path);
+}
+
+/** Makes the names in a folder durable. */
+export async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, constants.O_RDONLY);
+  try {
+    await handle.sync();
+  } catch (error) {
+    // Some file systems cannot sync a folder; the file itself is durable.
+    if (systemCode(error) !== 'EINVAL') throw error;
+  } finally {
+    await handle.close();
+  }
+}

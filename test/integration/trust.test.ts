@@ -1,0 +1,219 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { Element } from '@xmpp/xml';
+import { bundleNode, ITEM_ID, NODE_DEVICES, NS_OMEMO } from '../../src/omemo/names.ts';
+import { Disco } from '../../src/xmpp/disco.ts';
+import { Pep } from '../../src/xmpp/pep.ts';
+import { xml } from '../../src/xmpp/xml.ts';
+import { jetHome, type JetHome, type Outcome } from '../support/jet.ts';
+import { address, Client, PASSWORD, randomFile, receive, terminate } from '../support/people.ts';
+import { startProsody, type Prosody } from '../support/prosody.ts';
+
+let server: Prosody;
+let alice: JetHome;
+let bob: JetHome;
+let file: string;
+const homes: JetHome[] = [];
+
+async function home(name: string): Promise<JetHome> {
+  const made = await jetHome(server, name, PASSWORD);
+  homes.push(made);
+  return made;
+}
+
+beforeEach(async () => {
+  server = await startProsody({ modules: ['stanza_debug'], proxy65: false });
+  for (const name of ['alice', 'bob', 'mallory']) await server.addAccount(name, PASSWORD);
+  await server.befriend('alice', 'bob');
+  alice = await home('alice');
+  bob = await home('bob');
+  file = await randomFile(alice, 'note.bin');
+});
+
+afterEach(async () => {
+  await server.stop();
+  for (const made of homes.splice(0)) await made.remove();
+});
+
+const groups = (fingerprint: string) => (fingerprint.match(/.{8}/g) ?? []).join(' ');
+
+/** The device that a home is, made where there is none: [id, fingerprint]. */
+async function deviceOf(of: JetHome): Promise<readonly [string, string]> {
+  const { stdout } = await of.run(['devices']);
+  const line = stdout.split('\n').find((text) => text.endsWith('this device')) ?? '';
+  const [id = ''] = line.split(' ');
+  return [id, /(?:[0-9a-f]{8} ){7}[0-9a-f]{8}/.exec(line)?.[0].replaceAll(' ', '') ?? ''];
+}
+
+/** One transfer; gives both outcomes, the receiver's after it was ended when nothing was accepted. */
+async function transfer(
+  from: JetHome,
+  receiving: readonly string[] = [],
+  sending: readonly string[] = [],
+): Promise<{ readonly sent: Outcome; readonly received: Outcome }> {
+  const process = await receive(bob, '--yes', '--once', ...receiving);
+  const sent = await from.run(['send', ...sending, file, bob.jid]);
+  if (sent.status !== 0) await terminate(process);
+  return { sent, received: await process.ended };
+}
+
+async function works(from: JetHome, receiving: readonly string[] = []): Promise<void> {
+  const { sent, received } = await transfer(from, receiving);
+  expect(sent, sent.stderr + received.stderr).toMatchObject({ status: 0 });
+  expect(received, received.stderr).toMatchObject({ status: 0 });
+}
+
+test('first use pins, and both sides say the fingerprints', async () => {
+  const { sent, received } = await transfer(alice);
+  expect(sent, sent.stderr + received.stderr).toMatchObject({ status: 0 });
+  expect(received).toMatchObject({ status: 0 });
+  const [, alices] = await deviceOf(alice);
+  const [, bobs] = await deviceOf(bob);
+  expect(sent.stderr).toMatch(/Made the OMEMO device \d+ of this account, fingerprint/);
+  expect(sent.stderr).toContain(groups(alices));
+  expect(sent.stderr).toContain(`First contact with ${bob.jid}: the key ${groups(bobs)}`);
+  expect(received.stderr).toContain(`First contact with ${alice.jid}: the key ${groups(alices)}`);
+  expect(received.stdout).toContain(`"fingerprint":"${alices}"`);
+
+  const again = await transfer(alice);
+  expect(again.sent).toMatchObject({ status: 0 });
+  expect(again.sent.stderr + again.received.stderr).not.toContain('First contact');
+});
+
+test('a second device is refused until `jet trust`, and again after `jet distrust`', async () => {
+  await works(alice);
+  const second = await home('alice');
+  const refused = await transfer(second);
+  const [id, fingerprint] = await deviceOf(second);
+  expect(refused.sent, refused.sent.stderr).toMatchObject({ status: 6, stdout: '' });
+  expect(refused.received.stderr).toContain(
+    `The device ${id} of ${alice.jid} is not trusted: it is new beside the keys that are known`,
+  );
+  expect(refused.received.stderr).toContain(`jet trust ${alice.jid} ${fingerprint}`);
+  expect(refused.received.status).toBe(0);
+  await expect(readFile(join(bob.home, 'note (1).bin'))).rejects.toMatchObject({ code: 'ENOENT' });
+  // The first device is as good as before.
+  await works(alice);
+
+  const trusted = await bob.run(['trust', alice.jid, ...groups(fingerprint).split(' ')]);
+  expect(trusted, trusted.stderr).toMatchObject({ status: 0 });
+  expect(trusted.stderr).toContain(groups(fingerprint));
+  await works(second);
+  await works(second, ['--verified-only']);
+
+  const distrusted = await bob.run(['distrust', alice.jid, fingerprint]);
+  expect(distrusted).toMatchObject({ status: 0 });
+  expect(distrusted.stderr).toContain(`of ${alice.jid} is distrusted from now on`);
+  const { sent, received } = await transfer(second);
+  expect(sent, sent.stderr).toMatchObject({ status: 6 });
+  expect(received.stderr).toContain('it was distrusted');
+});
+
+test('nothing is sent to a device that the sender distrusts', async () => {
+  await works(alice);
+  const [, fingerprint] = await deviceOf(bob);
+  await alice.run(['distrust', bob.jid, fingerprint]);
+  const { sent, received } = await transfer(alice);
+  expect(sent, sent.stderr).toMatchObject({ status: 6 });
+  expect(sent.stderr).toContain('is not trusted: it was distrusted');
+  expect(received.stdout).not.toContain('"event":"offer"');
+});
+
+test('--verified-only refuses on both sides until the fingerprint was compared', async () => {
+  const [, alices] = await deviceOf(alice);
+  const [, bobs] = await deviceOf(bob);
+  const one = await transfer(alice, ['--verified-only']);
+  expect(one.sent, one.sent.stderr).toMatchObject({ status: 6 });
+  expect(one.received.stderr).toContain('its fingerprint was not compared yet');
+  expect(one.received.stderr).toContain(`jet trust ${alice.jid} ${alices}`);
+  await bob.run(['trust', alice.jid, alices]);
+  await works(alice, ['--verified-only']);
+
+  const two = await transfer(alice, [], ['--verified-only']);
+  expect(two.sent, two.sent.stderr).toMatchObject({ status: 6 });
+  expect(two.sent.stderr).toContain(`jet trust ${bob.jid} ${bobs}`);
+  await alice.run(['trust', bob.jid, bobs]);
+  const three = await transfer(alice, ['--verified-only'], ['--verified-only']);
+  expect(three.sent, three.sent.stderr).toMatchObject({ status: 0 });
+});
+
+test('`jet devices` shows our own and those of a contact, with what verifies them', async () => {
+  const [id, fingerprint] = await deviceOf(bob);
+  const uri = `xmpp:${bob.jid}?omemo-sid-${id}=${fingerprint}`;
+  const own = await bob.run(['devices']);
+  expect(own.stdout).toBe(`${id}  ${groups(fingerprint)}  this device\n  ${uri}\n`);
+  const before = await alice.run(['devices', bob.jid]);
+  expect(before).toMatchObject({ status: 0 });
+  expect(before.stdout).toContain(`${id}  ${groups(fingerprint)}  undecided\n  ${uri}\n`);
+  await works(alice);
+  expect((await alice.run(['devices', bob.jid])).stdout).toContain(
+    `${id}  ${groups(fingerprint)}  pinned\n`,
+  );
+  await alice.run(['trust', bob.jid, fingerprint]);
+  expect((await alice.run(['devices', bob.jid])).stdout).toContain(
+    `${id}  ${groups(fingerprint)}  verified\n`,
+  );
+  const json = JSON.parse((await alice.run(['devices', '--json', bob.jid])).stdout) as unknown;
+  expect(json).toMatchObject({ jid: bob.jid, fingerprint, trust: 'verified', listed: true });
+});
+
+test('a device that a hostile server publishes for a contact gets nothing', async () => {
+  await works(alice);
+  const [bobs] = await deviceOf(bob);
+
+  // A real device with a real bundle, whose keys the server has: made as another account's.
+  const [made, fingerprint] = await deviceOf(await home('mallory'));
+  const hostile = await Client.open(server, 'bob', false);
+  const pep = new Pep(hostile.connection, new Disco(hostile.connection));
+  const bundle = await pep.latest(address('mallory@jet.test'), bundleNode(Number(made)));
+  if (bundle === undefined) throw new Error('no bundle');
+  const theirs = 424_242;
+  await pep.publish(bundleNode(theirs), ITEM_ID, bundle);
+  const ids = [bobs, String(theirs)].map((id): Element => xml('device', { id }));
+  await pep.publish(NODE_DEVICES, ITEM_ID, xml('list', { xmlns: NS_OMEMO }, ...ids));
+
+  const { sent, received } = await transfer(alice);
+  expect(sent, sent.stderr + received.stderr).toMatchObject({ status: 0 });
+  expect(received).toMatchObject({ status: 0 });
+  expect(sent.stderr).toContain(
+    `The device ${theirs} of ${bob.jid} is not trusted: it is new beside the keys that are known`,
+  );
+  expect(sent.stderr).toContain(groups(fingerprint));
+  const keys = [...(await server.logText()).matchAll(/<key\b[^>]*\brid=['"](\d+)['"]/g)];
+  expect(keys.map(([, rid]) => rid)).toContain(bobs);
+  expect(keys.map(([, rid]) => rid)).not.toContain(String(theirs));
+
+  // With the true device taken away, the server's alone is no one to send to.
+  await pep.publish(
+    NODE_DEVICES,
+    ITEM_ID,
+    xml('list', { xmlns: NS_OMEMO }, xml('device', { id: String(theirs) })),
+  );
+  const [process, alone] = await Promise.all([
+    receive(bob, '--yes', '--once'),
+    alice.run(['send', '--wait', '20', file, bob.jid]),
+  ]);
+  await terminate(process);
+  const log = await server.logText();
+  expect(log).not.toMatch(/<key\b[^>]*\brid=['"]424242['"]/);
+  expect([0, 6]).toContain(alone.status);
+  await hostile.connection.close();
+});
+
+test('another key under the id of a known device is refused', async () => {
+  await works(alice);
+  const [bobs, known] = await deviceOf(bob);
+  const [made, fingerprint] = await deviceOf(await home('mallory'));
+  const hostile = await Client.open(server, 'bob', false);
+  const pep = new Pep(hostile.connection, new Disco(hostile.connection));
+  const bundle = await pep.latest(address('mallory@jet.test'), bundleNode(Number(made)));
+  if (bundle === undefined) throw new Error('no bundle');
+  await pep.publish(bundleNode(Number(bobs)), ITEM_ID, bundle);
+  // The session that there is goes on; the server's key is never taken in its place.
+  await works(alice);
+  const shown = (await alice.run(['devices', bob.jid])).stdout;
+  expect(shown).toContain(groups(known));
+  expect(shown).not.toContain(groups(fingerprint));
+  await hostile.connection.close();
+});

@@ -1,0 +1,89 @@
+/** What `children.ts` runs. Prints results, or the code of a JetError. */
+import { connect } from 'node:net';
+import { JetError } from '../../src/core/errors.ts';
+import { Landing } from '../../src/files/landing.ts';
+import { warmUp } from '../../src/files/memory.ts';
+import { placeNew } from '../../src/files/place.ts';
+import { FileSource } from '../../src/files/source.ts';
+import { aes128gcm } from '../../src/jet/ciphers.ts';
+import { freshSecret } from '../../src/jet/secret.ts';
+import { receiveStream, sendStream } from '../../src/transfer/pump.ts';
+import { byteStream, socketPair } from './sockets.ts';
+
+async function landing(target: string, size: number): Promise<Landing> {
+  const made = await Landing.open({ target, size, onConflict: 'overwrite' });
+  if (made === undefined) throw new Error('skipped');
+  return made;
+}
+
+const commands: Record<string, (...args: string[]) => Promise<string>> = {
+  /** Opens a landing and gives it up. */
+  async land(target = '') {
+    await (await landing(target, 10)).abort('remove');
+    return 'landed';
+  },
+
+  async read(path = '') {
+    await (await FileSource.open(path)).close();
+    return 'read';
+  },
+
+  async place(part = '', path = '') {
+    try {
+      return String(await placeNew(part, path));
+    } catch (error) {
+      return error instanceof Error && 'code' in error ? String(error.code) : 'failed';
+    }
+  },
+
+  /** Receives from a port; says `some` when bytes have landed, and goes on until it is killed. */
+  async receive(port = '', target = '', bytes = '', key = '', iv = '') {
+    const size = Number(bytes);
+    const duplex = connect({ port: Number(port), host: '127.0.0.1', allowHalfOpen: true });
+    const secret = { key: Buffer.from(key, 'hex'), iv: Buffer.from(iv, 'hex') };
+    let said = false;
+    await receiveStream({
+      bytestream: byteStream(duplex),
+      cipher: aes128gcm,
+      secret,
+      sink: await landing(target, size),
+      size,
+      onProgress: (landed) => {
+        if (landed >= size / 4 && !said) process.stdout.write('some\n');
+        said ||= landed >= size / 4;
+      },
+    });
+    return 'all';
+  },
+
+  /** Both ends of a transfer in one process; prints the most memory that was resident, in bytes. */
+  async pump(from = '', target = '') {
+    warmUp();
+    const source = await FileSource.open(from);
+    const [a, b] = await socketPair();
+    const secret = freshSecret(aes128gcm);
+    const sink = await landing(target, source.size);
+    let most = 0;
+    const onProgress = () => {
+      most = Math.max(most, process.memoryUsage.rss());
+    };
+    const common = { cipher: aes128gcm, secret, onProgress };
+    const [sent, got] = await Promise.all([
+      sendStream({ ...common, source, bytestream: byteStream(a) }),
+      receiveStream({ ...common, sink, size: source.size, bytestream: byteStream(b) }),
+    ]);
+    await sink.finish();
+    await source.close();
+    a.destroy();
+    b.destroy();
+    return JSON.stringify({ most, same: sent.sha256.equals(got.sha256), bytes: got.bytes });
+  },
+};
+
+const [command = '', ...args] = process.argv.slice(2);
+try {
+  process.stdout.write(`${String(await commands[command]?.(...args))}\n`);
+} catch (error) {
+  if (!(error instanceof JetError)) throw error;
+  process.stdout.write(`${error.code}\n`);
+}
