@@ -293,7 +293,8 @@ export class SocksNegotiation implements Negotiation {
     }
     this.#stream = socket;
     const handshake = socket.bytesWritten;
-    const address = offeredBy === 'peer' ? candidate.host : (socket.remoteAddress ?? '');
+    const from = socket.remoteAddress ?? '';
+    const address = offeredBy === 'peer' ? candidate.host : (plainAddress(from) ?? from);
     const via = kind === 'proxy' ? candidate.jid : address;
     this.#settle?.open({
       route: { kind, via },
