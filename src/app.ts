@@ -251,7 +251,7 @@ class Account implements OpenAccount {
     signal: AbortSignal,
   ): Promise<ExitStatus> {
     await this.#ready(options.verifiedOnly, true);
-    const waiting = new Waiting(this.#clock, options, signal);
+    const waiting = new Waiting(this.#clock, options, signal, () => receiver.busy);
     const { maxSize } = options;
     let questions: Promise<unknown> = Promise.resolve();
     const ask = (offer: Offer, until: AbortSignal): Promise<boolean> => {
@@ -498,6 +498,14 @@ function connectionLost(reason: string): JetError {
   );
 }
 
+function nothingOffered(): JetError {
+  return new JetError(
+    Exit.absent,
+    'nothing-offered',
+    'Nothing was offered in time. Wait longer with --wait, or ask the other side to send.',
+  );
+}
+
 /** When `jet receive` is over. */
 class Waiting {
   readonly over: Promise<ExitStatus>;
@@ -506,7 +514,13 @@ class Waiting {
   #reject: (error: Error) => void = () => undefined;
   #cancel: () => void = () => undefined;
 
-  constructor(clock: Clock, { wait, once }: ReceiveOptions, signal: AbortSignal) {
+  /** @param busy - whether an offer is being decided or its bytes are on their way */
+  constructor(
+    clock: Clock,
+    { wait, once }: ReceiveOptions,
+    signal: AbortSignal,
+    busy: () => boolean,
+  ) {
     this.#once = once;
     this.over = new Promise((resolve, reject) => {
       this.#resolve = resolve;
@@ -518,17 +532,12 @@ class Waiting {
     };
     if (signal.aborted) stop();
     signal.addEventListener('abort', stop, { once: true });
-    if (wait !== Infinity) {
-      this.#cancel = clock.after(wait, () => {
-        this.fail(
-          new JetError(
-            Exit.absent,
-            'nothing-offered',
-            'Nothing was offered in time. Wait longer with --wait, or ask the other side to send.',
-          ),
-        );
-      });
-    }
+    const expire = () => {
+      // What was offered in time may take its own.
+      if (busy()) this.#cancel = clock.after(wait, expire);
+      else this.fail(nothingOffered());
+    };
+    if (wait !== Infinity) this.#cancel = clock.after(wait, expire);
   }
 
   ended(exit: ExitStatus): void {
