@@ -251,7 +251,7 @@ class Account implements OpenAccount {
     signal: AbortSignal,
   ): Promise<ExitStatus> {
     await this.#ready(options.verifiedOnly, true);
-    const waiting = new Waiting(this.#clock, options, signal);
+    const waiting = new Waiting(this.#clock, options, signal, () => receiver.busy);
     const { maxSize } = options;
     let questions: Promise<unknown> = Promise.resolve();
     const ask = (offer: Offer, until: AbortSignal): Promise<boolean> => {
@@ -311,19 +311,19 @@ class Account implements OpenAccount {
     }
   }
 
-  contacts(): Promise<readonly Contact[]> {
-    return Promise.resolve(
-      this.#roster.contacts.map(({ jid, name, subscription, asked }) => ({
-        jid,
-        subscription,
-        pending: asked,
-        ...(name !== '' && { name }),
-      })),
-    );
+  async contacts(): Promise<readonly Contact[]> {
+    await this.#answerRequests();
+    return this.#roster.contacts.map(({ jid, name, subscription, asked }) => ({
+      jid,
+      subscription,
+      pending: asked,
+      ...(name !== '' && { name }),
+    }));
   }
 
   async addContact(jid: Jid): Promise<void> {
     await this.#roster.add(jid);
+    await this.#answerRequests();
   }
 
   async removeContact(jid: Jid): Promise<boolean> {
@@ -340,23 +340,35 @@ class Account implements OpenAccount {
     const listed = parseDeviceList(await this.#pep.fetch(whose, NODE_DEVICES));
     const pins = omemo.devices(whose);
     const unseen = pins.filter(({ device }) => device === undefined || !listed.includes(device));
-    return [
-      ...listed.map((id): Device => {
+    const shown = await Promise.all(
+      listed.map(async (id): Promise<Device> => {
         if (id === mine?.id) {
           return { id, fingerprint: mine.fingerprint, own: true, listed: true };
         }
         const pin = pins.find(({ device }) => device === id);
-        return pin === undefined
-          ? { id, trust: 'undecided', own: false, listed: true }
-          : { id, fingerprint: pin.fingerprint, trust: pin.state, own: false, listed: true };
+        const fingerprint = pin?.fingerprint ?? (await omemo.shownKey(whose, id));
+        return {
+          id,
+          ...(fingerprint !== undefined && { fingerprint }),
+          // A key may have been judged before it was seen under any device.
+          trust: pins.find((known) => known.fingerprint === fingerprint)?.state ?? 'undecided',
+          own: false,
+          listed: true,
+        };
       }),
-      ...unseen.map(({ device, fingerprint, state }): Device => ({
-        id: device ?? 0,
-        fingerprint,
-        trust: state,
-        own: false,
-        listed: false,
-      })),
+    );
+    const named = new Set(shown.map(({ fingerprint }) => fingerprint));
+    return [
+      ...shown,
+      ...unseen
+        .filter(({ fingerprint }) => !named.has(fingerprint))
+        .map(({ device, fingerprint, state }): Device => ({
+          id: device ?? 0,
+          fingerprint,
+          trust: state,
+          own: false,
+          listed: false,
+        })),
     ];
   }
 
@@ -384,6 +396,13 @@ class Account implements OpenAccount {
     this.#omemo?.close();
     await this.#connection.close();
     this.#store.close();
+  }
+
+  /** Requests of contacts reach only who is available; the roster that comes after them shows the answers. */
+  async #answerRequests(): Promise<void> {
+    await this.#presence.available();
+    await this.#roster.load();
+    await this.#roster.load();
   }
 
   readonly #log = (line: string): void => {
@@ -479,6 +498,14 @@ function connectionLost(reason: string): JetError {
   );
 }
 
+function nothingOffered(): JetError {
+  return new JetError(
+    Exit.absent,
+    'nothing-offered',
+    'Nothing was offered in time. Wait longer with --wait, or ask the other side to send.',
+  );
+}
+
 /** When `jet receive` is over. */
 class Waiting {
   readonly over: Promise<ExitStatus>;
@@ -487,7 +514,13 @@ class Waiting {
   #reject: (error: Error) => void = () => undefined;
   #cancel: () => void = () => undefined;
 
-  constructor(clock: Clock, { wait, once }: ReceiveOptions, signal: AbortSignal) {
+  /** @param busy - whether an offer is being decided or its bytes are on their way */
+  constructor(
+    clock: Clock,
+    { wait, once }: ReceiveOptions,
+    signal: AbortSignal,
+    busy: () => boolean,
+  ) {
     this.#once = once;
     this.over = new Promise((resolve, reject) => {
       this.#resolve = resolve;
@@ -499,17 +532,12 @@ class Waiting {
     };
     if (signal.aborted) stop();
     signal.addEventListener('abort', stop, { once: true });
-    if (wait !== Infinity) {
-      this.#cancel = clock.after(wait, () => {
-        this.fail(
-          new JetError(
-            Exit.absent,
-            'nothing-offered',
-            'Nothing was offered in time. Wait longer with --wait, or ask the other side to send.',
-          ),
-        );
-      });
-    }
+    const expire = () => {
+      // What was offered in time may take its own.
+      if (busy()) this.#cancel = clock.after(wait, expire);
+      else this.fail(nothingOffered());
+    };
+    if (wait !== Infinity) this.#cancel = clock.after(wait, expire);
   }
 
   ended(exit: ExitStatus): void {

@@ -57,6 +57,11 @@ export class Contacts {
     return this.#trust.allows(candidate);
   }
 
+  /** The key that a device's bundle shows at this moment; undefined when it cannot be had. Pins nothing. */
+  async shownKey(jid: Jid, device: number): Promise<string | undefined> {
+    return (await this.#bundleOf(jid.bare, device))?.fingerprint;
+  }
+
   async #look(jid: Jid, renew: boolean): Promise<Found[]> {
     const own = this.#ownDevice();
     const bare = jid.bare.toString();
@@ -83,6 +88,11 @@ export class Contacts {
       const candidate = { ...address, fingerprint: known };
       if (this.#trust.accepts(candidate)) return candidate;
     }
+    return this.#bundleOf(jid, device);
+  }
+
+  async #bundleOf(jid: Jid, device: number): Promise<Found | undefined> {
+    const address = { jid: jid.toString(), device };
     try {
       const bundle = readBundle(await this.#pep.fetch(jid, bundleNode(device)));
       return bundle && { ...address, fingerprint: fingerprint(bundle.identityKey), bundle };

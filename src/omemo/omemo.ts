@@ -97,6 +97,11 @@ export class Omemo {
     return this.#trust.pins(jid?.bare.toString());
   }
 
+  /** The key that a device on a list shows at this moment, trusted or not; undefined when it cannot be had. */
+  shownKey(jid: Jid, device: number): Promise<string | undefined> {
+    return this.#contacts.shownKey(jid, device);
+  }
+
   /** Pins a key as verified (`jet trust`, or a recipient written with its fingerprint). @throws JetError */
   trust(jid: Jid, key: string, device?: number): void {
     this.#trust.trust(jid.bare.toString(), key, device);

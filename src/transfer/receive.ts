@@ -201,6 +201,10 @@ class ReceivingSide implements Side {
     return { creator, name, senders, description, transport };
   }
 
+  get moved(): number {
+    return this.#reporter.bytes;
+  }
+
   async stream(bytestream: Bytestream, signal: AbortSignal): Promise<{ checksumDue: boolean }> {
     const sink = this.#landing;
     if (sink === undefined) throw new Error('nothing to write to');

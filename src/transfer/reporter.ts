@@ -36,6 +36,11 @@ export class Reporter {
     this.#on = on;
   }
 
+  /** Bytes of the last `progress`. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   offer(fingerprint: string): void {
     const { direction, peer, file, size } = this.#about;
     this.#emit({ event: 'offer', direction, peer, file, size, fingerprint });

@@ -113,6 +113,10 @@ class SendingSide implements Side {
     this.#reporter = reporter;
   }
 
+  get moved(): number {
+    return this.#reporter.bytes;
+  }
+
   async stream(bytestream: Bytestream, signal: AbortSignal): Promise<{ checksumDue: boolean }> {
     const { source, limitRate } = this.#sending;
     const { cipher, secret } = this.#shield;

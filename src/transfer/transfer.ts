@@ -50,11 +50,16 @@ export interface Side {
   checksum?(): Element;
   /** Reads a session-info; true when it was the checksum waited for. @throws StanzaError */
   info(payload: Element): boolean;
+  /** Bytes that have moved so far: what shows that the stream lives. */
+  readonly moved: number;
   /** Compares hashes, moves the part to its name. @throws JetError */
   land?(): Promise<void>;
   /** Frees what it holds. Never rejects. */
   finish(outcome: Outcome): Promise<void>;
 }
+
+/** Milliseconds without a byte after which the peer is asked for a sign of life. */
+const STALL_MS = 60_000;
 
 /** The content that a transfer is about. */
 export interface ContentId {
@@ -79,6 +84,7 @@ export class Transfer implements SessionHandler {
   #connecting: AbortController | undefined;
   #replacement: Element | undefined;
   #bound: Cancel = () => undefined;
+  #stall: Cancel = () => undefined;
   #farewell: Promise<void> = Promise.resolve();
 
   constructor(around: Surroundings, part: Part, content: ContentId, side: Side) {
@@ -265,10 +271,24 @@ export class Transfer implements SessionHandler {
   }
 
   #stream(bytestream: Bytestream): void {
+    this.#watch();
     this.#side.stream(bytestream, this.#abort.signal).then(
       ({ checksumDue }) => this.#dispatch({ on: 'streamed', checksumDue }),
       (error: unknown) => this.#streamFailed(asError(error)),
     );
+  }
+
+  /**
+   * A network that is cut, or a peer that was killed in-band, says nothing. An empty session-info
+   * (XEP-0166 §6.8) must be acknowledged: a peer that is gone ends the session by that.
+   */
+  #watch(): void {
+    const before = this.#side.moved;
+    this.#stall = this.#around.clock.after(STALL_MS, () => {
+      if (this.#state.at !== 'streaming') return;
+      if (this.#side.moved === before) this.#attempt(this.#session?.info([]) ?? Promise.resolve());
+      this.#watch();
+    });
   }
 
   #streamFailed(error: Error): void {
@@ -334,6 +354,7 @@ export class Transfer implements SessionHandler {
 
   async #finish(outcome: Outcome): Promise<void> {
     this.#bound();
+    this.#stall();
     await this.#farewell;
     this.#abort.abort(new Error('the transfer is over'));
     await this.#drop();

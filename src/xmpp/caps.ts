@@ -1,6 +1,7 @@
 /** XEP-0115 1.6.0 Entity Capabilities: our own hash, and others' only after verification. */
 import { createHash } from 'node:crypto';
 import type { Jid } from '../core/jid.ts';
+import { StanzaError } from './connection.ts';
 import type { Disco, DiscoInfo } from './disco.ts';
 import { attr, type Element, xml } from './xml.ts';
 
@@ -84,9 +85,16 @@ export class CapsCache {
     const key = caps === undefined ? undefined : `${caps.hash} ${caps.ver}`;
     const known = key === undefined ? undefined : this.#known.get(key);
     if (known !== undefined) return known;
-    const node = caps === undefined ? {} : { node: `${caps.node}#${caps.ver}` };
-    const info = await this.#disco.info(jid, { ...options, ...node });
-    if (caps !== undefined && key !== undefined && capsVer(info, caps.hash) === caps.ver) {
+    if (caps === undefined) return this.#disco.info(jid, options);
+    let info: DiscoInfo;
+    try {
+      info = await this.#disco.info(jid, { ...options, node: `${caps.node}#${caps.ver}` });
+    } catch (error) {
+      // What it can do has changed since its presence, or the presence lied: what it says now counts.
+      if (!(error instanceof StanzaError) || error.condition !== 'item-not-found') throw error;
+      return this.#disco.info(jid, options);
+    }
+    if (key !== undefined && capsVer(info, caps.hash) === caps.ver) {
       const [oldest] = this.#known.keys();
       if (this.#known.size >= CACHED && oldest !== undefined) this.#known.delete(oldest);
       this.#known.set(key, info);

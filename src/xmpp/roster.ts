@@ -69,20 +69,14 @@ export class Roster {
     return state === 'to' || state === 'both';
   }
 
-  /** Adds a contact, asks to see its presence and lets it see ours, now or as soon as it asks. */
+  /** Adds a contact and asks to see its presence; it may see ours as soon as it asks and we are available. */
   async add(jid: Jid, name = ''): Promise<void> {
     const item = { jid: jid.bare.toString(), ...(name === '' ? {} : { name }) };
     await this.#connection.iq(null, 'set', xml('query', { xmlns: ROSTER }, xml('item', item)));
-    const say = (type: string) => this.#connection.send(xml('presence', { to: item.jid, type }));
-    await say('subscribed');
-    await say('subscribe');
+    // No approval ahead of a request (RFC 6121 §3.4): Prosody 0.12 lets such a contact in without
+    // telling it, and it would wait for ever. Its request is answered when it comes.
+    await this.#connection.send(xml('presence', { to: item.jid, type: 'subscribe' }));
     await this.load();
-    // Where the contact had approved us before, Prosody 0.12 lets us in and loses the answer that says
-    // so; to the second question it answers. To a server that still waits for its user it is nothing new.
-    if (this.get(jid)?.asked === true) {
-      await say('subscribe');
-      await this.load();
-    }
   }
 
   /** Removes a contact and both subscriptions. */

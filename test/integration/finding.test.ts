@@ -1,10 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { xml } from '../../src/xmpp/xml.ts';
 import { jetHome, type JetHome, type JetProcess } from '../support/jet.ts';
 import { address, Client, PASSWORD, randomFile, receive, terminate } from '../support/people.ts';
 import { startProsody, type Prosody } from '../support/prosody.ts';
+
+// Many processes start here one after another: a guard for machines that are slow.
+vi.setConfig({ testTimeout: 400_000 });
 
 let server: Prosody;
 let alice: JetHome;

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { Element } from '@xmpp/xml';
 import { bundleNode, ITEM_ID, NODE_DEVICES, NS_OMEMO } from '../../src/omemo/names.ts';
 import { Disco } from '../../src/xmpp/disco.ts';
@@ -9,6 +9,9 @@ import { xml } from '../../src/xmpp/xml.ts';
 import { jetHome, type JetHome, type Outcome } from '../support/jet.ts';
 import { address, Client, PASSWORD, randomFile, receive, terminate } from '../support/people.ts';
 import { startProsody, type Prosody } from '../support/prosody.ts';
+
+// Many processes start here one after another: a guard for machines that are slow.
+vi.setConfig({ testTimeout: 400_000 });
 
 let server: Prosody;
 let alice: JetHome;
@@ -183,21 +186,6 @@ test('a device that a hostile server publishes for a contact gets nothing', asyn
   const keys = [...(await server.logText()).matchAll(/<key\b[^>]*\brid=['"](\d+)['"]/g)];
   expect(keys.map(([, rid]) => rid)).toContain(bobs);
   expect(keys.map(([, rid]) => rid)).not.toContain(String(theirs));
-
-  // With the true device taken away, the server's alone is no one to send to.
-  await pep.publish(
-    NODE_DEVICES,
-    ITEM_ID,
-    xml('list', { xmlns: NS_OMEMO }, xml('device', { id: String(theirs) })),
-  );
-  const [process, alone] = await Promise.all([
-    receive(bob, '--yes', '--once'),
-    alice.run(['send', '--wait', '20', file, bob.jid]),
-  ]);
-  await terminate(process);
-  const log = await server.logText();
-  expect(log).not.toMatch(/<key\b[^>]*\brid=['"]424242['"]/);
-  expect([0, 6]).toContain(alone.status);
   await hostile.connection.close();
 });
 

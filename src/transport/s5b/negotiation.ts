@@ -105,7 +105,7 @@ export class SocksNegotiation implements Negotiation {
 
   connect(signal: AbortSignal): Promise<Bytestream> {
     return new Promise((resolve, reject) => {
-      const { clock } = this.#context;
+      const { clock, policy } = this.#context;
       const abort = () => {
         reject(signal.reason as Error);
         fail(signal.reason as Error);
@@ -139,7 +139,12 @@ export class SocksNegotiation implements Negotiation {
       this.#settle = { open, fail };
       signal.addEventListener('abort', abort, { once: true });
       this.#cancelTimeout = clock.after(NEGOTIATION_TIME, () => this.#apply({ kind: 'timeout' }));
-      this.#start(theirs);
+      const start = () => {
+        if (!this.#ended.signal.aborted) this.#start(theirs);
+      };
+      // Where nothing direct is allowed our own proxies must be known first: nothing else is tried.
+      if (policy.direct) start();
+      else void this.#offer.then(start, start);
     });
   }
 
@@ -288,10 +293,8 @@ export class SocksNegotiation implements Negotiation {
     }
     this.#stream = socket;
     const handshake = socket.bytesWritten;
-    const address =
-      offeredBy === 'peer'
-        ? candidate.host
-        : (socket.remoteAddress ?? '').replace(/^::ffff:(?=[0-9.]+$)/i, '');
+    const from = socket.remoteAddress ?? '';
+    const address = offeredBy === 'peer' ? candidate.host : (plainAddress(from) ?? from);
     const via = kind === 'proxy' ? candidate.jid : address;
     this.#settle?.open({
       route: { kind, via },
