@@ -77,12 +77,22 @@ export interface Ui {
   notice(code: string, message: string): void;
 }
 
+/** Ports of 1 to 65,535, both ends included. */
+export interface PortRange {
+  readonly first: number;
+  readonly last: number;
+}
+
 /** How a transfer may travel, on either side. */
 export interface RouteOptions {
   /** The only kind of route that this side offers and tries; absent for all. */
   readonly route?: Route['kind'];
   /** False keeps our addresses to ourselves: no listener, no candidates of our own. */
   readonly direct: boolean;
+  /** Where direct connections of the peer are listened for; absent for any free port. */
+  readonly ports?: PortRange;
+  /** Offer the addresses of container bridges, too. */
+  readonly allInterfaces: boolean;
   /** Bytes a second, at least 1; absent for no limit. */
   readonly limitRate?: number;
   /** Only devices whose fingerprint was compared. */

@@ -460,8 +460,8 @@ class Account implements OpenAccount {
         kinds: new Set(options.route === undefined ? ['direct', 'proxy', 'ibb'] : [options.route]),
         direct: options.direct && socks === undefined,
         socks,
-        ports: undefined,
-        allInterfaces: false,
+        ports: options.ports,
+        allInterfaces: options.allInterfaces,
       },
       log: this.#log,
     };

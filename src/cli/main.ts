@@ -35,6 +35,8 @@ const routed = (command: Command) =>
     .option('-w, --wait <seconds>', 'how long to wait for the other side, or forever')
     .option('--route <kind>', 'only direct, proxy or ibb')
     .option('--no-direct', 'never tell or use an address of this machine')
+    .option('--ports <range>', 'listen for direct connections here, such as 40000-40100')
+    .option('--all-interfaces', 'offer the addresses of container bridges, too')
     .option('--limit-rate <bytes>', 'bytes a second, such as 500k or 2M')
     .option('--verified-only', 'only devices whose fingerprint was compared');
 

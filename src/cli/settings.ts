@@ -1,6 +1,6 @@
 /** Settings: flag, then environment, then config.toml, then the default. */
 import { readFileSync } from 'node:fs';
-import type { OnConflict, ProxyAddress, ServerAddress } from '../app-types.ts';
+import type { OnConflict, PortRange, ProxyAddress, ServerAddress } from '../app-types.ts';
 import { messageOf, systemCode } from '../core/errors.ts';
 import type { Route } from '../jingle/transport.ts';
 import { usage } from './arguments.ts';
@@ -20,6 +20,8 @@ export const SETTINGS = {
   wait: 'text',
   route: 'text',
   'no-direct': 'switch',
+  ports: 'text',
+  'all-interfaces': 'switch',
   'limit-rate': 'text',
   'verified-only': 'switch',
   out: 'text',
@@ -108,6 +110,11 @@ export class Settings {
 
   route(): Route['kind'] | undefined {
     return this.#read('route', (t) => oneOf(t, ['direct', 'proxy', 'ibb']), 'direct, proxy or ibb');
+  }
+
+  /** Where direct connections of the other side are listened for. */
+  ports(): PortRange | undefined {
+    return this.#read('ports', parsePorts, 'a port or a range such as 40000-40100');
   }
 
   onConflict(): OnConflict {
@@ -262,4 +269,13 @@ export function parseProxy(text: string): ProxyAddress | undefined {
   } catch {
     return undefined; // A broken percent escape.
   }
+}
+
+/** `40000` or `40000-40100`: ports of 1 to 65,535, the first not above the last. */
+export function parsePorts(text: string): PortRange | undefined {
+  const match = /^([0-9]{1,5})(?:-([0-9]{1,5}))?$/.exec(text);
+  if (match === null) return undefined;
+  const first = Number(match[1]);
+  const last = Number(match[2] ?? match[1]);
+  return first >= 1 && first <= last && last <= 65_535 ? { first, last } : undefined;
 }

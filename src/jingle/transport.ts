@@ -31,7 +31,7 @@ export interface RoutePolicy {
     | undefined;
   /** Ports for the listener, inclusive; undefined: any free one. */
   readonly ports: { readonly first: number; readonly last: number } | undefined;
-  /** Offer link-local and container bridge addresses, too. */
+  /** Offer the addresses of container bridges, too; link-local ones never. */
   readonly allInterfaces: boolean;
 }
 

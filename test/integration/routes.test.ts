@@ -1,5 +1,7 @@
 /** Which way the bytes go, by real processes over a real server. */
+import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ended, linesOf, makePair, noise, type Pair } from '../support/pair.ts';
@@ -47,6 +49,27 @@ describe.skipIf(!present)('routes over a server with a proxy', () => {
   ])('%s', async (_, args, kind) => {
     pair = await makePair(server);
     expect(await routes(pair, args)).toEqual([kind, kind]);
+    await pair.remove();
+  });
+
+  it('listens only on the ports that it may, and does without a listener where they are taken', async () => {
+    pair = await makePair(server);
+    const taken = createServer().listen(0, '::');
+    await once(taken, 'listening');
+    const address = taken.address();
+    const port = typeof address === 'object' && address !== null ? address.port : 0;
+    const file = await pair.file('file.bin', noise(10));
+    const args = { send: ['--ports', String(port), '--verbose'], receive: ['--route', 'direct'] };
+    const offered = (told: string) =>
+      new RegExp(
+        `port=["']${port}["'][^>]*type=["']direct|type=["']direct["'][^>]*port=["']${port}["']`,
+      ).test(told);
+    const without = await pair.exchange(file, args);
+    expect([without.sent.status, offered(without.sent.stderr)]).toEqual([0, false]);
+    taken.close();
+    await once(taken, 'close');
+    const within = await pair.exchange(file, args);
+    expect([within.sent.status, offered(within.sent.stderr)]).toEqual([0, true]);
     await pair.remove();
   });
 

@@ -25,12 +25,15 @@ export async function send(
 export function routeOptions(settings: Settings, wait: number): RouteOptions {
   const route = settings.route();
   const limitRate = settings.size('limit-rate');
+  const ports = settings.ports();
   return {
     direct: !settings.on('no-direct') && settings.proxy() === undefined,
+    allInterfaces: settings.on('all-interfaces'),
     verifiedOnly: settings.on('verified-only'),
     wait: settings.wait(wait),
     ...(route === undefined ? {} : { route }),
     ...(limitRate === undefined ? {} : { limitRate }),
+    ...(ports === undefined ? {} : { ports }),
   };
 }
 

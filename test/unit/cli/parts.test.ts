@@ -13,6 +13,7 @@ import {
 } from '../../../src/cli/format.ts';
 import { eventPage, eventSchema, toJson } from '../../../src/cli/json.ts';
 import {
+  parsePorts,
   parseProxy,
   parseServer,
   parseSize,
@@ -144,4 +145,17 @@ describe('events', () => {
       await format(JSON.stringify(eventSchema()), { ...settings, parser: 'json' }),
     );
   });
+});
+
+it.each([
+  ['40000', { first: 40_000, last: 40_000 }],
+  ['40000-40100', { first: 40_000, last: 40_100 }],
+  ['1-65535', { first: 1, last: 65_535 }],
+  ['0', undefined],
+  ['40100-40000', undefined],
+  ['40000-65536', undefined],
+  ['40000-', undefined],
+  ['a-b', undefined],
+])('reads the ports %s', (text, ports) => {
+  expect(parsePorts(text)).toEqual(ports);
 });
