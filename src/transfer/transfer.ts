@@ -181,7 +181,6 @@ export class Transfer implements SessionHandler {
   ended(end: End): void {
     if (end.by === 'gone') this.#dispatch({ on: 'peer-gone' });
     else if (end.by === 'peer' && end.reason === 'success') this.#dispatch({ on: 'peer-success' });
-    else if (end.by === 'peer') this.#dispatch({ on: 'peer-ended', reason: end.reason });
     // Also when the session gave up on its own: nothing else would come any more.
     else this.#dispatch({ on: 'peer-ended', reason: end.reason });
   }
@@ -332,7 +331,7 @@ export class Transfer implements SessionHandler {
   }
 
   #terminate(reason: (Effect & { do: 'terminate' })['reason']): Promise<void> {
-    const { state } = this;
+    const state = this.#state;
     const fault =
       state.at === 'ended' && state.outcome.kind === 'failed' ? state.outcome.fault : undefined;
     const farewell: Farewell =
@@ -345,11 +344,6 @@ export class Transfer implements SessionHandler {
       this.#session?.terminate(farewell.reason, farewell.text, farewell.application) ??
       Promise.resolve()
     );
-  }
-
-  /** The state, widened again after what the compiler narrowed. */
-  private get state(): State {
-    return this.#state;
   }
 
   async #finish(outcome: Outcome): Promise<void> {
