@@ -13,6 +13,7 @@ const LAYERS = {
   omemo: ['jet', 'jingle', 'xmpp', 'store', 'core'],
   transport: ['jet', 'jingle', 'xmpp', 'store', 'core'],
   transfer: ['files', 'omemo', 'transport', 'jingle', 'jet', 'xmpp', 'store', 'core'],
+  app: ['transfer', 'files', 'omemo', 'transport', 'jingle', 'jet', 'xmpp', 'store', 'core'],
 };
 const ALL = [...Object.keys(LAYERS), 'cli'];
 

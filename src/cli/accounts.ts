@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import type { HomeFolders } from '../app-types.ts';
+import type { HomeFolders } from '../app/types.ts';
 import { Exit, JetError, messageOf, systemCode } from '../core/errors.ts';
 import { randomId } from '../core/bytes.ts';
 import { Jid } from '../core/jid.ts';

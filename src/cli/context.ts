@@ -1,5 +1,5 @@
 /** What every command runs in: settings, terminal, signals, and the one way a command ends. */
-import type { AccountSettings, HomeFolders, OpenAccount, Ui } from '../app-types.ts';
+import type { AccountSettings, HomeFolders, OpenAccount, Ui } from '../app/types.ts';
 import { Exit, type ExitStatus, JetError, messageOf } from '../core/errors.ts';
 import { Jid } from '../core/jid.ts';
 import { passwordOf, readAccounts, type SavedAccount } from './accounts.ts';

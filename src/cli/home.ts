@@ -2,7 +2,7 @@
 import { chmodSync, mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import envPaths from 'env-paths';
-import type { HomeFolders } from '../app-types.ts';
+import type { HomeFolders } from '../app/types.ts';
 import { Exit, JetError, messageOf } from '../core/errors.ts';
 
 /** The folders of `JET_HOME`, or the system's for this user. */

@@ -1,6 +1,6 @@
 /** Settings: flag, then environment, then config.toml, then the default. */
 import { readFileSync } from 'node:fs';
-import type { OnConflict, PortRange, ProxyAddress, ServerAddress } from '../app-types.ts';
+import type { OnConflict, PortRange, ProxyAddress, ServerAddress } from '../app/types.ts';
 import { messageOf, systemCode } from '../core/errors.ts';
 import type { Route } from '../jingle/transport.ts';
 import { usage } from './arguments.ts';

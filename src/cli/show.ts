@@ -1,5 +1,5 @@
 /** Shows a transfer's events: results on stdout, everything else at the terminal. */
-import type { OnEvent } from '../app-types.ts';
+import type { OnEvent } from '../app/types.ts';
 import { Exit } from '../core/errors.ts';
 import type { Route } from '../jingle/transport.ts';
 import type { TransferEvent } from '../transfer/events.ts';

@@ -29,6 +29,7 @@ export type OmemoEvent =
       readonly verified: boolean;
     }
   | { readonly event: 'distrusted'; readonly jid: string; readonly fingerprint: string }
+  | { readonly event: 'jet-forgotten'; readonly jid: string; readonly fingerprint: string }
   | {
       readonly event: 'refused';
       readonly jid: string;
@@ -67,6 +68,11 @@ export function describeEvent(event: OmemoEvent): {
       return {
         code,
         message: `The key ${groupFingerprint(event.fingerprint)} of ${event.jid} is distrusted from now on.`,
+      };
+    case 'jet-forgotten':
+      return {
+        code,
+        message: `The key ${groupFingerprint(event.fingerprint)} of ${event.jid} may transfer without sealed elements again: servers can see and change names, sizes and receipts of what it sends and gets.`,
       };
     case 'refused':
       return { code, message: refusedSentence(event) };

@@ -60,5 +60,11 @@ export const omemoSchema: Schema = {
        hour INTEGER NOT NULL,
        used INTEGER NOT NULL,
        PRIMARY KEY (account, subject))`,
+    // Keys that made a sealed element which opened: theirs is a jet, whatever disco says.
+    `CREATE TABLE omemo_jet (
+       account TEXT NOT NULL,
+       identity TEXT NOT NULL,
+       since INTEGER NOT NULL,
+       PRIMARY KEY (account, identity))`,
   ],
 };

@@ -118,13 +118,7 @@ export class Trust {
   trust(jid: string, fingerprint: string, device?: number): void {
     const replaced = this.#store.transaction(() => {
       const known = this.#find(fingerprint);
-      if (known && known.jid !== jid) {
-        throw new JetError(
-          Exit.security,
-          'key-of-another',
-          `The key ${fingerprint} belongs to ${known.jid} already and is not trusted for ${jid}. Compare the fingerprint again.`,
-        );
-      }
+      if (known && known.jid !== jid) throw keyOfAnother(fingerprint, known.jid, jid);
       const id = known?.device ?? device;
       // The user's word gives a device id to a new key: the old one is of no use from now on.
       const old = this.pins(jid).filter(
@@ -154,13 +148,7 @@ export class Trust {
   distrust(jid: string, fingerprint: string): void {
     this.#store.transaction(() => {
       const known = this.#find(fingerprint);
-      if (known && known.jid !== jid) {
-        throw new JetError(
-          Exit.security,
-          'key-of-another',
-          `The key ${fingerprint} belongs to ${known.jid}, not to ${jid}. Name it there.`,
-        );
-      }
+      if (known && known.jid !== jid) throw keyOfAnother(fingerprint, known.jid, jid);
       this.#write({ jid, device: known?.device, fingerprint }, 'distrusted');
     });
     this.#say({ event: 'distrusted', jid, fingerprint });
@@ -181,6 +169,36 @@ export class Trust {
   isTagged(fingerprint: string): boolean {
     const sql = 'SELECT tagged FROM omemo_identity WHERE account = ? AND identity = ?';
     return this.#store.get(sql, this.#account, fingerprint)?.['tagged'] === 1;
+  }
+
+  /** Remembers that a key is a jet's: an element that it sealed has opened. Said to nobody. */
+  rememberJet(fingerprint: string): void {
+    this.#store.run(
+      'INSERT OR IGNORE INTO omemo_jet (account, identity, since) VALUES (?, ?, ?)',
+      this.#account,
+      fingerprint,
+      this.#clock.now(),
+    );
+  }
+
+  /** Whether an element that this key sealed has ever opened: plain JET from it is an attack then. */
+  isJet(fingerprint: string): boolean {
+    const sql = 'SELECT 1 FROM omemo_jet WHERE account = ? AND identity = ?';
+    return this.#store.get(sql, this.#account, fingerprint) !== undefined;
+  }
+
+  /**
+   * `jet trust --plain`: what the key makes need not be sealed any more. False when it never was a jet's.
+   *
+   * @throws JetError (exit 6) when the key is bound to another JID
+   */
+  forgetJet(jid: string, fingerprint: string): boolean {
+    const known = this.#find(fingerprint);
+    if (known && known.jid !== jid) throw keyOfAnother(fingerprint, known.jid, jid);
+    const sql = 'DELETE FROM omemo_jet WHERE account = ? AND identity = ?';
+    const forgot = this.#store.run(sql, this.#account, fingerprint) > 0;
+    if (forgot) this.#say({ event: 'jet-forgotten', jid, fingerprint });
+    return forgot;
   }
 
   #answered(candidate: Candidate): boolean {
@@ -253,6 +271,14 @@ export class Trust {
     }
     return false;
   }
+}
+
+function keyOfAnother(fingerprint: string, owner: string, jid: string): JetError {
+  return new JetError(
+    Exit.security,
+    'key-of-another',
+    `The key ${fingerprint} belongs to ${owner}, not to ${jid}. Compare the fingerprint again, or name it there.`,
+  );
 }
 
 function toPin(row: Row): Pin {

@@ -1,6 +1,6 @@
 /** `jet send FILE JID` */
 import { accessSync, constants, statSync } from 'node:fs';
-import type { RouteOptions } from '../../app-types.ts';
+import type { RouteOptions } from '../../app/types.ts';
 import { Exit, type ExitStatus, JetError, systemCode } from '../../core/errors.ts';
 import { splitSend } from '../arguments.ts';
 import { type Context, withAccount } from '../context.ts';

@@ -2,10 +2,10 @@
  * What the commands need from the application: the seam between src/cli and src/app.ts, so that a
  * command is tested without a server and the application knows nothing of terminals.
  */
-import type { ExitStatus } from './core/errors.ts';
-import type { Jid } from './core/jid.ts';
-import type { Route } from './jingle/transport.ts';
-import type { TransferEvent } from './transfer/events.ts';
+import type { ExitStatus } from '../core/errors.ts';
+import type { Jid } from '../core/jid.ts';
+import type { Route } from '../jingle/transport.ts';
+import type { TransferEvent } from '../transfer/events.ts';
 
 /** A server given by hand instead of a look-up; the certificate must match the JID's domain all the same. */
 export interface ServerAddress {

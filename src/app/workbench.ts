@@ -1,0 +1,145 @@
+/** The parts of an open account, put together once: what every command of it works with. */
+import { systemClock, type Clock } from '../core/clock.ts';
+import { Jid } from '../core/jid.ts';
+import { defaultCiphers } from '../jet/ciphers.ts';
+import { EnvelopeRegistry } from '../jet/envelope.ts';
+import { jetFeatures } from '../jet/features.ts';
+import { FILE_TRANSFER } from '../jingle/file-description.ts';
+import { jingleFeatures, Sessions } from '../jingle/sessions.ts';
+import { TransportRegistry } from '../jingle/transport.ts';
+import { describeEvent } from '../omemo/events.ts';
+import { Omemo } from '../omemo/omemo.ts';
+import { pepPort, type PepPort } from '../omemo/pep-port.ts';
+import type { Store } from '../store/store.ts';
+import type { Protection } from '../transfer/content.ts';
+import type { Surroundings } from '../transfer/transfer.ts';
+import { ibb } from '../transport/ibb/index.ts';
+import { s5b } from '../transport/s5b/index.ts';
+import type { Connection } from '../xmpp/connection.ts';
+import { Disco } from '../xmpp/disco.ts';
+import { WAITING_JET } from '../xmpp/find.ts';
+import { Pep } from '../xmpp/pep.ts';
+import { answerPings, PING } from '../xmpp/ping.ts';
+import { Presence } from '../xmpp/presence.ts';
+import { Roster } from '../xmpp/roster.ts';
+import { socksOf } from './connecting.ts';
+import type { AccountSettings, RouteOptions, Ui } from './types.ts';
+
+/** Envelopes, ciphers and transports are registered here and nowhere else. */
+export class Workbench {
+  readonly settings: AccountSettings;
+  readonly ui: Ui;
+  readonly clock: Clock = systemClock;
+  readonly store: Store;
+  readonly connection: Connection;
+  readonly disco: Disco;
+  readonly presence: Presence;
+  readonly roster: Roster;
+  readonly pep: PepPort;
+  readonly envelopes = new EnvelopeRegistry();
+  readonly ciphers = defaultCiphers();
+  readonly transports = new TransportRegistry();
+  readonly sessions: Sessions;
+  #omemo: Omemo | undefined;
+
+  constructor(settings: AccountSettings, ui: Ui, store: Store, connection: Connection) {
+    this.settings = settings;
+    this.ui = ui;
+    this.store = store;
+    this.connection = connection;
+    this.disco = new Disco(connection);
+    this.presence = new Presence(connection, this.disco, this.clock);
+    this.roster = new Roster(connection);
+    this.pep = pepPort(new Pep(connection, this.disco), connection.jid.bare);
+    this.transports.register(s5b());
+    this.transports.register(ibb());
+    this.sessions = new Sessions({ connection, clock: this.clock, log: this.log });
+    answerPings(connection);
+  }
+
+  /** OMEMO as far as it is open. */
+  get omemo(): Omemo | undefined {
+    return this.#omemo;
+  }
+
+  readonly log = (line: string): void => {
+    this.settings.log?.(line);
+  };
+
+  /**
+   * Our device published, our features complete: all before the first presence. One that does not wait
+   * for offers does not say that it takes files, so that no other sender chooses it.
+   */
+  async ready(verifiedOnly: boolean, waits: boolean): Promise<Omemo> {
+    const omemo = this.openOmemo(verifiedOnly);
+    this.envelopes.register(omemo.envelope());
+    this.disco.addFeatures(
+      ...jingleFeatures.filter((feature) => waits || feature !== FILE_TRANSFER),
+      ...(waits ? [WAITING_JET] : []),
+      ...jetFeatures(this.ciphers, this.envelopes),
+      ...this.transports.features,
+      PING,
+    );
+    await omemo.ensureDevice();
+    return omemo;
+  }
+
+  /** OMEMO of the account, opened once; no device is made by that. */
+  openOmemo(verifiedOnly: boolean): Omemo {
+    const { ui } = this;
+    this.#omemo ??= Omemo.open({
+      connection: this.connection,
+      pep: this.pep,
+      store: this.store,
+      clock: this.clock,
+      account: this.connection.jid.bare,
+      verifiedOnly,
+      ...(ui.interactive && {
+        askTrust: ({ jid, device, fingerprint }) => {
+          const peer = Jid.parse(jid);
+          if (peer === undefined) return Promise.resolve(false);
+          return ui.confirmTrust({ peer, deviceId: device, fingerprint });
+        },
+      }),
+      say: (event) => {
+        const { code, message } = describeEvent(event);
+        ui.notice(code, message);
+      },
+    });
+    return this.#omemo;
+  }
+
+  /** What the transfers of one command share. */
+  surroundings(options: RouteOptions): Surroundings & Protection & { readonly sessions: Sessions } {
+    const socks = socksOf(this.settings);
+    return {
+      connection: this.connection,
+      clock: this.clock,
+      sessions: this.sessions,
+      transports: this.transports,
+      ciphers: this.ciphers,
+      envelopes: this.envelopes,
+      policy: {
+        kinds: new Set(options.route === undefined ? ['direct', 'proxy', 'ibb'] : [options.route]),
+        direct: options.direct && socks === undefined,
+        socks,
+        ports: options.ports,
+        allInterfaces: options.allInterfaces,
+      },
+      log: this.log,
+    };
+  }
+
+  /** Ends everything; never rejects. */
+  async close(): Promise<void> {
+    await this.sessions.close();
+    if (this.settings.ephemeral) {
+      await this.#omemo?.removeOwnDevice().catch((error: unknown) => {
+        this.log(String(error));
+      });
+    }
+    this.#omemo?.close();
+    await this.connection.close();
+    this.store.close();
+  }
+}
