@@ -113,22 +113,22 @@ export class FileSource {
   }
 
   /**
-   * The bytes from `offset` on, in order. A block is valid only until the next one is asked for.
+   * The bytes from `offset` up to `end`, in order. A block is valid only until the next one is asked for.
    *
    * @throws JetError (exit 8) `source-changed` when the file is no longer what was opened
    */
-  async *read(offset = 0): AsyncGenerator<Buffer, void, undefined> {
-    const room = Math.max(1, Math.min(BLOCK, this.size - offset));
+  async *read(offset = 0, end = this.size): AsyncGenerator<Buffer, void, undefined> {
+    const room = Math.max(1, Math.min(BLOCK, end - offset));
     let [current, spare] = [Buffer.allocUnsafeSlow(room), Buffer.allocUnsafeSlow(room)];
     let position = offset;
-    let pending = this.#fill(current, position);
+    let pending = this.#fill(current, position, end);
     try {
-      while (position < this.size) {
+      while (position < end) {
         const got = await pending;
         if (got === 0) throw this.#changed();
         position += got;
         // The next block is read while the consumer works on this one.
-        pending = position < this.size ? this.#fill(spare, position) : Promise.resolve(0);
+        pending = position < end ? this.#fill(spare, position, end) : Promise.resolve(0);
         yield current.subarray(0, got);
         [current, spare] = [spare, current];
       }
@@ -151,8 +151,8 @@ export class FileSource {
     await this.#file.close();
   }
 
-  #fill(block: Buffer, position: number): Promise<number> {
-    const length = Math.min(block.length, this.size - position);
+  #fill(block: Buffer, position: number, end: number): Promise<number> {
+    const length = Math.min(block.length, end - position);
     const filled = this.#file.read(block, 0, length, position).then(
       ({ bytesRead }) => bytesRead,
       (error: unknown) => {

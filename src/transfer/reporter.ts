@@ -22,7 +22,7 @@ type Unstamped<T> = T extends unknown ? Omit<T, 'id' | 'time'> : never;
 
 /** The events of one transfer. */
 export class Reporter {
-  readonly #about: Reported;
+  #about: Reported;
   readonly #clock: Clock;
   readonly #on: (event: TransferEvent) => void;
   #bytes = 0;
@@ -41,6 +41,11 @@ export class Reporter {
     return this.#bytes;
   }
 
+  /** The peer has named what was asked for. */
+  names(file: string, size: number): void {
+    this.#about = { ...this.#about, file, size };
+  }
+
   offer(fingerprint: string): void {
     const { direction, peer, file, size } = this.#about;
     this.#emit({ event: 'offer', direction, peer, file, size, fingerprint });
@@ -50,10 +55,11 @@ export class Reporter {
     this.#emit({ event: 'waiting', what, peer: this.#about.peer });
   }
 
-  start(route: Route): void {
+  /** @param from - where the stream begins in the file, in bytes */
+  start(route: Route, from = 0): void {
     this.#began = this.#clock.monotonic();
     const { direction, peer, file, size } = this.#about;
-    this.#emit({ event: 'start', direction, peer, file, size, route, resumed_from: 0 });
+    this.#emit({ event: 'start', direction, peer, file, size, route, resumed_from: from });
   }
 
   progress(bytes: number): void {

@@ -6,6 +6,7 @@ import type { Element } from '@xmpp/xml';
 import type { Cancel, Clock } from '../core/clock.ts';
 import { asError, messageOf } from '../core/errors.ts';
 import { SealedError } from '../jet/sealed.ts';
+import { decodeFileError } from '../jingle/file-description.ts';
 import type { End, SessionHandler } from '../jingle/handler.ts';
 import type { Session } from '../jingle/session.ts';
 import type { Content, Creator } from '../jingle/stanza.ts';
@@ -48,8 +49,8 @@ export interface Surroundings {
 export interface Side {
   /** Our session-accept's content; only for the side that is offered something. */
   accepted?(transport: Element): Content;
-  /** Reads the peer's session-accept before anything is connected to. @throws SealedError */
-  consented?(content: Content): void;
+  /** Reads the peer's session-accept before anything is connected to. @throws JetError, SealedError */
+  consented?(content: Content): Promise<void> | void;
   /** A bytestream is there: moves all the bytes; tells whether a checksum is to come. */
   stream(bytestream: Bytestream, signal: AbortSignal): Promise<ChecksumDue>;
   /** The session-info that carries the digest. */
@@ -147,10 +148,16 @@ export class Transfer implements SessionHandler {
     this.#dispatch({ on: 'cancel' });
   }
 
-  accepted(contents: readonly Content[]): void {
+  async accepted(contents: readonly Content[]): Promise<void> {
     const content = contents.find(({ name }) => name === this.#content.name);
     if (content?.transport === undefined) throw new StanzaError('modify', 'bad-request');
-    if (!this.#heeding(() => this.#side.consented?.(content))) return;
+    try {
+      await this.#side.consented?.(content);
+    } catch (error) {
+      this.#refused(error);
+      return;
+    }
+    if (this.#state.at === 'ended') return;
     this.#current(content.transport).remote(content.transport);
     this.#dispatch({ on: 'accepted' });
   }
@@ -196,7 +203,10 @@ export class Transfer implements SessionHandler {
     if (end.by === 'gone') this.#dispatch({ on: 'peer-gone' });
     else if (end.by === 'peer' && end.reason === 'success') this.#succeeded(end.payloads ?? []);
     // Also when the session gave up on its own: nothing else would come any more.
-    else this.#dispatch({ on: 'peer-ended', reason: end.reason });
+    else {
+      const reason = decodeFileError(end.application) ?? end.reason;
+      this.#dispatch({ on: 'peer-ended', reason });
+    }
   }
 
   #succeeded(payloads: readonly Element[]): void {
@@ -206,17 +216,20 @@ export class Transfer implements SessionHandler {
     });
   }
 
-  /** Runs what reads sealed elements: one that does not hold ends the transfer. False when it did. */
-  #heeding(read: () => void): boolean {
+  /** Runs what reads sealed elements: one that does not hold ends the transfer. */
+  #heeding(read: () => void): void {
     try {
       read();
-      return true;
     } catch (error) {
-      if (error instanceof StanzaError) throw error;
-      const failure = error instanceof SealedError ? sealedFailure(error) : asError(error);
-      this.#dispatch({ on: 'fault', error: failure });
-      return false;
+      this.#refused(error);
     }
+  }
+
+  /** @throws a StanzaError: it is the answer to the stanza */
+  #refused(error: unknown): void {
+    if (error instanceof StanzaError) throw error;
+    const failure = error instanceof SealedError ? sealedFailure(error) : asError(error);
+    this.#dispatch({ on: 'fault', error: failure });
   }
 
   #dispatch(event: Event): void {

@@ -1,0 +1,131 @@
+/** The side that gets the bytes: who was offered a file, or has asked for one. */
+import type { Element } from '@xmpp/xml';
+import { Exit, JetError } from '../core/errors.ts';
+import type { Sink } from '../files/landing.ts';
+import type { Cipher } from '../jet/cipher.ts';
+import type { TransportSecret } from '../jet/envelope.ts';
+import { decodeChecksum } from '../jingle/file-description.ts';
+import { sameHash, type Hash } from '../jingle/hashes.ts';
+import type { Bytestream } from '../jingle/transport.ts';
+import { StanzaError } from '../xmpp/connection.ts';
+import type { ChecksumDue, Outcome } from './machine.ts';
+import { receiveStream } from './pump.ts';
+import type { Reporter } from './reporter.ts';
+import type { Extent, LandedAs, SealedContent } from './sealed.ts';
+import type { ContentId } from './transfer.ts';
+
+/** Where the bytes go. */
+export interface Target extends Sink {
+  readonly as: LandedAs;
+  /** All is proven. The path of the file, or undefined where there is none. @throws JetError (exit 8) */
+  finish(): Promise<string | undefined>;
+  /** Not everything is proven. Never rejects. */
+  abort(): Promise<void>;
+}
+
+/** A content that was agreed on. */
+export interface Decrypting {
+  readonly content: ContentId;
+  readonly cipher: Cipher;
+  readonly secret: TransportSecret;
+  /** Bytes of the whole file. */
+  readonly size: number;
+  readonly extent: Extent;
+  /** Digests of the extent that are known already: each has to be right. */
+  readonly expected: readonly Hash[];
+  /** A plain peer has promised a SHA-256. */
+  readonly promised: boolean;
+  readonly target: Target;
+  /** Between two jets. */
+  readonly sealed?: SealedContent;
+}
+
+/** Receives a stream, proves it and lands it. */
+export class DecryptingSide {
+  landed: string | undefined;
+  /** SHA-256 of what came. */
+  sha256: Buffer | undefined;
+  readonly #what: Decrypting;
+  readonly #reporter: Reporter;
+  readonly #expected: Hash[];
+  /** The sealed checksum is here. */
+  #proven = false;
+
+  constructor(what: Decrypting, reporter: Reporter) {
+    this.#what = what;
+    this.#reporter = reporter;
+    this.#expected = [...what.expected];
+  }
+
+  get moved(): number {
+    return this.#reporter.bytes;
+  }
+
+  async receive(bytestream: Bytestream, signal: AbortSignal): Promise<ChecksumDue> {
+    const { cipher, secret, extent, target, sealed, promised } = this.#what;
+    this.#reporter.start(bytestream.route, extent.offset);
+    const { sha256 } = await receiveStream({
+      bytestream,
+      cipher,
+      secret,
+      size: extent.length,
+      sink: target,
+      signal,
+      onProgress: (bytes) => this.#reporter.progress(extent.offset + bytes),
+    });
+    this.sha256 = sha256;
+    this.#reporter.finishing('the file to be written');
+    if (sealed !== undefined) return this.#proven ? 'none' : 'owed';
+    return promised && this.#expected.length === 0 ? 'promised' : 'none';
+  }
+
+  /** Reads a session-info. @throws StanzaError, SealedError */
+  info(payload: Element): 'checksum' | undefined {
+    const checksum = decodeChecksum(payload);
+    if (checksum === undefined) {
+      if (payload.name === 'ringing') return undefined;
+      throw new StanzaError('modify', 'feature-not-implemented');
+    }
+    const { creator, name } = this.#what.content;
+    if (checksum.name !== name || checksum.creator !== creator) return undefined;
+    const hashes = this.#digests(payload, checksum.file.hashes);
+    this.#expected.push(...hashes);
+    return hashes.length > 0 ? 'checksum' : undefined;
+  }
+
+  /** Compares what was said with what came, and lands it. @throws JetError */
+  async land(): Promise<void> {
+    const digest = this.sha256;
+    if (digest === undefined) throw new Error('nothing to land');
+    const own: Hash = { algorithm: 'sha-256', digest };
+    if (!this.#expected.every((hash) => sameHash(hash, own))) {
+      throw new JetError(
+        Exit.security,
+        'hash-mismatch',
+        'its hash is not the one that was given. Nothing was kept; ask for it again',
+      );
+    }
+    this.landed = await this.#what.target.finish();
+  }
+
+  /** What proves to a jet that it has landed. */
+  receipt(): Element | undefined {
+    const { sealed, size, extent, target } = this.#what;
+    if (this.sha256 === undefined) return undefined;
+    return sealed?.landed({ as: target.as, size, sha256: this.sha256, ...extent });
+  }
+
+  async finish(outcome: Outcome): Promise<void> {
+    if (outcome.kind !== 'landed') await this.#what.target.abort();
+  }
+
+  #digests(checksum: Element, clear: readonly Hash[]): Hash[] {
+    const { sealed, extent, size } = this.#what;
+    if (sealed === undefined) return clear.filter(({ algorithm }) => algorithm === 'sha-256');
+    const { range, file } = sealed.openChecksum(checksum, extent);
+    this.#proven = true;
+    const whole = extent.offset === 0 && extent.length === size;
+    const digests = whole && file ? [range, file] : [range];
+    return digests.map((digest) => ({ algorithm: 'sha-256', digest }));
+  }
+}
