@@ -4,7 +4,7 @@ import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { type Cancel, type Clock, sleep } from '../core/clock.ts';
 import { Exit, JetError, systemCode } from '../core/errors.ts';
-import type { Schema, Store } from './store.ts';
+import type { Row, Schema, Store } from './store.ts';
 
 /** The table of locks. A released lock keeps its row, so that its fencing number only grows. */
 export const locksSchema: Schema = {
@@ -54,14 +54,7 @@ export function acquire(store: Store, clock: Clock, name: string): Lock | undefi
   const token = randomBytes(16).toString('hex');
   const fence = store.transaction(() => {
     const row = store.get('SELECT * FROM lock WHERE name = ?', name);
-    if (row && row['token'] !== null) {
-      const owner = {
-        machine: String(row['machine']),
-        pid: Number(row['pid']),
-        started: String(row['started']),
-      };
-      if (lives(owner, self, clock.now() - Number(row['beat']))) return undefined;
-    }
+    if (row && taken(row, self, clock)) return undefined;
     const next = Number(row?.['fence'] ?? 0) + 1;
     store.run(
       'INSERT OR REPLACE INTO lock (name, token, machine, pid, started, beat, fence) VALUES (?, ?, ?, ?, ?, ?, ?)',
@@ -76,6 +69,27 @@ export function acquire(store: Store, clock: Clock, name: string): Lock | undefi
     return next;
   });
   return fence === undefined ? undefined : hold(store, clock, name, token, fence);
+}
+
+/** Whether somebody who lives holds a lock: another process, or any part of this one. */
+export function isHeld(store: Store, clock: Clock, name: string): boolean {
+  const row = store.get('SELECT * FROM lock WHERE name = ?', name);
+  return row !== undefined && taken(row, thisProcess(), clock);
+}
+
+/** Drops a lock with its fencing number, once nothing will ever be named so again. */
+export function dropLock(store: Store, name: string): void {
+  store.run('DELETE FROM lock WHERE name = ?', name);
+}
+
+function taken(row: Row, self: Owner, clock: Clock): boolean {
+  if (row['token'] === null) return false;
+  const owner = {
+    machine: String(row['machine']),
+    pid: Number(row['pid']),
+    started: String(row['started']),
+  };
+  return lives(owner, self, clock.now() - Number(row['beat']));
 }
 
 function hold(store: Store, clock: Clock, name: string, token: string, fence: number): Lock {

@@ -1,6 +1,7 @@
 /** What `children.ts` runs. Prints results, or the code of a JetError. */
 import { connect } from 'node:net';
 import { JetError } from '../../src/core/errors.ts';
+import { encodePart } from '../../src/files/identity.ts';
 import { Landing } from '../../src/files/landing.ts';
 import { warmUp } from '../../src/files/memory.ts';
 import { placeNew } from '../../src/files/place.ts';
@@ -33,6 +34,18 @@ const commands: Record<string, (...args: string[]) => Promise<string>> = {
       return String(await placeNew(part, path));
     } catch (error) {
       return error instanceof Error && 'code' in error ? String(error.code) : 'failed';
+    }
+  },
+
+  /** Writes bytes of value 7, with checkpoints, until it is killed. */
+  async checkpoints(target = '', bytes = '') {
+    const sink = await landing(target, Number(bytes));
+    for (let n = 1; ; n++) {
+      // More than a block, less than two: the end lies inside one, and writes are under way.
+      await sink.write(Buffer.alloc(1_500_001, 7));
+      const { written, identity } = await sink.checkpoint();
+      process.stdout.write(`${String(written)} ${encodePart(identity)}\ncheckpoint ${String(n)}\n`);
+      await sink.write(Buffer.alloc(300_001, 7));
     }
   },
 
