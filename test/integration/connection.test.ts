@@ -74,6 +74,24 @@ test('logs in by STARTTLS and by direct TLS, asks and answers', async () => {
   await Promise.all([romeo.close(), juliet.close()]);
 });
 
+test('logs in by SCRAM-SHA-256, the password typed in another form than it was made', async () => {
+  const modern = await startProsody({ extra: '  password_hash = "SHA-256"' });
+  try {
+    await modern.addAccount('romeo', '\u00fcber IX');
+    const lines: string[] = [];
+    const romeo = await connect({
+      ...options('romeo', 'u\u0308ber\u00a0\u2168'),
+      ca: await readFile(modern.caFile),
+      server: { host: '127.0.0.1', port: modern.port, tls: false },
+      log: (line) => lines.push(line),
+    });
+    await romeo.close();
+    expect(lines.join('\n')).toMatch(/<auth [^>]*mechanism="SCRAM-SHA-256"/);
+  } finally {
+    await modern.stop();
+  }
+});
+
 test('says what is wrong', async () => {
   const wrong = [
     [options('romeo', 'no'), 'wrong-password'],

@@ -22,7 +22,7 @@ export interface ServerOptions {
   /** Mechanisms that it has, where somebody on the way took some out of what it says. */
   readonly has?: readonly string[];
   /** The bindings that it says it knows (XEP-0440); by default it says nothing. */
-  readonly bindingTypes?: readonly string[];
+  readonly bindingTypes?: readonly string[] | undefined;
   /** The hash of its certificate's signature; default sha256. */
   readonly certificateHash?: string;
   /** It knows no password: its signature is made up. */
