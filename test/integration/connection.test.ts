@@ -2,11 +2,11 @@ import { readFile } from 'node:fs/promises';
 import { connect as tcp, createServer, type AddressInfo, type Socket } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { systemClock } from '../../src/core/clock.ts';
-import { Jid } from '../../src/core/jid.ts';
 import { connect, type ConnectOptions } from '../../src/xmpp/connect.ts';
 import type { Connection, ConnectionState } from '../../src/xmpp/connection.ts';
 import { register } from '../../src/xmpp/register.ts';
 import { xml } from '../../src/xmpp/xml.ts';
+import { address } from '../support/address.ts';
 import { startProsody, type Prosody } from '../support/prosody.ts';
 
 let prosody: Prosody;
@@ -20,12 +20,6 @@ beforeAll(async () => {
 }, 60_000);
 
 afterAll(() => prosody.stop());
-
-function address(text: string): Jid {
-  const jid = Jid.parse(text);
-  if (jid === undefined) throw new Error(text);
-  return jid;
-}
 
 function options(name = 'romeo', password = 'pässword'): ConnectOptions {
   return {
