@@ -18,6 +18,7 @@ import {
   type FileDescription,
 } from '../jingle/file-description.ts';
 import { encodeContent, type Content } from '../jingle/stanza.ts';
+import { isWhole } from './proof.ts';
 
 /** The registries that decide what can be protected how. */
 export interface Protection {
@@ -94,6 +95,9 @@ export function readOffer(contents: readonly Content[]): Offered {
   const file = decodeDescription(content.description);
   if (file.size === undefined) {
     throw new Unacceptable('failed-application', 'it offered a file of no stated size');
+  }
+  if (!isWhole(file, file.size)) {
+    throw new Unacceptable('failed-application', 'it offered only a part of a file');
   }
   const { description, transport } = content;
   return {

@@ -8,7 +8,7 @@ import { Landing, type ConflictPolicy } from '../files/landing.ts';
 import { safeName } from '../files/names.ts';
 import { wipeSecret } from '../jet/secret.ts';
 import { decodeChecksum, encodeDescription } from '../jingle/file-description.ts';
-import { sameHash, type Hash } from '../jingle/hashes.ts';
+import type { Hash } from '../jingle/hashes.ts';
 import type { SessionHandler } from '../jingle/handler.ts';
 import type { IncomingSession } from '../jingle/sessions.ts';
 import type { Content } from '../jingle/stanza.ts';
@@ -24,6 +24,7 @@ import {
 } from './content.ts';
 import type { TransferEvent } from './events.ts';
 import type { Outcome } from './machine.ts';
+import { Proof } from './proof.ts';
 import { receiveStream } from './pump.ts';
 import { Reporter } from './reporter.ts';
 import { Transfer, type Side, type Surroundings } from './transfer.ts';
@@ -175,7 +176,8 @@ class ReceivingSide implements Side {
   readonly #opened: Opened;
   readonly #receiving: Receiving;
   readonly #reporter: Reporter;
-  readonly #expected: Hash[];
+  readonly #proof: Proof;
+  #digests: readonly Hash[] | undefined;
   #landing: Landing | undefined;
 
   constructor(offered: Offered, opened: Opened, receiving: Receiving, reporter: Reporter) {
@@ -183,7 +185,7 @@ class ReceivingSide implements Side {
     this.#opened = opened;
     this.#receiving = receiving;
     this.#reporter = reporter;
-    this.#expected = offered.file.hashes.filter(({ algorithm }) => algorithm === 'sha-256');
+    this.#proof = new Proof(offered.file, offered.file.size);
   }
 
   /** Makes the part; false when the file is there and is to be skipped. @throws JetError (exit 8) */
@@ -209,20 +211,22 @@ class ReceivingSide implements Side {
     const sink = this.#landing;
     if (sink === undefined) throw new Error('nothing to write to');
     const { cipher, secret } = this.#opened;
-    const { size, hashUsed } = this.#offered.file;
+    const { size } = this.#offered.file;
     this.#reporter.start(bytestream.route);
-    const { sha256 } = await receiveStream({
+    const { sha256, digests } = await receiveStream({
       bytestream,
       cipher,
       secret,
       size,
       sink,
+      functions: this.#proof.functions,
       signal,
       onProgress: (bytes) => this.#reporter.progress(bytes),
     });
     this.sha256 = sha256;
+    this.#digests = digests;
     this.#reporter.finishing('the file to be written');
-    return { checksumDue: hashUsed.includes('sha-256') && this.#expected.length === 0 };
+    return { checksumDue: this.#proof.due };
   }
 
   info(payload: Element): boolean {
@@ -233,22 +237,13 @@ class ReceivingSide implements Side {
     }
     const { content } = this.#offered;
     if (checksum.name !== content.name || checksum.creator !== content.creator) return false;
-    const hashes = checksum.file.hashes.filter(({ algorithm }) => algorithm === 'sha-256');
-    this.#expected.push(...hashes);
-    return hashes.length > 0;
+    return this.#proof.add(checksum.file);
   }
 
   async land(): Promise<void> {
-    const digest = this.sha256;
-    if (this.#landing === undefined || digest === undefined) throw new Error('nothing to land');
-    const own: Hash = { algorithm: 'sha-256', digest };
-    if (!this.#expected.every((hash) => sameHash(hash, own))) {
-      throw new JetError(
-        Exit.security,
-        'hash-mismatch',
-        'its hash is not the one that the sender gave. Nothing was kept; ask for it again',
-      );
-    }
+    const digests = this.#digests;
+    if (this.#landing === undefined || digests === undefined) throw new Error('nothing to land');
+    this.#proof.check(digests);
     this.landed = await this.#landing.finish();
     if (this.landed === undefined) {
       throw new JetError(Exit.localFile, 'target-exists', 'a file of that name appeared meanwhile');
