@@ -4,7 +4,7 @@ import type { FileDescription } from '../jingle/file-description.ts';
 import { isStrong, sameHash, type Algorithm, type Hash } from '../jingle/hashes.ts';
 
 /** True when a `<range/>` speaks of the whole file, as one does that is empty. */
-export function isWhole({ range }: FileDescription, size: number): boolean {
+export function isWhole({ range }: Pick<FileDescription, 'range'>, size?: number): boolean {
   return range === undefined || (range.offset === 0 && (range.length ?? size) === size);
 }
 
@@ -33,7 +33,7 @@ export class Proof {
   }
 
   /** Takes a later `<checksum/>`; true when it holds a digest to compare. */
-  add(file: FileDescription): boolean {
+  add(file: Pick<FileDescription, 'hashes' | 'range'>): boolean {
     // A function that was not named beforehand was not computed: the tag has proven the bytes already.
     const claims = strong(file, this.#size).filter(({ algorithm }) =>
       this.functions.includes(algorithm),
@@ -59,7 +59,7 @@ export class Proof {
 }
 
 /** The digests of the whole file whose functions prove something. */
-function strong(file: FileDescription, size: number): Hash[] {
+function strong(file: Pick<FileDescription, 'hashes' | 'range'>, size: number): Hash[] {
   const ofRange = isWhole(file, size) ? (file.range?.hashes ?? []) : [];
   return [...file.hashes, ...ofRange].filter(({ algorithm }) => isStrong(algorithm));
 }

@@ -7,7 +7,11 @@ import type { Jid } from '../core/jid.ts';
 import { Landing, type ConflictPolicy } from '../files/landing.ts';
 import { safeName } from '../files/names.ts';
 import { wipeSecret } from '../jet/secret.ts';
-import { decodeChecksum, encodeDescription } from '../jingle/file-description.ts';
+import {
+  decodeChecksum,
+  encodeDescription,
+  type FileDescription,
+} from '../jingle/file-description.ts';
 import type { Hash } from '../jingle/hashes.ts';
 import type { SessionHandler } from '../jingle/handler.ts';
 import type { IncomingSession } from '../jingle/sessions.ts';
@@ -23,10 +27,11 @@ import {
   type Protection,
 } from './content.ts';
 import type { TransferEvent } from './events.ts';
-import type { Outcome } from './machine.ts';
+import type { ChecksumDue, Outcome } from './machine.ts';
 import { Proof } from './proof.ts';
 import { receiveStream } from './pump.ts';
 import { Reporter } from './reporter.ts';
+import { clearDescription, type Extent } from './sealed.ts';
 import { Transfer, type Side, type Surroundings } from './transfer.ts';
 
 /** An offer whose envelope opened, for the one who decides. */
@@ -78,16 +83,20 @@ export class Receiver {
     const peer = session.peer;
     try {
       const offered = readOffer(contents);
-      const { maxSize } = this.#receiving;
-      if (maxSize !== undefined && offered.file.size > maxSize) {
-        throw new Unacceptable('media-error', `it is larger than --max-size ${maxSize}`);
-      }
+      this.#checkSize(offered.clear.size ?? 0);
       if (this.#around.transports.get(offered.content.transport.getNS() ?? '') === undefined) {
         throw new Unacceptable('unsupported-transports', 'its transport is unknown');
       }
-      const opened = await openOffer(offered, peer, this.#around);
+      const self = this.#around.connection.jid;
+      const opened = await openOffer(offered, self, session, this.#around);
       this.#receiving.opened?.(peer);
-      return this.#take(session, offered, opened);
+      try {
+        this.#checkSize(opened.file.size);
+        return this.#take(session, offered, opened);
+      } catch (error) {
+        wipeSecret(opened.secret);
+        throw error;
+      }
     } catch (error) {
       const why = error instanceof Unacceptable || error instanceof StanzaError;
       this.#receiving.refused(peer, why ? error.message : `an error: ${messageOf(error)}`);
@@ -104,8 +113,15 @@ export class Receiver {
     await Promise.all(live.map((transfer) => transfer.done));
   }
 
+  #checkSize(size: number): void {
+    const { maxSize } = this.#receiving;
+    if (maxSize !== undefined && size > maxSize)
+      throw new Unacceptable('media-error', `it is larger than --max-size ${maxSize}`);
+  }
+
   #take(session: IncomingSession['session'], offered: Offered, opened: Opened): SessionHandler {
-    const { file, content } = offered;
+    const { content } = offered;
+    const { file } = opened;
     const { peer } = session;
     const offer: Offer = {
       peer: peer.bare,
@@ -123,10 +139,8 @@ export class Receiver {
     const part = { sends: false, initiates: false };
     const id = { creator: content.creator, name: content.name };
     const transfer = new Transfer(this.#around, part, id, side);
-    if (!transfer.takeTransport(session, content.transport)) {
-      wipeSecret(opened.secret);
+    if (!transfer.takeTransport(session, content.transport))
       throw new Unacceptable('unsupported-transports', 'its transport is not allowed here');
-    }
     this.#live.add(transfer);
     reporter.offer(offer.fingerprint);
     void this.#see(transfer, side, offer, reporter);
@@ -172,52 +186,60 @@ const REFUSED: SessionHandler = {
 class ReceivingSide implements Side {
   landed: string | undefined;
   sha256: Buffer | undefined;
-  readonly #offered: Offered;
+  readonly #content: Offered['content'];
   readonly #opened: Opened;
   readonly #receiving: Receiving;
   readonly #reporter: Reporter;
   readonly #proof: Proof;
   #digests: readonly Hash[] | undefined;
   #landing: Landing | undefined;
+  /** The sealed checksum is here. */
+  #proven = false;
 
   constructor(offered: Offered, opened: Opened, receiving: Receiving, reporter: Reporter) {
-    this.#offered = offered;
+    this.#content = offered.content;
     this.#opened = opened;
     this.#receiving = receiving;
     this.#reporter = reporter;
-    this.#proof = new Proof(offered.file, offered.file.size);
+    this.#proof = new Proof(opened.file, opened.file.size);
   }
 
   /** Makes the part; false when the file is there and is to be skipped. @throws JetError (exit 8) */
   async open(): Promise<boolean> {
     const { out, onConflict } = this.#receiving;
-    const { name, size } = this.#offered.file;
+    const { name, size } = this.#opened.file;
     this.#landing = await Landing.open({ target: join(out, safeName(name)), size, onConflict });
     return this.#landing !== undefined;
   }
 
   accepted(transport: Element): Content {
-    const { creator, name, senders } = this.#offered.content;
-    const { name: fileName, size, hashes, hashUsed } = this.#offered.file;
-    const description = encodeDescription({ name: fileName, size, hashes, hashUsed });
-    return { creator, name, senders, description, transport };
+    const { creator, name, senders } = this.#content;
+    const { sealed, file } = this.#opened;
+    const base = { creator, name, senders, transport };
+    if (sealed !== undefined)
+      return {
+        ...base,
+        description: clearDescription(),
+        extensions: [sealed.accept(file.size, this.#whole)],
+      };
+    const { size, hashes, hashUsed } = file;
+    return { ...base, description: encodeDescription({ name: file.name, size, hashes, hashUsed }) };
   }
 
   get moved(): number {
     return this.#reporter.bytes;
   }
 
-  async stream(bytestream: Bytestream, signal: AbortSignal): Promise<{ checksumDue: boolean }> {
+  async stream(bytestream: Bytestream, signal: AbortSignal): Promise<ChecksumDue> {
     const sink = this.#landing;
     if (sink === undefined) throw new Error('nothing to write to');
-    const { cipher, secret } = this.#opened;
-    const { size } = this.#offered.file;
+    const { cipher, secret, file, sealed } = this.#opened;
     this.#reporter.start(bytestream.route);
     const { sha256, digests } = await receiveStream({
       bytestream,
       cipher,
       secret,
-      size,
+      size: file.size,
       sink,
       functions: this.#proof.functions,
       signal,
@@ -226,18 +248,19 @@ class ReceivingSide implements Side {
     this.sha256 = sha256;
     this.#digests = digests;
     this.#reporter.finishing('the file to be written');
-    return { checksumDue: this.#proof.due };
+    if (sealed !== undefined) return this.#proven ? 'none' : 'owed';
+    return this.#proof.due ? 'promised' : 'none';
   }
 
-  info(payload: Element): boolean {
+  info(payload: Element): 'checksum' | undefined {
     const checksum = decodeChecksum(payload);
     if (checksum === undefined) {
-      if (payload.name === 'ringing') return false;
+      if (payload.name === 'ringing') return undefined;
       throw new StanzaError('modify', 'feature-not-implemented');
     }
-    const { content } = this.#offered;
-    if (checksum.name !== content.name || checksum.creator !== content.creator) return false;
-    return this.#proof.add(checksum.file);
+    const { creator, name } = this.#content;
+    if (checksum.name !== name || checksum.creator !== creator) return undefined;
+    return this.#proof.add(this.#claimed(payload, checksum.file)) ? 'checksum' : undefined;
   }
 
   async land(): Promise<void> {
@@ -250,8 +273,34 @@ class ReceivingSide implements Side {
     }
   }
 
+  receipt(): Element | undefined {
+    const { sealed, file } = this.#opened;
+    if (this.sha256 === undefined) return undefined;
+    return sealed?.landed({
+      as: 'file',
+      size: file.size,
+      sha256: this.sha256,
+      ...this.#whole,
+    });
+  }
+
   async finish(outcome: Outcome): Promise<void> {
     wipeSecret(this.#opened.secret);
+    this.#opened.sealed?.wipe();
     if (outcome.kind !== 'landed') await this.#landing?.abort('remove');
+  }
+
+  get #whole(): Extent {
+    return { offset: 0, length: this.#opened.file.size };
+  }
+
+  /** What a checksum says; between two jets what is sealed in it. */
+  #claimed(checksum: Element, clear: FileDescription): Pick<FileDescription, 'hashes' | 'range'> {
+    const { sealed } = this.#opened;
+    if (sealed === undefined) return clear;
+    const { range, file } = sealed.openChecksum(checksum, this.#whole);
+    this.#proven = true;
+    const digests = [range, ...(file ? [file] : [])];
+    return { hashes: digests.map((digest) => ({ algorithm: 'sha-256', digest })) };
   }
 }
