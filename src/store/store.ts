@@ -1,7 +1,7 @@
 /** One SQLite file an account home, shared by any number of processes. */
 import { chmodSync, closeSync, openSync } from 'node:fs';
 import Database from 'libsql';
-import { Exit, JetError, messageOf } from '../core/errors.ts';
+import { Exit, JetError, messageOf, systemCode } from '../core/errors.ts';
 
 /** A value that SQLite stores. Integers beyond 2^53 do not occur: sizes are bounded where they enter. */
 export type Value = string | number | Uint8Array | null;
@@ -42,8 +42,7 @@ const BUSY_MS = 30_000;
  */
 export function openStore(file: string, schemas: readonly Schema[]): Store {
   try {
-    // Created here so that it is never, not even for a moment, readable by others.
-    closeSync(openSync(file, 'a', 0o600));
+    create(file);
     chmodSync(file, 0o600);
     const store = new SqliteStore(new Database(file, { timeout: BUSY_MS }));
     migrate(store, schemas, file);
@@ -56,6 +55,19 @@ export function openStore(file: string, schemas: readonly Schema[]): Store {
       `Cannot use the database ${file}: ${messageOf(error)}. Check its permissions and the free space.`,
       { cause: error },
     );
+  }
+}
+
+/**
+ * Makes the file where there is none, so that it is never, not even for a moment, readable by others.
+ * One that is there is not opened: to close it would drop the locks that SQLite holds for another
+ * connection of this process (POSIX), and other processes would take its log away under it.
+ */
+function create(file: string): void {
+  try {
+    closeSync(openSync(file, 'ax', 0o600));
+  } catch (error) {
+    if (systemCode(error) !== 'EEXIST') throw error;
   }
 }
 
@@ -105,7 +117,8 @@ class SqliteStore implements Store {
       this.#db.exec('COMMIT');
       return result;
     } catch (error) {
-      this.#db.exec('ROLLBACK');
+      // After some failures SQLite has rolled back by itself; what failed is what counts.
+      if (this.#db.inTransaction) this.#db.exec('ROLLBACK');
       throw error;
     } finally {
       this.#depth--;

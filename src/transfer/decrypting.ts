@@ -1,14 +1,14 @@
 /** The side that gets the bytes: who was offered a file, or has asked for one. */
 import type { Element } from '@xmpp/xml';
-import { Exit, JetError } from '../core/errors.ts';
 import type { Sink } from '../files/landing.ts';
 import type { Cipher } from '../jet/cipher.ts';
 import type { TransportSecret } from '../jet/envelope.ts';
-import { decodeChecksum } from '../jingle/file-description.ts';
-import { sameHash, type Hash } from '../jingle/hashes.ts';
+import { decodeChecksum, type FileDescription } from '../jingle/file-description.ts';
+import type { Hash } from '../jingle/hashes.ts';
 import type { Bytestream } from '../jingle/transport.ts';
 import { StanzaError } from '../xmpp/connection.ts';
 import type { ChecksumDue, Outcome } from './machine.ts';
+import type { Proof } from './proof.ts';
 import { receiveStream } from './pump.ts';
 import type { Reporter } from './reporter.ts';
 import type { Extent, LandedAs, SealedContent } from './sealed.ts';
@@ -31,10 +31,8 @@ export interface Decrypting {
   /** Bytes of the whole file. */
   readonly size: number;
   readonly extent: Extent;
-  /** Digests of the extent that are known already: each has to be right. */
-  readonly expected: readonly Hash[];
-  /** A plain peer has promised a SHA-256. */
-  readonly promised: boolean;
+  /** Digests of the extent: what is known already, and what was promised. */
+  readonly proof: Proof;
   readonly target: Target;
   /** Between two jets. */
   readonly sealed?: SealedContent;
@@ -47,14 +45,13 @@ export class DecryptingSide {
   sha256: Buffer | undefined;
   readonly #what: Decrypting;
   readonly #reporter: Reporter;
-  readonly #expected: Hash[];
+  #digests: readonly Hash[] | undefined;
   /** The sealed checksum is here. */
   #proven = false;
 
   constructor(what: Decrypting, reporter: Reporter) {
     this.#what = what;
     this.#reporter = reporter;
-    this.#expected = [...what.expected];
   }
 
   get moved(): number {
@@ -62,21 +59,23 @@ export class DecryptingSide {
   }
 
   async receive(bytestream: Bytestream, signal: AbortSignal): Promise<ChecksumDue> {
-    const { cipher, secret, extent, target, sealed, promised } = this.#what;
+    const { cipher, secret, extent, target, sealed, proof } = this.#what;
     this.#reporter.start(bytestream.route, extent.offset);
-    const { sha256 } = await receiveStream({
+    const { sha256, digests } = await receiveStream({
       bytestream,
       cipher,
       secret,
       size: extent.length,
       sink: target,
+      functions: proof.functions,
       signal,
       onProgress: (bytes) => this.#reporter.progress(extent.offset + bytes),
     });
     this.sha256 = sha256;
+    this.#digests = digests;
     this.#reporter.finishing('the file to be written');
     if (sealed !== undefined) return this.#proven ? 'none' : 'owed';
-    return promised && this.#expected.length === 0 ? 'promised' : 'none';
+    return proof.due ? 'promised' : 'none';
   }
 
   /** Reads a session-info. @throws StanzaError, SealedError */
@@ -86,25 +85,15 @@ export class DecryptingSide {
       if (payload.name === 'ringing') return undefined;
       throw new StanzaError('modify', 'feature-not-implemented');
     }
-    const { creator, name } = this.#what.content;
-    if (checksum.name !== name || checksum.creator !== creator) return undefined;
-    const hashes = this.#digests(payload, checksum.file.hashes);
-    this.#expected.push(...hashes);
-    return hashes.length > 0 ? 'checksum' : undefined;
+    const { content, proof } = this.#what;
+    if (checksum.name !== content.name || checksum.creator !== content.creator) return undefined;
+    return proof.add(this.#claimed(payload, checksum.file)) ? 'checksum' : undefined;
   }
 
   /** Compares what was said with what came, and lands it. @throws JetError */
   async land(): Promise<void> {
-    const digest = this.sha256;
-    if (digest === undefined) throw new Error('nothing to land');
-    const own: Hash = { algorithm: 'sha-256', digest };
-    if (!this.#expected.every((hash) => sameHash(hash, own))) {
-      throw new JetError(
-        Exit.security,
-        'hash-mismatch',
-        'its hash is not the one that was given. Nothing was kept; ask for it again',
-      );
-    }
+    if (this.#digests === undefined) throw new Error('nothing to land');
+    this.#what.proof.check(this.#digests);
     this.landed = await this.#what.target.finish();
   }
 
@@ -119,13 +108,14 @@ export class DecryptingSide {
     if (outcome.kind !== 'landed') await this.#what.target.abort();
   }
 
-  #digests(checksum: Element, clear: readonly Hash[]): Hash[] {
+  /** What a checksum says of the extent; between two jets what is sealed in it. */
+  #claimed(checksum: Element, clear: FileDescription): Pick<FileDescription, 'hashes' | 'range'> {
     const { sealed, extent, size } = this.#what;
-    if (sealed === undefined) return clear.filter(({ algorithm }) => algorithm === 'sha-256');
+    if (sealed === undefined) return clear;
     const { range, file } = sealed.openChecksum(checksum, extent);
     this.#proven = true;
     const whole = extent.offset === 0 && extent.length === size;
     const digests = whole && file ? [range, file] : [range];
-    return digests.map((digest) => ({ algorithm: 'sha-256', digest }));
+    return { hashes: digests.map((digest) => ({ algorithm: 'sha-256', digest })) };
   }
 }

@@ -7,7 +7,7 @@ import { checkSize } from '../jet/limits.ts';
 import { SealedError } from '../jet/sealed.ts';
 import { wipeSecret } from '../jet/secret.ts';
 import { decodeDescription } from '../jingle/file-description.ts';
-import { isStrong, sameHash, type Hash } from '../jingle/hashes.ts';
+import { sameHash, type Hash } from '../jingle/hashes.ts';
 import type { Session } from '../jingle/session.ts';
 import type { Sessions } from '../jingle/sessions.ts';
 import type { Content } from '../jingle/stanza.ts';
@@ -16,6 +16,7 @@ import { protect, requestContent, type Protected, type Protection } from './cont
 import { DecryptingSide, type Target } from './decrypting.ts';
 import type { TransferEvent } from './events.ts';
 import type { Outcome } from './machine.ts';
+import { Proof } from './proof.ts';
 import { Reporter } from './reporter.ts';
 import type { Extent, NamedFile, Request, SealedContent } from './sealed.ts';
 import { Transfer, type ContentId, type Side, type Surroundings } from './transfer.ts';
@@ -143,7 +144,7 @@ class Requesting implements Side {
     const { file, extent, secret } = this.#granted(content);
     const { cipher } = this.#shield;
     checkSize(extent.length, cipher, 'receive');
-    const { size, hashes } = file;
+    const { size } = file;
     const asked = this.#fetching.request.file.hashes;
     const whole = extent.offset === 0 && extent.length === size;
     this.#reporter.names(file.name, size);
@@ -152,8 +153,9 @@ class Requesting implements Side {
       {
         ...{ content: this.#content, cipher, secret, size, extent, target },
         // Of what the hash names, all or nothing lands; a weak hash selects and proves nothing.
-        expected: whole ? [...asked, ...hashes].filter((hash) => isStrong(hash.algorithm)) : [],
-        promised: file.hashUsed.includes('sha-256'),
+        proof: whole
+          ? new Proof({ ...file, hashes: [...asked, ...file.hashes] }, size)
+          : new Proof({ hashes: [], hashUsed: [] }, extent.length),
         ...(this.#sealed && { sealed: this.#sealed }),
       },
       this.#reporter,

@@ -19,6 +19,7 @@ import { decodeDescription, type FileDescription } from '../jingle/file-descript
 import type { Session } from '../jingle/session.ts';
 import { encodeContent, type Content } from '../jingle/stanza.ts';
 import type { Protection } from './content.ts';
+import { isWhole } from './proof.ts';
 import { SealedContent, type NamedFile, type Request } from './sealed.ts';
 
 /** A content before anything secret was touched. */
@@ -68,6 +69,9 @@ export function readIncoming(contents: readonly Content[]): Incoming {
   });
   if (kind === 'offer' && sealed === undefined && clear.size === undefined) {
     throw new Unacceptable('failed-application', 'it offered a file of no stated size');
+  }
+  if (kind === 'offer' && sealed === undefined && !isWhole(clear, clear.size)) {
+    throw new Unacceptable('failed-application', 'it offered only a part of a file');
   }
   const whole = { ...content, description, transport };
   return { kind, content: whole, clear, ...(sealed && { sealed }) };

@@ -23,6 +23,7 @@ import {
   type OpenedOffer,
 } from './incoming.ts';
 import type { Outcome } from './machine.ts';
+import { Proof } from './proof.ts';
 import { Reporter } from './reporter.ts';
 import { clearDescription, type Extent } from './sealed.ts';
 import { fileTarget } from './targets.ts';
@@ -204,14 +205,13 @@ class Receiving implements Side {
   async open(): Promise<boolean> {
     const { out, onConflict } = this.#options;
     const { cipher, secret, file, sealed } = this.#opened;
-    const { name, size, hashes, hashUsed } = file;
+    const { name, size } = file;
     const target = await fileTarget({ target: join(out, safeName(name)), size, onConflict });
     if (target === undefined) return false;
     this.#decrypting = new DecryptingSide(
       {
         ...{ content: this.#content, cipher, secret, size, target, extent: this.#whole },
-        expected: hashes.filter(({ algorithm }) => algorithm === 'sha-256'),
-        promised: hashUsed.includes('sha-256'),
+        proof: new Proof(file, size),
         ...(sealed && { sealed }),
       },
       this.#reporter,

@@ -79,8 +79,11 @@ export async function sendFile(
         transport: await transfer.offerTransport(session),
       },
     ];
-    await around.sessions.initiate(to, contents, transfer);
-    reporter.waiting(`${to.bare.toString()} to accept ${source.name}`);
+    const offered = around.sessions.initiate(to, contents, transfer).then(() => {
+      reporter.waiting(`${to.bare.toString()} to accept ${source.name}`);
+    });
+    // A peer that is silent acknowledges not even the offer: an interrupt does not wait for that.
+    await Promise.race([offered, transfer.done]);
   } catch (error) {
     // What the peer answers reaches the transfer by the session itself.
     if (!(error instanceof StanzaError)) transfer.fail(asError(error));

@@ -72,6 +72,9 @@ export interface Side {
 /** Milliseconds without a byte after which the peer is asked for a sign of life. */
 const STALL_MS = 60_000;
 
+/** Milliseconds that the peer has to acknowledge the end after the user's own interrupt. */
+const IMPATIENT_MS = 2_000;
+
 /** The content that a transfer is about. */
 export interface ContentId {
   readonly creator: Creator;
@@ -398,11 +401,23 @@ export class Transfer implements SessionHandler {
   async #finish(outcome: Outcome): Promise<void> {
     this.#bound();
     this.#stall();
-    await this.#farewell;
+    if (outcome.kind === 'cancelled') await this.#shortly(this.#farewell);
+    else await this.#farewell;
     this.#abort.abort(new Error('the transfer is over'));
     await this.#drop();
     await this.#side.finish(outcome);
     this.#resolve(outcome);
+  }
+
+  /** Waits for the peer's word, but not as long as it may take: somebody waits at a terminal. */
+  #shortly(farewell: Promise<void>): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.#around.clock.after(IMPATIENT_MS, resolve);
+      void farewell.finally(() => {
+        cancel();
+        resolve();
+      });
+    });
   }
 
   /** The negotiation that an answer belongs to. */

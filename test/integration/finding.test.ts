@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { xml } from '../../src/xmpp/xml.ts';
 import { jetHome, type JetHome, type JetProcess } from '../support/jet.ts';
-import { address, Client, PASSWORD, randomFile, receive, terminate } from '../support/people.ts';
+import { address } from '../support/address.ts';
+import { Client, PASSWORD, randomFile, receive, terminate } from '../support/people.ts';
 import { startProsody, type Prosody } from '../support/prosody.ts';
 
 // Many processes start here one after another: a guard for machines that are slow.

@@ -6,7 +6,8 @@ import { NODE_DEVICES } from '../../src/omemo/names.ts';
 import { Disco } from '../../src/xmpp/disco.ts';
 import { Pep } from '../../src/xmpp/pep.ts';
 import { jetHome, type JetHome } from '../support/jet.ts';
-import { address, Client, PASSWORD, randomFile, receive, terminate } from '../support/people.ts';
+import { address } from '../support/address.ts';
+import { Client, PASSWORD, randomFile, receive, terminate } from '../support/people.ts';
 import { startProsody, type Prosody } from '../support/prosody.ts';
 
 // Many processes start here one after another: a guard for machines that are slow.

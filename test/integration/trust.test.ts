@@ -7,7 +7,8 @@ import { Disco } from '../../src/xmpp/disco.ts';
 import { Pep } from '../../src/xmpp/pep.ts';
 import { xml } from '../../src/xmpp/xml.ts';
 import { jetHome, type JetHome, type Outcome } from '../support/jet.ts';
-import { address, Client, PASSWORD, randomFile, receive, terminate } from '../support/people.ts';
+import { address } from '../support/address.ts';
+import { Client, PASSWORD, randomFile, receive, terminate } from '../support/people.ts';
 import { startProsody, type Prosody } from '../support/prosody.ts';
 
 // Many processes start here one after another: a guard for machines that are slow.

@@ -5,22 +5,15 @@ import { join } from 'node:path';
 import type { Element } from '@xmpp/xml';
 import { randomId } from '../../src/core/bytes.ts';
 import { systemClock } from '../../src/core/clock.ts';
-import { Jid } from '../../src/core/jid.ts';
 import { connect } from '../../src/xmpp/connect.ts';
 import type { Connection } from '../../src/xmpp/connection.ts';
 import { xml } from '../../src/xmpp/xml.ts';
+import { address } from './address.ts';
 import type { JetHome, JetProcess } from './jet.ts';
 import type { Prosody } from './prosody.ts';
 
 /** The password of every account of these tests. */
 export const PASSWORD = 'secret';
-
-/** Parses an address that is known to be one. */
-export function address(text: string): Jid {
-  const jid = Jid.parse(text);
-  if (jid === undefined) throw new Error(`not an address: ${text}`);
-  return jid;
-}
 
 /** A plain client: what it heard, oldest first, and a way to wait for more. */
 export class Client {
