@@ -1,16 +1,23 @@
 /** The one place that composes: opens the account, and gives the commands what they ask of it. */
 import { join } from 'node:path';
 import { connectOptions } from './app/connecting.ts';
+import { fetch, list } from './app/fetching.ts';
 import { addContact, contacts, devices, removeContact } from './app/people.ts';
 import { receive } from './app/receiving.ts';
 import { send } from './app/sending.ts';
+import { share } from './app/sharing.ts';
 import type { AccountSettings, OpenAccount, Ui } from './app/types.ts';
 import { Workbench } from './app/workbench.ts';
 import { omemoSchema } from './omemo/schema.ts';
 import { locksSchema } from './store/locks.ts';
 import { openStore } from './store/store.ts';
+import { catalogueSchema } from './transfer/catalogue.ts';
+import { journalSchema } from './transfer/journal-row.ts';
 import { connect } from './xmpp/connect.ts';
 import { register } from './xmpp/register.ts';
+
+/** Every folder that stores something owns its tables. */
+const SCHEMAS = [locksSchema, omemoSchema, journalSchema, catalogueSchema];
 
 export { explain } from './app/connecting.ts';
 
@@ -20,7 +27,7 @@ export async function openAccount(
   ui: Ui,
   signal: AbortSignal,
 ): Promise<OpenAccount> {
-  const store = openStore(join(settings.home.data, 'jet.db'), [locksSchema, omemoSchema]);
+  const store = openStore(join(settings.home.data, 'jet.db'), SCHEMAS);
   try {
     const connection = await connect(await connectOptions(settings, signal));
     try {
@@ -56,6 +63,9 @@ function account(bench: Workbench): OpenAccount {
     jid: bench.connection.jid,
     send: (...args) => send(bench, ...args),
     receive: (...args) => receive(bench, ...args),
+    fetch: (...args) => fetch(bench, ...args),
+    list: (...args) => list(bench, ...args),
+    share: (...args) => share(bench, ...args),
     contacts: () => contacts(bench),
     addContact: (jid) => addContact(bench, jid),
     removeContact: (jid) => removeContact(bench, jid),

@@ -18,7 +18,7 @@ export async function receive(
   signal: AbortSignal,
 ): Promise<ExitStatus> {
   const { clock, connection, roster, ui } = bench;
-  const omemo = await bench.ready(options.verifiedOnly, true);
+  const omemo = await bench.ready(options.verifiedOnly, 'offer');
   const waiting = new Waiting(clock, options, signal, () => receiver.busy);
   const { maxSize } = options;
   const ask = oneAtATime((offer: Offer, until: AbortSignal) => ui.confirmOffer(offer, until));

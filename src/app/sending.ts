@@ -1,16 +1,10 @@
 /** `jet send`: from a file and an address to a transfer. */
-import { randomId } from '../core/bytes.ts';
 import { Exit, JetError, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import { warmUp } from '../files/memory.ts';
 import { FileSource } from '../files/source.ts';
-import { NS_JET } from '../jet/security.ts';
-import { FILE_TRANSFER } from '../jingle/file-description.ts';
-import { JINGLE } from '../jingle/stanza.ts';
-import { jetDevice } from '../transfer/jet-form.ts';
 import { sendFile } from '../transfer/send.ts';
-import { CapsCache } from '../xmpp/caps.ts';
-import { findPeer, type FoundPeer } from '../xmpp/find.ts';
+import { approach } from './approach.ts';
 import type { OnEvent, SendOptions } from './types.ts';
 import type { Workbench } from './workbench.ts';
 
@@ -32,17 +26,11 @@ export async function send(
   }
   const source = await FileSource.open(file);
   try {
-    await bench.ready(options.verifiedOnly, false);
-    bench.connection.audience = (from) => from.sameBare(to);
-    if (bench.roster.sees(to)) await bench.presence.available();
-    const peer = await find(bench, to, options.wait, on, signal);
-    const envelope = bench.envelopes.all.find(({ feature }) => peer.features.has(feature));
-    if (envelope === undefined) throw new Error('a peer without an envelope was found');
-    const device = jetDevice(peer);
+    const { peer, envelope, device } = await approach(bench, to, 'offer', options, on, signal);
     warmUp();
     return await sendFile(bench.surroundings(options), {
       source,
-      to: peer.jid,
+      to: peer,
       envelope,
       ...(device !== undefined && { device }),
       answerMs: Math.max(options.wait, ANSWER_MS),
@@ -53,39 +41,4 @@ export async function send(
   } finally {
     await source.close();
   }
-}
-
-/** The resource of the peer that takes encrypted files. @throws JetError (exit 4) */
-function find(
-  bench: Workbench,
-  to: Jid,
-  wait: number,
-  on: OnEvent,
-  signal: AbortSignal,
-): Promise<FoundPeer> {
-  const { clock } = bench;
-  return findPeer({
-    connection: bench.connection,
-    roster: bench.roster,
-    presence: bench.presence,
-    caps: new CapsCache(bench.disco),
-    target: to,
-    wanted: {
-      features: [JINGLE, FILE_TRANSFER, NS_JET],
-      envelopes: bench.envelopes.all.map(({ feature }) => feature),
-    },
-    wait: wait === Infinity ? 'forever' : wait,
-    clock,
-    signal,
-    notify: () => {
-      const peer = to.toString();
-      on({
-        id: randomId(),
-        time: clock.now(),
-        event: 'waiting',
-        what: `${peer} to be online`,
-        peer,
-      });
-    },
-  });
 }

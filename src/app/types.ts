@@ -4,8 +4,11 @@
  */
 import type { ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
+import type { Hash } from '../jingle/hashes.ts';
 import type { Route } from '../jingle/transport.ts';
 import type { TransferEvent } from '../transfer/events.ts';
+import type { AskedRange } from '../transfer/selector.ts';
+import type { Listed } from '../transfer/listing.ts';
 
 /** A server given by hand instead of a look-up; the certificate must match the JID's domain all the same. */
 export interface ServerAddress {
@@ -118,6 +121,43 @@ export interface ReceiveOptions extends RouteOptions {
   readonly maxSize?: number;
 }
 
+/** How files are pulled. */
+export interface FetchOptions extends RouteOptions {
+  /** An absolute path: of a folder that is there, or of the file to be. */
+  readonly out: string;
+  /** Only data goes to standard output, and `out` means nothing. */
+  readonly stdout: boolean;
+  /** Default: rename in a folder, fail for a file that was named. */
+  readonly onConflict?: OnConflict;
+  /** The only bytes that are wanted; without a length up to the end. */
+  readonly range?: AskedRange;
+}
+
+/** What is shared with whom, and for how long. */
+export interface ShareOptions extends RouteOptions {
+  /** Who may fetch. */
+  readonly to: readonly Jid[];
+  /** All contacts may. */
+  readonly contacts: boolean;
+  /** Who may ask without sealed elements: programs that are no jet. */
+  readonly plain: readonly Jid[];
+  /** Milliseconds since the epoch when sharing ends. */
+  readonly until?: number;
+  /** Sharing ends after so many files were taken. */
+  readonly count?: number;
+  readonly links: boolean;
+  readonly exclude: readonly string[];
+}
+
+/** A file that is shared, for the line with which the other side fetches it. */
+export interface SharedFile {
+  readonly path: string;
+  readonly name: string;
+  readonly size: number;
+  /** 64 lower-case hex digits. */
+  readonly sha256: string;
+}
+
 /** An entry of the roster (RFC 6121 §2). */
 export interface Contact {
   readonly jid: Jid;
@@ -163,6 +203,29 @@ export interface OpenAccount {
   receive(
     from: readonly Jid[],
     options: ReceiveOptions,
+    on: OnEvent,
+    signal: AbortSignal,
+  ): Promise<ExitStatus>;
+  /** Pulls files by their hashes, one after another. Ends as `send` does. */
+  fetch(
+    hashes: readonly Hash[],
+    from: Jid,
+    options: FetchOptions,
+    on: OnEvent,
+    signal: AbortSignal,
+  ): Promise<ExitStatus>;
+  /** What a contact lets us fetch; the status when it could not be had, which was told as an event. */
+  list(
+    from: Jid,
+    options: RouteOptions,
+    on: OnEvent,
+    signal: AbortSignal,
+  ): Promise<readonly Listed[] | ExitStatus>;
+  /** Serves files until it is ended. `ready` is told each file once it can be fetched. */
+  share(
+    paths: readonly string[],
+    options: ShareOptions,
+    ready: (file: SharedFile) => void,
     on: OnEvent,
     signal: AbortSignal,
   ): Promise<ExitStatus>;

@@ -12,7 +12,7 @@ import { Omemo } from '../omemo/omemo.ts';
 import { pepPort, type PepPort } from '../omemo/pep-port.ts';
 import type { Store } from '../store/store.ts';
 import type { Protection } from '../transfer/content.ts';
-import { jetForm } from '../transfer/jet-form.ts';
+import { jetForm, type WaitsFor } from '../transfer/jet-form.ts';
 import type { Surroundings } from '../transfer/transfer.ts';
 import { ibb } from '../transport/ibb/index.ts';
 import { s5b } from '../transport/s5b/index.ts';
@@ -69,9 +69,10 @@ export class Workbench {
 
   /**
    * Our device published, our features complete: all before the first presence. One that does not wait
-   * for offers does not say that it takes files, so that no other sender chooses it.
+   * for anything does not say that it takes files, so that no other sender chooses it.
    */
-  async ready(verifiedOnly: boolean, waits: boolean): Promise<Omemo> {
+  async ready(verifiedOnly: boolean, ...waitsFor: WaitsFor[]): Promise<Omemo> {
+    const waits = waitsFor.length > 0;
     const omemo = this.openOmemo(verifiedOnly);
     this.envelopes.register(omemo.envelope());
     this.disco.addFeatures(
@@ -82,7 +83,7 @@ export class Workbench {
       PING,
     );
     const { id } = await omemo.ensureDevice();
-    if (waits) this.disco.setForm(jetForm(id));
+    if (waits) this.disco.setForm(jetForm(id, waitsFor));
     return omemo;
   }
 

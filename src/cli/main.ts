@@ -2,6 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import type { ExitStatus } from '../core/errors.ts';
+import type { FetchFlags } from './commands/fetch.ts';
+import type { ShareFlags } from './commands/share.ts';
 import type { Context } from './context.ts';
 
 const packageFile = new URL('../../package.json', import.meta.url);
@@ -120,6 +122,53 @@ Examples:
   )
   .action((jids: string[], flags: { yes?: true; once?: true }, self: Command) =>
     run(self, async (c) => (await import('./commands/receive.ts')).receive(c, jids, flags), true),
+  );
+const several = (value: string, before: string[] = []) => [...before, value];
+routed(
+  program
+    .command('share [paths...]')
+    .usage('[options] PATH...')
+    .description('let others fetch files by their hashes'),
+)
+  .option('--to <jid>', 'who may fetch; as often as you like', several)
+  .option('--contacts', 'every contact may fetch')
+  .option('--allow-plain <jid>', 'who may ask without sealed elements', several)
+  .option('--until <time>', 'end then: a time, or a span such as 8h')
+  .option('--count <n>', 'end when so many files were taken')
+  .option('--links', 'share what symbolic links in folders lead to, too')
+  .option('--exclude <glob>', 'leave these out of folders', several)
+  .option('--print-unit', 'print a systemd user unit, and do nothing else')
+  .addHelpText(
+    'after',
+    `
+Examples:
+  $ jet share report.pdf --to bob@example.org
+  $ jet share ~/Public --contacts --until 8h`,
+  )
+  .action((paths: string[], flags: ShareFlags, self: Command) =>
+    run(self, async (c) => (await import('./commands/share.ts')).share(c, paths, flags), true),
+  );
+routed(
+  program
+    .command('fetch [words...]')
+    .usage('[options] HASH... JID')
+    .description('pull files that a contact shares'),
+)
+  .option('--list', 'print what may be fetched')
+  .option('--range <range>', 'only these bytes: START-END, both inclusive, or START-')
+  .option('--stdout', 'write the data to standard output')
+  .option('-o, --out <path>', 'the file, or a folder that is there (default: here)')
+  .option('--on-conflict <what>', 'rename, overwrite, skip or fail')
+  .addHelpText(
+    'after',
+    `
+Examples:
+  $ jet fetch --list bob@example.org
+  $ jet fetch sha-256:0fde71fa… bob@example.org
+  $ jet fetch --range 0-1023 --stdout sha-256:0fde71fa… bob@example.org | xxd`,
+  )
+  .action((words: string[], flags: FetchFlags, self: Command) =>
+    run(self, async (c) => (await import('./commands/fetch.ts')).fetch(c, words, flags)),
   );
 program
   .command('devices [jid]')

@@ -34,6 +34,8 @@ export interface Decrypting {
   /** Digests of the extent: what is known already, and what was promised. */
   readonly proof: Proof;
   readonly target: Target;
+  /** Only the extent is wanted: progress counts from its start and not from that of the file. */
+  readonly partial: boolean;
   /** Between two jets. */
   readonly sealed?: SealedContent;
 }
@@ -60,7 +62,8 @@ export class DecryptingSide {
 
   async receive(bytestream: Bytestream, signal: AbortSignal): Promise<ChecksumDue> {
     const { cipher, secret, extent, target, sealed, proof } = this.#what;
-    this.#reporter.start(bytestream.route, extent.offset);
+    const from = this.#what.partial ? 0 : extent.offset;
+    this.#reporter.start(bytestream.route, from);
     const { sha256, digests } = await receiveStream({
       bytestream,
       cipher,
@@ -69,7 +72,7 @@ export class DecryptingSide {
       sink: target,
       functions: proof.functions,
       signal,
-      onProgress: (bytes) => this.#reporter.progress(extent.offset + bytes),
+      onProgress: (bytes) => this.#reporter.progress(from + bytes),
     });
     this.sha256 = sha256;
     this.#digests = digests;

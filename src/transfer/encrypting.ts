@@ -39,6 +39,8 @@ export interface Stream {
   /** Of this stream alone. */
   readonly secret: TransportSecret;
   readonly extent: Extent;
+  /** Only the extent is wanted, see `Decrypting`. */
+  readonly partial: boolean;
   /** SHA-256 of the whole file where it is known before a byte was read. */
   readonly sha256?: Buffer;
   /** Between two jets. */
@@ -71,7 +73,8 @@ export class EncryptingSide {
     const { bytes: source, reporter, limitRate, peer } = this.#what;
     const { cipher, secret, extent } = stream;
     const { offset, length } = extent;
-    reporter.start(bytestream.route, offset);
+    const from = stream.partial ? 0 : offset;
+    reporter.start(bytestream.route, from);
     const { bytes, sha256 } = await sendStream({
       source: { read: () => source.read(offset, offset + length) },
       bytestream,
@@ -79,7 +82,7 @@ export class EncryptingSide {
       secret,
       signal,
       clock: this.#clock,
-      onProgress: (taken) => reporter.progress(offset + taken),
+      onProgress: (taken) => reporter.progress(from + taken),
       ...(limitRate !== undefined && { limitRate }),
     });
     if (bytes !== length) {

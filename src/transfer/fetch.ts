@@ -147,11 +147,17 @@ class Requesting implements Side {
     const { size } = file;
     const asked = this.#fetching.request.file.hashes;
     const whole = extent.offset === 0 && extent.length === size;
-    this.#reporter.names(file.name, size);
+    const partial = !whole;
+    const { offset, length } = extent;
+    this.#reporter.names(
+      whole
+        ? { file: file.name, size }
+        : { file: file.name, size: length, partOf: { offset, size } },
+    );
     const target = await this.#fetching.target(file, extent);
     this.#decrypting = new DecryptingSide(
       {
-        ...{ content: this.#content, cipher, secret, size, extent, target },
+        ...{ content: this.#content, cipher, secret, size, extent, target, partial },
         // Of what the hash names, all or nothing lands; a weak hash selects and proves nothing.
         proof: whole
           ? new Proof({ ...file, hashes: [...asked, ...file.hashes] }, size)

@@ -212,6 +212,7 @@ class Receiving implements Side {
       {
         ...{ content: this.#content, cipher, secret, size, target, extent: this.#whole },
         proof: new Proof(file, size),
+        partial: false,
         ...(sealed && { sealed }),
       },
       this.#reporter,

@@ -16,6 +16,8 @@ export interface Reported {
   readonly peer: string;
   readonly file: string;
   readonly size: number;
+  /** Of the whole, where only a part of `size` bytes is meant. */
+  readonly partOf?: { readonly offset: number; readonly size: number };
 }
 
 type Unstamped<T> = T extends unknown ? Omit<T, 'id' | 'time'> : never;
@@ -42,8 +44,8 @@ export class Reporter {
   }
 
   /** The peer has named what was asked for. */
-  names(file: string, size: number): void {
-    this.#about = { ...this.#about, file, size };
+  names(what: Pick<Reported, 'file' | 'size' | 'partOf'>): void {
+    this.#about = { ...this.#about, ...what };
   }
 
   offer(fingerprint: string): void {
@@ -77,7 +79,7 @@ export class Reporter {
 
   /** The end; gives the exit status that it means. */
   end(outcome: Outcome, landed: string | undefined, sha256: string | undefined): ExitStatus {
-    const { direction, peer, file } = this.#about;
+    const { direction, peer, file, partOf } = this.#about;
     const error = errorOf(outcome, { peer, file, sends: direction === 'send' });
     const exit = error?.exit ?? Exit.done;
     const ended = this.#ended ?? this.#clock.monotonic();
@@ -88,6 +90,7 @@ export class Reporter {
       peer,
       file: landed ?? file,
       bytes: this.#bytes,
+      ...(partOf && { part_of: partOf }),
       ...(sha256 !== undefined && error === undefined && { sha256 }),
       elapsed: Math.max(0, Math.round(ended - (this.#began ?? ended))),
       exit,

@@ -163,7 +163,8 @@ class Offering implements Side {
     const { cipher, secret } = this.#shield;
     const extent = { offset: 0, length: this.#source.size };
     const sealed = this.#sealed && { sealed: this.#sealed };
-    return this.#encrypting.send({ cipher, secret, extent, ...sealed }, bytestream, signal);
+    const what = { cipher, secret, extent, partial: false, ...sealed };
+    return this.#encrypting.send(what, bytestream, signal);
   };
 
   checksum: NonNullable<Side['checksum']> = () => this.#encrypting.checksum();

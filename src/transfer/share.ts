@@ -143,7 +143,12 @@ export class Holder {
     const bytes = await held.open();
     const peer = session.peer.bare.toString();
     const { name: file, size } = held.file;
-    const about = { id: randomId(), direction: 'send' as const, peer, file, size };
+    const { offset, length } = extent;
+    const partial = offset > 0 || length < size;
+    const about = {
+      ...{ id: randomId(), direction: 'send' as const, peer, file },
+      ...(partial ? { size: length, partOf: { offset, size } } : { size }),
+    };
     const reporter = new Reporter(about, this.#around.clock, on);
     const encrypting = new EncryptingSide(
       { bytes, content, peer, reporter, ...(limitRate !== undefined && { limitRate }) },
@@ -230,6 +235,7 @@ class Serving implements Side {
     return this.#encrypting.send(
       {
         ...{ cipher, secret: this.#secret, extent: this.#extent },
+        partial: this.#extent.offset > 0 || this.#extent.length < this.#held.file.size,
         ...(sealed && { sealed }),
         ...(sha256 && { sha256 }),
       },

@@ -1,0 +1,60 @@
+/** Before a transfer that we begin: online, the peer found, and what it can be told. */
+import { randomId } from '../core/bytes.ts';
+import type { Jid } from '../core/jid.ts';
+import type { Envelope } from '../jet/envelope.ts';
+import { NS_JET } from '../jet/security.ts';
+import { FILE_TRANSFER } from '../jingle/file-description.ts';
+import { JINGLE } from '../jingle/stanza.ts';
+import { jetDevice, mayWaitFor, type WaitsFor } from '../transfer/jet-form.ts';
+import { CapsCache } from '../xmpp/caps.ts';
+import { findPeer } from '../xmpp/find.ts';
+import type { OnEvent, RouteOptions } from './types.ts';
+import type { Workbench } from './workbench.ts';
+
+/** A resource that was found. */
+export interface Approached {
+  /** A full address. */
+  readonly peer: Jid;
+  readonly envelope: Envelope;
+  /** Of a jet: the device to seal for. */
+  readonly device?: number;
+}
+
+/**
+ * Waits for a resource of the peer that can be told this.
+ *
+ * @throws JetError (exit 4) when there is none in time
+ */
+export async function approach(
+  bench: Workbench,
+  to: Jid,
+  what: WaitsFor,
+  { wait, verifiedOnly }: Pick<RouteOptions, 'wait' | 'verifiedOnly'>,
+  on: OnEvent,
+  signal: AbortSignal,
+): Promise<Approached> {
+  const { clock, connection, roster, presence, envelopes } = bench;
+  await bench.ready(verifiedOnly);
+  connection.audience = (from) => from.sameBare(to);
+  if (roster.sees(to)) await presence.available();
+  const found = await findPeer({
+    ...{ connection, roster, presence, clock, signal },
+    caps: new CapsCache(bench.disco),
+    target: to,
+    wanted: {
+      features: [JINGLE, FILE_TRANSFER, NS_JET],
+      envelopes: envelopes.all.map(({ feature }) => feature),
+      serves: (candidate) => mayWaitFor(candidate, what),
+    },
+    wait: wait === Infinity ? 'forever' : wait,
+    notify: () => {
+      const peer = to.toString();
+      const text = `${peer} to be online`;
+      on({ id: randomId(), time: clock.now(), event: 'waiting', what: text, peer });
+    },
+  });
+  const envelope = envelopes.all.find(({ feature }) => found.features.has(feature));
+  if (envelope === undefined) throw new Error('a peer without an envelope was found');
+  const device = jetDevice(found);
+  return { peer: found.jid, envelope, ...(device !== undefined && { device }) };
+}
