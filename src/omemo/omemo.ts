@@ -4,6 +4,7 @@ import { type Element, xml } from '../xmpp/xml.ts';
 import type { Clock } from '../core/clock.ts';
 import { Exit, JetError } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
+import { shellCommand } from '../core/shell.ts';
 import { type Envelope, EnvelopeError } from '../jet/envelope.ts';
 import type { Store } from '../store/store.ts';
 import type { Connection } from '../xmpp/connection.ts';
@@ -213,7 +214,7 @@ export class Omemo {
       throw new JetError(
         Exit.security,
         'jet-without-seals',
-        `${jet.jid} is known as a jet, but what is online there does not say so: somebody may be between. Nothing was sent. If another program is meant to use that key now: jet trust --plain ${jet.jid} ${jet.fingerprint}`,
+        `${jet.jid} is known as a jet, but what is online there does not say so: somebody may be between. Nothing was sent. If another program is meant to use that key now, run: ${shellCommand('jet trust --plain', jet.jid, jet.fingerprint)}`,
       );
     return this.#encryptFor(to, plaintext, plain);
   }

@@ -70,8 +70,8 @@ test('an untrusted device hears what any envelope hears that does not open', asy
 
   const tampered = await seal(alice);
   const bytes = Buffer.from(keyOf(tampered).getText(), 'base64');
-  // Within the message's authentication, before the last number of the key exchange around it.
-  bytes.writeUInt8(bytes.readUInt8(bytes.length - 6) ^ 1, bytes.length - 6);
+  // Within the authentication of the message, before the numbers that end the key exchange around it.
+  bytes.writeUInt8(bytes.readUInt8(bytes.length - 12) ^ 1, bytes.length - 12);
   keyOf(tampered).children = [bytes.toString('base64')];
   const another = await seal(alice);
   keyOf(another).attrs['rid'] = '4711';
