@@ -119,15 +119,15 @@ test('written with its key, a contact is met without a first contact to attack',
 test('a key that is not the one written is refused, and `jet devices` tells which it is', async () => {
   const bobs = await own(bob);
   const wrong = bobs.uri.replace(bobs.fingerprint, 'ab'.repeat(32));
+  const compared = await alice.run(['devices', wrong]);
+  expect(compared).toMatchObject({ status: 6 });
+  expect(compared.stderr).toContain(`it has ${bobs.fingerprint}`);
+  expect(await alice.run(['devices', bobs.uri])).toMatchObject({ status: 0 });
   const { sent, received } = await transfer([file, wrong]);
   expect(sent, sent.stderr).toMatchObject({ status: 6 });
   expect(sent.stderr).toContain(`jet trust ${bob.jid} ${bobs.fingerprint}`);
   expect(received.stdout).not.toContain('"event":"offer"');
 
-  const compared = await alice.run(['devices', wrong]);
-  expect(compared).toMatchObject({ status: 6 });
-  expect(await alice.run(['devices', bobs.uri])).toMatchObject({ status: 6 });
-  expect(await bob.run(['devices', bobs.uri])).toMatchObject({ status: 0 });
   // Another key was written for a known device now: `jet trust` decides, not an address.
   expect(await alice.run(['send', file, bobs.uri])).toMatchObject({ status: 6 });
   expect(await alice.run(['trust', bobs.uri])).toMatchObject({ status: 0 });
@@ -240,7 +240,8 @@ describe.skipIf(!hasScript())('at a terminal', () => {
     expect(await recipients()).not.toContain(String(second.id));
     expect(await trustIn(second.fingerprint)).toBe('undecided');
     expect(await once('y\n')).toMatch(/The key .* is trusted from now on/);
-    expect(await recipients()).toContain(String(second.id));
+    // Trusted, but between two jets an envelope is made for the one device that takes the file.
+    expect(await recipients()).not.toContain(String(second.id));
     expect(await trustIn(second.fingerprint)).toBe('pinned');
   });
 
