@@ -60,15 +60,17 @@ function account(bench: Workbench): OpenAccount {
     addContact: (jid) => addContact(bench, jid),
     removeContact: (jid) => removeContact(bench, jid),
     devices: (jid) => devices(bench, jid),
-    trust: (jid, fingerprint) => {
-      bench.openOmemo(false).trust(jid, fingerprint);
-      return Promise.resolve();
-    },
-    distrust: (jid, fingerprint) => {
-      bench.openOmemo(false).distrust(jid, fingerprint);
-      return Promise.resolve();
-    },
+    pin: (jid, keys) => now(() => bench.openOmemo(false).pinWritten(jid, keys)),
+    checkKeys: (jid, keys) => now(() => bench.openOmemo(false).checkWritten(jid, keys)),
+    trust: (jid, key, device) => now(() => bench.openOmemo(false).trust(jid, key, device)),
+    forgetJet: (jid, key) => now(() => bench.openOmemo(false).forgetJet(jid, key)),
+    distrust: (jid, key) => now(() => bench.openOmemo(false).distrust(jid, key)),
     removeDevice: () => bench.openOmemo(false).removeOwnDevice(),
     close: () => bench.close(),
   };
+}
+
+/** What needs no network, as a promise. */
+function now(action: () => void): Promise<void> {
+  return Promise.resolve().then(action);
 }

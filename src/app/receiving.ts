@@ -33,7 +33,8 @@ export async function receive(
     },
     ended: (exit) => waiting.ended(exit),
     refused: (peer, why) => {
-      ui.notice('offer-refused', `Refused an offer of ${peer.bare.toString()}: ${why}.`);
+      const reason = why.replace(/\.$/, '');
+      ui.notice('offer-refused', `Refused an offer of ${peer.bare.toString()}: ${reason}.`);
     },
   });
   const deals = (jid: Jid) =>

@@ -86,7 +86,10 @@ export class Workbench {
     return omemo;
   }
 
-  /** OMEMO of the account, opened once; no device is made by that. */
+  /**
+   * OMEMO of the account, opened once; no device is made by that. Who asks for verified keys only has
+   * it for all from then on.
+   */
   openOmemo(verifiedOnly: boolean): Omemo {
     const { ui } = this;
     this.#omemo ??= Omemo.open({
@@ -104,10 +107,11 @@ export class Workbench {
         },
       }),
       say: (event) => {
-        const { code, message } = describeEvent(event);
-        ui.notice(code, message);
+        const { code, message, trust } = describeEvent(event);
+        ui.notice(code, message, trust);
       },
     });
+    if (verifiedOnly) this.#omemo.requireVerified();
     return this.#omemo;
   }
 

@@ -15,7 +15,7 @@ const program = new Command('jet')
   .option('--ca-file <pem>', "certificates to trust in place of the system's")
   .option('--proxy <url>', 'socks5://host:port for every connection')
   .option('--ephemeral', 'take this device off the list at the end')
-  .option('-q, --quiet', 'errors only')
+  .option('-q, --quiet', 'errors and changes of trust only')
   .option('-v, --verbose', 'also what is said to the server, secrets struck out')
   .option('--json', 'one JSON object a line on stdout')
   .option('--no-color', 'no colours')
@@ -96,6 +96,7 @@ routed(
     `
 Examples:
   $ jet send report.pdf bob@example.org
+  $ jet send report.pdf 'xmpp:bob@example.org?omemo-sid-ID=FINGERPRINT'
   $ jet send --to bob@example.org -- -odd-name.txt`,
   )
   .action((items: string[], flags: { to?: string }, self: Command) =>
@@ -128,13 +129,21 @@ program
     run(self, async (c) => (await import('./commands/devices.ts')).devices(c, jid)),
   );
 program
-  .command('trust <jid> <fingerprint...>')
+  .command('trust <jid> [fingerprint...]')
   .description('trust a device whose fingerprint was compared')
-  .action((jid: string, words: string[], _: object, self: Command) =>
-    run(self, async (c) => (await import('./commands/trust.ts')).trust(c, jid, words)),
+  .option('--plain', 'only forget that it is a jet: it need not seal elements any more')
+  .addHelpText(
+    'after',
+    `
+Examples:
+  $ jet trust bob@example.org FINGERPRINT
+  $ jet trust 'xmpp:bob@example.org?omemo-sid-ID=FINGERPRINT'`,
+  )
+  .action((jid: string, words: string[], flags: { plain?: true }, self: Command) =>
+    run(self, async (c) => (await import('./commands/trust.ts')).trust(c, jid, words, flags)),
   );
 program
-  .command('distrust <jid> <fingerprint...>')
+  .command('distrust <jid> [fingerprint...]')
   .description('refuse a device from now on')
   .action((jid: string, words: string[], _: object, self: Command) =>
     run(self, async (c) => (await import('./commands/distrust.ts')).distrust(c, jid, words)),

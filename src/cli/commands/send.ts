@@ -13,12 +13,13 @@ export async function send(
   items: readonly string[],
   to: string | undefined,
 ): Promise<ExitStatus> {
-  const { files, to: jid } = splitSend(items, to);
+  const { files, to: address } = splitSend(items, to);
   for (const file of files) checkFile(file);
   const options = routeOptions(context.settings, 30_000);
-  return withAccount(context, (account) =>
-    account.send(files, jid, options, showEvents(context), context.signals.abort),
-  );
+  return withAccount(context, async (account) => {
+    await account.pin(address.jid, address.devices);
+    return account.send(files, address.jid, options, showEvents(context), context.signals.abort);
+  });
 }
 
 /** How a transfer may travel; a proxy of the user's rules out direct connections. */
