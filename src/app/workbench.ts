@@ -5,6 +5,7 @@ import { defaultCiphers } from '../jet/ciphers.ts';
 import { EnvelopeRegistry } from '../jet/envelope.ts';
 import { jetFeatures } from '../jet/features.ts';
 import { FILE_TRANSFER } from '../jingle/file-description.ts';
+import { MESSAGE_INITIATION } from '../jingle/message-initiation.ts';
 import { jingleFeatures, Sessions } from '../jingle/sessions.ts';
 import { TransportRegistry } from '../jingle/transport.ts';
 import { describeEvent } from '../omemo/events.ts';
@@ -15,6 +16,7 @@ import type { Protection } from '../transfer/content.ts';
 import type { Surroundings } from '../transfer/transfer.ts';
 import { ibb } from '../transport/ibb/index.ts';
 import { s5b } from '../transport/s5b/index.ts';
+import { enableCarbons } from '../xmpp/carbons.ts';
 import type { Connection } from '../xmpp/connection.ts';
 import { Disco } from '../xmpp/disco.ts';
 import { WAITING_JET } from '../xmpp/find.ts';
@@ -75,12 +77,13 @@ export class Workbench {
     this.envelopes.register(omemo.envelope());
     this.disco.addFeatures(
       ...jingleFeatures.filter((feature) => waits || feature !== FILE_TRANSFER),
-      ...(waits ? [WAITING_JET] : []),
+      ...(waits ? [WAITING_JET, MESSAGE_INITIATION] : []),
       ...jetFeatures(this.ciphers, this.envelopes),
       ...this.transports.features,
       PING,
     );
-    await omemo.ensureDevice();
+    const [copies] = await Promise.all([enableCarbons(this.connection), omemo.ensureDevice()]);
+    if (!copies) this.log('the server copies no messages (XEP-0280)');
     return omemo;
   }
 
