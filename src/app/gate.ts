@@ -105,7 +105,7 @@ export class AccountGate implements Gate {
     return new JetError(
       Exit.account,
       'slots-taken',
-      `No connection slot of ${this.#account} became free for ${seconds} seconds: ${this.#why(standing)}. ` +
+      `No connection slot of ${this.#account} became free for ${seconds} seconds: ${this.#why({ ...standing, ahead: 0 })}. ` +
         'End one of these, wait longer with --wait, or allow more with --slots.',
     );
   }
