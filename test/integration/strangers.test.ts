@@ -62,7 +62,7 @@ class Asker {
     return new Asker(connection, lines, looks);
   }
 
-  /** Asks everything of a full address; gives all that came back, in order, without ids and addresses. */
+  /** Asks everything of a full address; gives all that came back, in order, but ids and addresses. */
   async ask(to: string): Promise<string[]> {
     const from = this.#lines.length;
     const disco = 'http://jabber.org/protocol/disco';
@@ -110,7 +110,8 @@ class Asker {
       this.#lines
         .slice(from)
         .filter((line) => line.startsWith('< ') && !/^< <[ar] /.test(line))
-        .map((line) => line.replace(/ (?:id|from|to)="[^"]*"/g, ''));
+        // Prosody 0.12 writes a language onto all that comes from a client, whatever the client does.
+        .map((line) => line.replace(/ (?:id|from|to|xml:lang)="[^"]*"/g, ''));
     await this.#until(() => answers().length >= requests.length + 1);
     await connection.send(xml('presence', { to, type: 'unavailable' }));
     return answers();
