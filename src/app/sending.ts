@@ -8,6 +8,7 @@ import { NS_JET } from '../jet/security.ts';
 import { FILE_TRANSFER } from '../jingle/file-description.ts';
 import { Proposal } from '../jingle/message-initiation.ts';
 import { JINGLE } from '../jingle/stanza.ts';
+import { jetDevice } from '../transfer/jet-form.ts';
 import { sendFile } from '../transfer/send.ts';
 import { CapsCache } from '../xmpp/caps.ts';
 import { findPeer, type FoundPeer } from '../xmpp/find.ts';
@@ -39,12 +40,14 @@ export async function send(
     bench.log(`the resource ${peer.jid.toString()} was chosen`);
     const envelope = bench.envelopes.all.find(({ feature }) => peer.features.has(feature));
     if (envelope === undefined) throw new Error('a peer without an envelope was found');
+    const device = jetDevice(peer);
     warmUp();
     return await sendFile(bench.surroundings(options), {
       source,
       to: peer.jid,
       ...(peer.sid !== undefined && { sid: peer.sid }),
       envelope,
+      ...(device !== undefined && { device }),
       answerMs: Math.max(options.wait, ANSWER_MS),
       on,
       signal,

@@ -13,6 +13,7 @@ import { Omemo } from '../omemo/omemo.ts';
 import { pepPort, type PepPort } from '../omemo/pep-port.ts';
 import type { Store } from '../store/store.ts';
 import type { Protection } from '../transfer/content.ts';
+import { jetForm } from '../transfer/jet-form.ts';
 import type { Surroundings } from '../transfer/transfer.ts';
 import { ibb } from '../transport/ibb/index.ts';
 import { s5b } from '../transport/s5b/index.ts';
@@ -82,8 +83,12 @@ export class Workbench {
       ...this.transports.features,
       PING,
     );
-    const [copies] = await Promise.all([enableCarbons(this.connection), omemo.ensureDevice()]);
-    if (!copies) this.log('the server copies no messages (XEP-0280)');
+    const [{ id }, copied] = await Promise.all([
+      omemo.ensureDevice(),
+      enableCarbons(this.connection),
+    ]);
+    if (!copied) this.log('the server copies no messages (XEP-0280)');
+    if (waits) this.disco.setForm(jetForm(id));
     return omemo;
   }
 
