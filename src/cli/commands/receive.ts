@@ -48,8 +48,12 @@ export async function receive(
     ...(maxSize === undefined ? {} : { maxSize }),
   };
   const from = addresses.map(({ jid }) => jid);
-  return withAccount(context, async (account) => {
-    for (const { jid, devices } of addresses) await account.pin(jid, devices);
-    return account.receive(from, options, showEvents(context), context.signals.abort);
-  });
+  return withAccount(
+    context,
+    async (account) => {
+      for (const { jid, devices } of addresses) await account.pin(jid, devices);
+      return account.receive(from, options, showEvents(context), context.signals.abort);
+    },
+    true,
+  );
 }
