@@ -2,22 +2,26 @@
 import { join } from 'node:path';
 import { connectOptions } from './app/connecting.ts';
 import { fetch, list } from './app/fetching.ts';
+import { AccountGate } from './app/gate.ts';
 import { addContact, contacts, devices, removeContact } from './app/people.ts';
 import { receive } from './app/receiving.ts';
 import { send } from './app/sending.ts';
 import { share } from './app/sharing.ts';
 import type { AccountSettings, OpenAccount, Ui } from './app/types.ts';
 import { Workbench } from './app/workbench.ts';
+import { systemClock } from './core/clock.ts';
 import { omemoSchema } from './omemo/schema.ts';
 import { locksSchema } from './store/locks.ts';
-import { openStore } from './store/store.ts';
+import { slotsSchema } from './store/slots.ts';
+import { openStore, type Store } from './store/store.ts';
 import { catalogueSchema } from './transfer/catalogue.ts';
 import { journalSchema } from './transfer/journal-row.ts';
 import { connect } from './xmpp/connect.ts';
+import type { Connection } from './xmpp/connection.ts';
 import { register } from './xmpp/register.ts';
 
 /** Every folder that stores something owns its tables. */
-const SCHEMAS = [locksSchema, omemoSchema, journalSchema, catalogueSchema];
+const SCHEMAS = [locksSchema, slotsSchema, omemoSchema, journalSchema, catalogueSchema];
 
 export { explain } from './app/connecting.ts';
 
@@ -27,9 +31,9 @@ export async function openAccount(
   ui: Ui,
   signal: AbortSignal,
 ): Promise<OpenAccount> {
-  const store = openStore(join(settings.home.data, 'jet.db'), SCHEMAS);
+  const store = storeOf(settings);
   try {
-    const connection = await connect(await connectOptions(settings, signal));
+    const connection = await enter(settings, store, signal);
     try {
       const bench = new Workbench(settings, ui, store, connection);
       await bench.roster.load();
@@ -46,8 +50,13 @@ export async function openAccount(
 
 /** @see Application.checkAccount */
 export async function checkAccount(settings: AccountSettings, signal: AbortSignal): Promise<void> {
-  const connection = await connect(await connectOptions(settings, signal));
-  await connection.close();
+  const store = storeOf(settings);
+  try {
+    const connection = await enter(settings, store, signal);
+    await connection.close();
+  } finally {
+    store.close();
+  }
 }
 
 /** @see Application.registerAccount */
@@ -56,6 +65,20 @@ export async function registerAccount(
   signal: AbortSignal,
 ): Promise<void> {
   await register(await connectOptions(settings, signal));
+}
+
+function storeOf({ home }: AccountSettings): Store {
+  return openStore(join(home.data, 'jet.db'), SCHEMAS);
+}
+
+/** Connects as soon as there is a slot for it. */
+async function enter(
+  settings: AccountSettings,
+  store: Store,
+  signal: AbortSignal,
+): Promise<Connection> {
+  const gate = new AccountGate(store, systemClock, settings.jid.bare.toString(), settings.slots);
+  return connect({ ...(await connectOptions(settings, signal)), gate });
 }
 
 function account(bench: Workbench): OpenAccount {
@@ -70,15 +93,17 @@ function account(bench: Workbench): OpenAccount {
     addContact: (jid) => addContact(bench, jid),
     removeContact: (jid) => removeContact(bench, jid),
     devices: (jid) => devices(bench, jid),
-    trust: (jid, fingerprint) => {
-      bench.openOmemo(false).trust(jid, fingerprint);
-      return Promise.resolve();
-    },
-    distrust: (jid, fingerprint) => {
-      bench.openOmemo(false).distrust(jid, fingerprint);
-      return Promise.resolve();
-    },
+    pin: (jid, keys) => now(() => bench.openOmemo(false).pinWritten(jid, keys)),
+    checkKeys: (jid, keys) => now(() => bench.openOmemo(false).checkWritten(jid, keys)),
+    trust: (jid, key, device) => now(() => bench.openOmemo(false).trust(jid, key, device)),
+    forgetJet: (jid, key) => now(() => bench.openOmemo(false).forgetJet(jid, key)),
+    distrust: (jid, key) => now(() => bench.openOmemo(false).distrust(jid, key)),
     removeDevice: () => bench.openOmemo(false).removeOwnDevice(),
     close: () => bench.close(),
   };
+}
+
+/** What needs no network, as a promise. */
+function now(action: () => void): Promise<void> {
+  return Promise.resolve().then(action);
 }

@@ -95,6 +95,13 @@ export function wrongStanzas(): Vector[] {
       [],
       ['offer', 'maker', accepts],
     ],
+    [
+      'two-files',
+      'A body with two files.',
+      'other',
+      [],
+      ['offer', 'maker', body('offer', file(`<name>a</name>${size}`).repeat(2))],
+    ],
     ['no-file', 'A body without a file.', 'other', [], ['offer', 'maker', body('offer', '')]],
     [
       'no-name',

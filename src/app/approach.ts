@@ -4,6 +4,7 @@ import type { Jid } from '../core/jid.ts';
 import type { Envelope } from '../jet/envelope.ts';
 import { NS_JET } from '../jet/security.ts';
 import { FILE_TRANSFER } from '../jingle/file-description.ts';
+import { Proposal } from '../jingle/message-initiation.ts';
 import { JINGLE } from '../jingle/stanza.ts';
 import { jetDevice, mayWaitFor, type WaitsFor } from '../transfer/jet-form.ts';
 import { CapsCache } from '../xmpp/caps.ts';
@@ -18,6 +19,8 @@ export interface Approached {
   readonly envelope: Envelope;
   /** Of a jet: the device to seal for. */
   readonly device?: number;
+  /** The session id that was agreed on, where the peer answered a proposal (XEP-0353). */
+  readonly sid?: string;
 }
 
 /**
@@ -47,14 +50,21 @@ export async function approach(
       serves: (candidate) => mayWaitFor(candidate, what),
     },
     wait: wait === Infinity ? 'forever' : wait,
+    // A proposal is about a file for the peer: what we want from it is asked of a resource that is there.
+    ...(what === 'offer' && { asking: new Proposal(connection, to.bare) }),
     notify: () => {
       const peer = to.toString();
       const text = `${peer} to be online`;
       on({ id: randomId(), time: clock.now(), event: 'waiting', what: text, peer });
     },
   });
+  bench.log(`the resource ${found.jid.toString()} was chosen`);
   const envelope = envelopes.all.find(({ feature }) => found.features.has(feature));
   if (envelope === undefined) throw new Error('a peer without an envelope was found');
   const device = jetDevice(found);
-  return { peer: found.jid, envelope, ...(device !== undefined && { device }) };
+  return {
+    ...{ peer: found.jid, envelope },
+    ...(device !== undefined && { device }),
+    ...(found.sid !== undefined && { sid: found.sid }),
+  };
 }

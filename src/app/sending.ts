@@ -26,11 +26,12 @@ export async function send(
   }
   const source = await FileSource.open(file);
   try {
-    const { peer, envelope, device } = await approach(bench, to, 'offer', options, on, signal);
+    const { peer, envelope, device, sid } = await approach(bench, to, 'offer', options, on, signal);
     warmUp();
     return await sendFile(bench.surroundings(options), {
       source,
       to: peer,
+      ...(sid !== undefined && { sid }),
       envelope,
       ...(device !== undefined && { device }),
       answerMs: Math.max(options.wait, ANSWER_MS),

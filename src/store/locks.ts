@@ -1,9 +1,8 @@
 /** Named locks across processes: rows in the store, with a fencing number for what outlives its owner. */
 import { randomBytes } from 'node:crypto';
-import { readFileSync, readlinkSync } from 'node:fs';
-import { hostname } from 'node:os';
 import { type Cancel, type Clock, sleep } from '../core/clock.ts';
-import { Exit, JetError, systemCode } from '../core/errors.ts';
+import { Exit, JetError } from '../core/errors.ts';
+import { BEAT_MS, lives, ownerOf, thisProcess } from './owner.ts';
 import type { Row, Schema, Store } from './store.ts';
 
 /** The table of locks. A released lock keeps its row, so that its fencing number only grows. */
@@ -21,11 +20,6 @@ export const locksSchema: Schema = {
   ],
 };
 
-/** How often an owner says that it lives. */
-const BEAT_MS = 10_000;
-/** After how long a silent owner that cannot be looked up (another machine or container) counts as dead. */
-const SILENT_MS = 60_000;
-
 /** A lock that is held. */
 export interface Lock {
   readonly name: string;
@@ -35,13 +29,6 @@ export interface Lock {
   held(): boolean;
   /** Gives it up. Calling it twice does nothing. */
   release(): void;
-}
-
-/** What a process is known by. */
-interface Owner {
-  readonly machine: string;
-  readonly pid: number;
-  readonly started: string;
 }
 
 /**
@@ -54,7 +41,7 @@ export function acquire(store: Store, clock: Clock, name: string): Lock | undefi
   const token = randomBytes(16).toString('hex');
   const fence = store.transaction(() => {
     const row = store.get('SELECT * FROM lock WHERE name = ?', name);
-    if (row && taken(row, self, clock)) return undefined;
+    if (row && taken(row, clock)) return undefined;
     const next = Number(row?.['fence'] ?? 0) + 1;
     store.run(
       'INSERT OR REPLACE INTO lock (name, token, machine, pid, started, beat, fence) VALUES (?, ?, ?, ?, ?, ?, ?)',
@@ -74,7 +61,7 @@ export function acquire(store: Store, clock: Clock, name: string): Lock | undefi
 /** Whether somebody who lives holds a lock: another process, or any part of this one. */
 export function isHeld(store: Store, clock: Clock, name: string): boolean {
   const row = store.get('SELECT * FROM lock WHERE name = ?', name);
-  return row !== undefined && taken(row, thisProcess(), clock);
+  return row !== undefined && taken(row, clock);
 }
 
 /** Drops a lock with its fencing number, once nothing will ever be named so again. */
@@ -82,14 +69,8 @@ export function dropLock(store: Store, name: string): void {
   store.run('DELETE FROM lock WHERE name = ?', name);
 }
 
-function taken(row: Row, self: Owner, clock: Clock): boolean {
-  if (row['token'] === null) return false;
-  const owner = {
-    machine: String(row['machine']),
-    pid: Number(row['pid']),
-    started: String(row['started']),
-  };
-  return lives(owner, self, clock.now() - Number(row['beat']));
+function taken(row: Row, clock: Clock): boolean {
+  return row['token'] !== null && lives(ownerOf(row), clock.now() - Number(row['beat']));
 }
 
 function hold(store: Store, clock: Clock, name: string, token: string, fence: number): Lock {
@@ -150,56 +131,5 @@ export async function withLock<T>(
     }
     await sleep(clock, pause + (randomBytes(1)[0] ?? 0) / 8, options.signal);
     pause = Math.min(pause * 1.5, 250);
-  }
-}
-
-function lives(owner: Owner, self: Owner, silent: number): boolean {
-  if (owner.machine !== self.machine) return silent < SILENT_MS;
-  const started = startOf(owner.pid);
-  // A process that is only suspended still holds its lock, however long it has been silent.
-  if (started !== undefined) return started === owner.started;
-  return exists(owner.pid) && silent < SILENT_MS;
-}
-
-function exists(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return systemCode(error) === 'EPERM';
-  }
-}
-
-/** Start time of a process in ticks since boot, where the system tells it; undefined otherwise. */
-function startOf(pid: number): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    // The program's name, in brackets, may hold spaces and brackets itself.
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
-  } catch {
-    return undefined;
-  }
-}
-
-let known: Owner | undefined;
-
-function thisProcess(): Owner {
-  known ??= {
-    machine: [
-      hostname(),
-      tryRead(() => readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()),
-      tryRead(() => readlinkSync('/proc/self/ns/pid')),
-    ].join(' '),
-    pid: process.pid,
-    started: startOf(process.pid) ?? '',
-  };
-  return known;
-}
-
-function tryRead(read: () => string): string {
-  try {
-    return read();
-  } catch {
-    return '';
   }
 }

@@ -162,9 +162,10 @@ def says(label, body):
         root = ET.fromstring(body)
     except ET.ParseError:
         return False
-    file = root.find(f"{FILE}file")
-    if root.tag != f"{{{NS}}}{label}" or file is None:
+    files = root.findall(f"{FILE}file")
+    if root.tag != f"{{{NS}}}{label}" or len(files) != 1:
         return False
+    file = files[0]
     name, size, span = (file.find(FILE + tag) for tag in ("name", "size", "range"))
     bytes_ = None if size is None else int(size.text)
     offset = 0 if span is None else int(span.get("offset", "0"))

@@ -186,6 +186,36 @@ describe('what is refused', () => {
   });
 });
 
+describe('docs/sealed.md', () => {
+  const page = readFileSync(new URL('../../../docs/sealed.md', import.meta.url), 'utf8');
+  const blocks = (language: string) =>
+    [...page.matchAll(/^```(\w+)\n(.*?)^```/gms)]
+      .filter(([, which]) => which === language)
+      .map(([, , text = '']) => text);
+
+  test('shows XML that is well-formed', () => {
+    const examples = blocks('xml');
+    expect(examples.length).toBeGreaterThan(10);
+    for (const example of examples) expect(parse(example.trim()), example).toBeDefined();
+    expect(parse(blocks('xsd')[0]?.trim() ?? '')).toBeDefined();
+  });
+
+  test('shows the values of offer.json', () => {
+    const vector = stored.find(([name]) => name === 'offer.json')?.[1];
+    const [offer] = vector?.elements ?? [];
+    if (vector === undefined || offer === undefined) throw new Error('offer.json is missing');
+    const example = blocks('text').find((text) => text.startsWith('info')) ?? '';
+    // Six columns of names, digits, and behind two spaces what they say.
+    const columns = example.split('\n').map((line) => line.slice(6).split('  ')[0] ?? '');
+    const digits = columns.join('').replaceAll(' ', '');
+    const { info, key, aad, nonce } = offer;
+    expect(digits).toBe(info + key + aad + nonce);
+    const { secret, agreement, transferId } = vector;
+    for (const value of [secret.key, secret.iv, agreement, transferId?.id])
+      expect(page).toContain(`\`${String(value)}\``);
+  });
+});
+
 const PYTHON = '/usr/bin/python3';
 const present = spawnSync(PYTHON, ['-c', 'import cryptography']).status === 0;
 
