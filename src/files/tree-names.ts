@@ -13,6 +13,8 @@ export class TreeNames {
   readonly #local = new Map<string, string>();
   readonly #folders = new Map<string, string>();
   readonly #taken = new Set<string>();
+  /** Which alternative of a name comes next: a list of equal names must not take for ever. */
+  readonly #next = new Map<string, number>();
   #left: number;
 
   /** @param most - entries, implied folders among them */
@@ -63,11 +65,13 @@ export class TreeNames {
       );
     const last = segments.at(-1) ?? '';
     const wanted = segments.length === 1 ? safeName(last) : safeInnerName(last);
-    for (let n = 0; ; n++) {
+    const memo = `${folder}/${foldName(wanted)}`;
+    for (let n = this.#next.get(memo) ?? 0; ; n++) {
       const name = n === 0 ? wanted : alternativeName(wanted, n);
-      const key = `${folder}/${foldName(name)}`;
+      const key = n === 0 ? memo : `${folder}/${foldName(name)}`;
       if (this.#taken.has(key)) continue;
       this.#taken.add(key);
+      this.#next.set(memo, n + 1);
       const local = folder === '' ? name : `${folder}/${name}`;
       const path = segments.join('/');
       if (!this.#local.has(path)) this.#local.set(path, local);

@@ -102,8 +102,7 @@ export class Tree {
     }
     const deepest = [...this.#folders].sort(([a], [b]) => depth(b) - depth(a));
     for (const [local, entry] of deepest) {
-      await this.#descend(posix.dirname(local));
-      await dress(join(this.#root, local), entry, constants.O_DIRECTORY);
+      await dress(await this.#descend(local), entry, constants.O_DIRECTORY);
     }
   }
 
@@ -155,7 +154,7 @@ async function dress(path: string, { mode, mtime }: Attributes, kind: number): P
     const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | kind);
     try {
       await permit(file, allowedMode(mode));
-      if (mtime >= 0 && mtime <= MAX_TIME) await file.utimes(Date.now() / 1000, mtime / 1000);
+      if (mtime >= 0 && mtime <= MAX_TIME) await file.utimes(Date.now() / 1000, seconds(mtime));
     } finally {
       await file.close();
     }
@@ -163,6 +162,11 @@ async function dress(path: string, { mode, mtime }: Attributes, kind: number): P
     if (systemCode(error) === 'ELOOP') throw inTheWay('link', path);
     throw writeFailure(path, error);
   }
+}
+
+/** A fraction that is no binary one comes out a little small, and would lose its last millisecond. */
+function seconds(ms: number): number {
+  return ms % 1000 === 0 ? ms / 1000 : (ms + 0.0005) / 1000;
 }
 
 function depth(local: string): number {
