@@ -80,6 +80,8 @@ async function* read(
   input: AsyncIterable<Uint8Array>,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Uint8Array, void, undefined> {
+  // It may have been called off while the file was being made.
+  signal?.throwIfAborted();
   const blocks = input[Symbol.asyncIterator]();
   let abort: () => void = () => undefined;
   const aborted = new Promise<never>((_, reject) => {
