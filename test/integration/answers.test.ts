@@ -6,7 +6,8 @@ import type { Element } from '../../src/xmpp/xml.ts';
 import { OmemoDevice } from '../support/device.ts';
 import { jetHome, type JetHome, type JetProcess } from '../support/jet.ts';
 import { linesOf } from '../support/pair.ts';
-import { address, Client, PASSWORD, receive, terminate } from '../support/people.ts';
+import { address } from '../support/address.ts';
+import { Client, PASSWORD, receive, terminate } from '../support/people.ts';
 import { startProsody, type Prosody } from '../support/prosody.ts';
 
 // Processes start here one after another: a guard for machines that are slow.

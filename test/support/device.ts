@@ -13,7 +13,8 @@ import { openStore } from '../../src/store/store.ts';
 import { Disco } from '../../src/xmpp/disco.ts';
 import { Pep } from '../../src/xmpp/pep.ts';
 import { type Element, xml } from '../../src/xmpp/xml.ts';
-import { address, Client } from './people.ts';
+import { address } from './address.ts';
+import { Client } from './people.ts';
 import type { Prosody } from './prosody.ts';
 
 const JINGLE = 'urn:xmpp:jingle:1';

@@ -1,4 +1,5 @@
 /** What `children.ts` runs. Prints results, or the code of a JetError. */
+import { fstatSync, readdirSync, type Stats } from 'node:fs';
 import { connect } from 'node:net';
 import { JetError } from '../../src/core/errors.ts';
 import { encodePart } from '../../src/files/identity.ts';
@@ -6,6 +7,7 @@ import { Landing } from '../../src/files/landing.ts';
 import { warmUp } from '../../src/files/memory.ts';
 import { placeNew } from '../../src/files/place.ts';
 import { FileSource } from '../../src/files/source.ts';
+import { spool } from '../../src/files/spool.ts';
 import { aes128gcm } from '../../src/jet/ciphers.ts';
 import { freshSecret } from '../../src/jet/secret.ts';
 import { receiveStream, sendStream } from '../../src/transfer/pump.ts';
@@ -15,6 +17,14 @@ async function landing(target: string, size: number): Promise<Landing> {
   const made = await Landing.open({ target, size, onConflict: 'overwrite' });
   if (made === undefined) throw new Error('skipped');
   return made;
+}
+
+function statOf(fd: number): Stats | undefined {
+  try {
+    return fstatSync(fd);
+  } catch {
+    return undefined;
+  }
 }
 
 const commands: Record<string, (...args: string[]) => Promise<string>> = {
@@ -27,6 +37,23 @@ const commands: Record<string, (...args: string[]) => Promise<string>> = {
   async read(path = '') {
     await (await FileSource.open(path)).close();
     return 'read';
+  },
+
+  /** Takes an input that never ends; says the mode and the number of names of its file. */
+  async spool(folder = '') {
+    async function* input() {
+      await Promise.resolve();
+      yield Buffer.from('abc');
+      for (const fd of readdirSync('/proc/self/fd')) {
+        const stats = statOf(Number(fd));
+        if (stats?.size !== 3 || !stats.isFile()) continue;
+        process.stdout.write(`${(stats.mode & 0o777).toString(8)} ${String(stats.nlink)}\n`);
+      }
+      setInterval(() => undefined, 1000);
+      await new Promise(() => undefined);
+    }
+    await spool(input(), { name: 'n', folder });
+    return 'taken';
   },
 
   async place(part = '', path = '') {

@@ -4,7 +4,7 @@ import { Exit, type ExitStatus } from '../../core/errors.ts';
 import { parseRange, parseSelector } from '../../transfer/selector.ts';
 import { statSync } from 'node:fs';
 import { parseAddress, usage } from '../arguments.ts';
-import { type Context, withAccount } from '../context.ts';
+import { type Context, WAIT_MS, withAccount } from '../context.ts';
 import { escapeText } from '../escape.ts';
 import { formatSize } from '../format.ts';
 import { showEvents } from '../show.ts';
@@ -17,8 +17,6 @@ export interface FetchFlags {
   readonly stdout?: true;
 }
 
-const WAIT_MS = 30_000;
-
 /** Pulls files by their hashes, or lists what there is. */
 export async function fetch(
   context: Context,
@@ -27,7 +25,7 @@ export async function fetch(
 ): Promise<ExitStatus> {
   const last = words.at(-1);
   if (last === undefined) throw usage('no-hash', 'Nothing to fetch: write jet fetch HASH JID.');
-  const from = parseAddress(last);
+  const { jid, devices } = parseAddress(last);
   const hashes = words.slice(0, -1).map(parseSelector);
   if (flags.list === true) return list(context, last, hashes.length > 0);
   if (hashes.length === 0)
@@ -54,23 +52,21 @@ export async function fetch(
     ...(range && { range }),
     ...(onConflict && { onConflict }),
   };
-  return withAccount(context, (account) =>
-    account.fetch(hashes, from, options, showEvents(context, stdout), context.signals.abort),
-  );
+  return withAccount(context, async (account) => {
+    await account.pin(jid, devices);
+    return account.fetch(hashes, jid, options, showEvents(context, stdout), context.signals.abort);
+  });
 }
 
 async function list(context: Context, name: string, hashed: boolean): Promise<ExitStatus> {
   if (hashed) throw usage('list-or-hash', 'Ask for the list or for a hash, not for both at once.');
-  const from = parseAddress(name);
+  const { jid, devices } = parseAddress(name);
   const json = context.settings.on('json');
-  const found = await withAccount(context, (account) =>
-    account.list(
-      from,
-      routeOptions(context.settings, WAIT_MS),
-      showEvents(context, true),
-      context.signals.abort,
-    ),
-  );
+  const options = routeOptions(context.settings, WAIT_MS);
+  const found = await withAccount(context, async (account) => {
+    await account.pin(jid, devices);
+    return account.list(jid, options, showEvents(context, true), context.signals.abort);
+  });
   if (typeof found === 'number') return found;
   for (const { name: file, size, date, sha256 } of found) {
     const day = date.toISOString().slice(0, 10);

@@ -32,8 +32,9 @@ export async function share(
   }
   if (paths.length === 0)
     throw usage('no-file', 'Nothing to share: write jet share PATH --to JID.');
-  const to = (flags.to ?? []).map(parseAddress);
-  const plain = (flags.allowPlain ?? []).map(parseAddress);
+  const addresses = (flags.to ?? []).map(parseAddress);
+  const plain = (flags.allowPlain ?? []).map((text) => parseAddress(text).jid);
+  const to = addresses.map(({ jid }) => jid);
   const contacts = flags.contacts === true;
   if (to.length === 0 && plain.length === 0 && !contacts)
     throw usage('nobody', 'Say who may fetch: --to JID (as often as you like), or --contacts.');
@@ -50,26 +51,31 @@ export async function share(
     ...(count !== undefined && { count }),
     ...(until !== undefined && { until }),
   };
-  return withAccount(context, async (account) => {
-    const own = (await account.devices()).find((device) => device.own);
-    const bare = account.jid.bare;
-    const address =
-      own?.fingerprint === undefined
-        ? bare.toString()
-        : fingerprintUri(bare, own.id, own.fingerprint);
-    return account.share(
-      paths,
-      options,
-      ({ path, name, size, sha256 }) => {
-        const line = settings.on('json')
-          ? JSON.stringify({ path, name, size, sha256, from: address })
-          : `${escapeText(name)}: jet fetch sha-256:${sha256} '${address}'`;
-        process.stdout.write(`${line}\n`);
-      },
-      showEvents(context),
-      context.signals.abort,
-    );
-  });
+  return withAccount(
+    context,
+    async (account) => {
+      for (const { jid, devices } of addresses) await account.pin(jid, devices);
+      const own = (await account.devices()).find((device) => device.own);
+      const bare = account.jid.bare;
+      const address =
+        own?.fingerprint === undefined
+          ? bare.toString()
+          : fingerprintUri(bare, own.id, own.fingerprint);
+      return account.share(
+        paths,
+        options,
+        ({ path, name, size, sha256 }) => {
+          const line = settings.on('json')
+            ? JSON.stringify({ path, name, size, sha256, from: address })
+            : `${escapeText(name)}: jet fetch sha-256:${sha256} '${address}'`;
+          process.stdout.write(`${line}\n`);
+        },
+        showEvents(context),
+        context.signals.abort,
+      );
+    },
+    true,
+  );
 }
 
 function readCount(text: string): number {
