@@ -1,6 +1,5 @@
 /** XEP-0384 0.3 for one account: what the rest of the program sees of src/omemo. */
 import { randomBytes } from 'node:crypto';
-import { type Element, xml } from '../xmpp/xml.ts';
 import type { Clock } from '../core/clock.ts';
 import { Exit, JetError } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
@@ -8,12 +7,13 @@ import { type Envelope, EnvelopeError } from '../jet/envelope.ts';
 import type { Store } from '../store/store.ts';
 import type { Connection } from '../xmpp/connection.ts';
 import { Contacts } from './contacts.ts';
+import { Continuity } from './continuity.ts';
 import { CryptoError, fingerprint, LEGACY, parseKeyExchange } from './crypto/index.ts';
 import { type Device, OwnDevice } from './device.ts';
 import { omemoEnvelope, type Recipient } from './envelope.ts';
 import type { OmemoEvent } from './events.ts';
-import { type KeyEntry, randomIv, readEncrypted, writeEncrypted } from './header.ts';
-import { NS_OMEMO } from './names.ts';
+import type { Header, KeyEntry } from './header.ts';
+import { Messages } from './messages.ts';
 import type { PepPort } from './pep-port.ts';
 import { Publisher } from './publisher.ts';
 import { type Decrypted, Sessions } from './sessions.ts';
@@ -45,7 +45,8 @@ export class Omemo {
   readonly #trust: Trust;
   readonly #contacts: Contacts;
   readonly #publisher: Publisher;
-  readonly #unlisten: () => void;
+  readonly #continuity: Continuity;
+  readonly #messages: Messages;
 
   private constructor(options: OmemoOptions) {
     const { store, clock, pep, say } = options;
@@ -60,9 +61,18 @@ export class Omemo {
       account,
       id: this.#own.load()?.id,
     }));
-    this.#publisher = new Publisher({ pep, store, clock, account, own: this.#own, say });
-    this.#unlisten = options.connection.onMessage((message, from) => {
-      this.#heard(message, from);
+    const [own, sessions, trust] = [this.#own, this.#sessions, this.#trust];
+    this.#publisher = new Publisher({ pep, store, clock, account, own, say });
+    this.#continuity = new Continuity({ pep, store, clock, account, own, sessions, say });
+    this.#messages = new Messages({
+      connection: options.connection,
+      own,
+      sessions,
+      trust,
+      decrypt: (from, header) => {
+        this.#decryptHeard(from, header);
+      },
+      step: async (body) => (await this.#step(body)) !== undefined,
     });
   }
 
@@ -73,13 +83,19 @@ export class Omemo {
 
   /** Stops watching; the store and the connection stay open. */
   close(): void {
-    this.#unlisten();
+    this.#messages.stop();
     this.#publisher.stop();
   }
 
-  /** Makes our device on the first run, and publishes it. @throws JetError, StanzaError */
-  ensureDevice(): Promise<Device> {
-    return this.#publisher.ensure();
+  /**
+   * Makes our device on the first run, and publishes it. A state that is not the newest is renewed
+   * before; only then messages are taken. @throws JetError, StanzaError
+   */
+  async ensureDevice(): Promise<Device> {
+    await this.#continuity.check();
+    const device = await this.#publisher.ensure();
+    this.#messages.listen();
+    return device;
   }
 
   /** Our device; undefined before it was made. */
@@ -144,19 +160,12 @@ export class Omemo {
    * before Jingle begins (Dino and Libervia need one). @throws JetError (exit 6), StanzaError
    */
   async greet(to: Jid): Promise<void> {
-    await this.#sendEmpty(to, await this.#encryptFor(to, () => randomBytes(16)));
+    await this.#messages.send(to, await this.#encryptFor(to, () => randomBytes(16)));
   }
 
   /** Sends the empty message that is owed after a key exchange received or in a long chain, if any. */
-  async acknowledge(to: Jid): Promise<void> {
-    const jid = to.bare.toString();
-    const entries: KeyEntry[] = [];
-    for (const { device, identity } of this.#sessions.repliesDue(jid)) {
-      if (!this.#trust.accepts({ jid, device, fingerprint: identity })) continue;
-      const step = this.#sessions.encrypt({ jid, device }, identity, randomBytes(16));
-      if (step) entries.push({ device, ...step });
-    }
-    if (entries.length > 0) await this.#sendEmpty(to, entries);
+  acknowledge(to: Jid): Promise<void> {
+    return this.#messages.acknowledge(to);
   }
 
   /**
@@ -166,7 +175,9 @@ export class Omemo {
    * @returns false when there is nothing to retry with. @throws StanzaError
    */
   async renew(to: Jid): Promise<boolean> {
-    return (await this.#contacts.trusted(to.bare, true)).length > 0;
+    const renewed = (await this.#contacts.trusted(to.bare, true)).length > 0;
+    if (renewed) this.#options.say({ event: 'sessions-renewed', jid: to.bare.toString() });
+    return renewed;
   }
 
   #device(): Device {
@@ -178,16 +189,23 @@ export class Omemo {
   }
 
   async #encryptFor(to: Jid, plaintext: (device: Recipient) => Buffer): Promise<KeyEntry[]> {
-    const entries: KeyEntry[] = [];
     const wanted = this.#options.wantsTag?.(to);
-    for (const address of await this.#contacts.trusted(to.bare)) {
-      const tagged = wanted ?? this.#trust.isTagged(address.fingerprint);
-      const { device } = address;
-      const bytes = plaintext({ device, fingerprint: address.fingerprint, tagged });
-      const step = this.#sessions.encrypt(address, address.fingerprint, bytes);
-      if (step) entries.push({ device, ...step });
+    // An older state is renewed once: then there are new sessions to begin, and no second time.
+    for (let attempt = 0; attempt < 2; attempt++) {
+      const trusted = await this.#contacts.trusted(to.bare);
+      if (trusted.length === 0) break;
+      const entries: KeyEntry[] = [];
+      await this.#step(() => {
+        for (const address of trusted) {
+          const { device, fingerprint } = address;
+          const tagged = wanted ?? this.#trust.isTagged(fingerprint);
+          const bytes = plaintext({ device, fingerprint, tagged });
+          const step = this.#sessions.encrypt(address, fingerprint, bytes);
+          if (step) entries.push({ device, ...step });
+        }
+      });
+      if (entries.length > 0) return entries;
     }
-    if (entries.length > 0) return entries;
     const jid = to.bare.toString();
     throw this.#trust.isFirstContact(jid)
       ? new JetError(
@@ -217,7 +235,32 @@ export class Omemo {
         `The device ${device} of ${jid.toString()} is not trusted.`,
       );
     }
-    return this.#decrypt(address, identity, entry, exchange);
+    const decrypted = this.#decrypt(address, identity, entry, exchange);
+    // What an older state takes may have been taken before: it is used only at the newest mark.
+    if (await this.#step(() => undefined)) return decrypted;
+    decrypted.plaintext.fill(0);
+    throw new EnvelopeError(
+      'undecryptable',
+      'The keys of this device were not its newest ones; they are new now.',
+    );
+  }
+
+  /** Runs ratchet steps at the newest mark; undefined when ours was older and new keys are published. */
+  async #step<T>(body: () => T): Promise<{ readonly value: T } | undefined> {
+    const result = await this.#continuity.step(body);
+    if (!result) await this.#publisher.ensure();
+    return result;
+  }
+
+  #decryptHeard(from: Jid, { sender, entry }: Header): void {
+    const address = { jid: from.toString(), device: sender };
+    const exchange = entry.isKeyExchange ? exchangeOf(entry) : undefined;
+    const identity = exchange
+      ? fingerprint(exchange.identityKey)
+      : this.#sessions.identityOf(address);
+    if (identity === undefined) return;
+    if (!this.#trust.accepts({ ...address, fingerprint: identity })) return;
+    this.#decrypt(address, identity, entry, exchange);
   }
 
   #decrypt(
@@ -231,44 +274,6 @@ export class Omemo {
     this.#own.maintain();
     if (this.#own.staleness() > 0) this.#publisher.refill();
     return decrypted;
-  }
-
-  async #sendEmpty(to: Jid, entries: readonly KeyEntry[]): Promise<void> {
-    await this.#options.connection.send(
-      xml(
-        'message',
-        { to: to.toString(), type: 'chat' },
-        writeEncrypted(this.#device().id, entries, randomIv()),
-        xml('no-store', { xmlns: 'urn:xmpp:hints' }),
-      ),
-    );
-  }
-
-  /**
-   * Keeps the ratchets in step with chat and takes the sessions that messages open; their text is not
-   * looked at. Only devices that are trusted already: a message pins nothing, and strangers get no answer.
-   */
-  #heard(message: Element, from: Jid): void {
-    const encrypted = message.getChild('encrypted', NS_OMEMO);
-    const own = this.#own.load();
-    if (!encrypted || !own || message.attrs['type'] === 'error') return;
-    const header = readEncrypted(encrypted, own.id);
-    if (typeof header === 'string') return;
-    const address = { jid: from.bare.toString(), device: header.sender };
-    try {
-      const exchange = header.entry.isKeyExchange ? exchangeOf(header.entry) : undefined;
-      const identity = exchange
-        ? fingerprint(exchange.identityKey)
-        : this.#sessions.identityOf(address);
-      if (identity === undefined) return;
-      if (!this.#trust.accepts({ ...address, fingerprint: identity })) return;
-      this.#decrypt(address, identity, header.entry, exchange);
-    } catch (error) {
-      if (error instanceof EnvelopeError || error instanceof JetError) return;
-      throw error;
-    }
-    // A lost connection is reported by itself; what is owed stays owed.
-    if (from.isFull) this.acknowledge(from).catch(() => undefined);
   }
 }
 

@@ -9,7 +9,7 @@ import { readBundle, writeBundle } from './bundle.ts';
 import type { Device, OwnDevice } from './device.ts';
 import { parseDeviceList, publishDeviceList } from './devicelist.ts';
 import type { OmemoEvent } from './events.ts';
-import { bundleNode, ITEM_ID, NODE_DEVICES } from './names.ts';
+import { bundleNode, ITEM_ID, markNode, NODE_DEVICES } from './names.ts';
 import type { PepPort } from './pep-port.ts';
 
 /** Twenty first runs at once queue up here. */
@@ -78,7 +78,10 @@ export class Publisher {
   async withdraw(devices: ReadonlySet<number>): Promise<void> {
     await this.#alone(async () => {
       await publishDeviceList(this.#pep, this.#clock, { remove: devices });
-      for (const id of devices) await this.#pep.deleteNode(bundleNode(id));
+      for (const id of devices) {
+        await this.#pep.deleteNode(bundleNode(id));
+        await this.#pep.deleteNode(markNode(id));
+      }
     });
   }
 

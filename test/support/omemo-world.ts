@@ -34,6 +34,7 @@ export class World {
   readonly parties: Party[] = [];
   readonly #listeners = new Set<(account: string, node: string) => void>();
   readonly #inboxes = new Map<string, Set<(message: Element, from: Jid) => void>>();
+  readonly #created = new Set<string>();
   readonly #folders: string[] = [];
 
   /** A process of an account; with `store`, one more on the same home. */
@@ -83,9 +84,15 @@ export class World {
         this.set(own, node, payload);
         return Promise.resolve();
       },
+      create: (node) => {
+        const created = !this.#created.has(`${own} ${node}`);
+        this.#created.add(`${own} ${node}`);
+        return Promise.resolve(created);
+      },
       fetch: (of, node) => Promise.resolve(this.get((of ?? me).bare.toString(), node)),
       deleteNode: (node) => {
         this.nodes.delete(`${own} ${node}`);
+        this.#created.delete(`${own} ${node}`);
         return Promise.resolve();
       },
       onItem: (node, listener) => {

@@ -71,6 +71,7 @@ it('refuses a list that the server does not keep', async () => {
     clock,
     pep: {
       publish: () => Promise.resolve(),
+      create: () => Promise.resolve(true),
       fetch: () => Promise.resolve(undefined),
       deleteNode: () => Promise.resolve(),
       onItem: () => () => undefined,
