@@ -1,7 +1,14 @@
 /** The one place that composes: opens the account, and gives the commands what they ask of it. */
 import { join } from 'node:path';
 import { connectOptions } from './app/connecting.ts';
-import { addContact, contacts, devices, removeContact } from './app/people.ts';
+import {
+  addContact,
+  contacts,
+  devices,
+  removeContact,
+  removeDevices,
+  staleDevices,
+} from './app/people.ts';
 import { receive } from './app/receiving.ts';
 import { send } from './app/sending.ts';
 import type { AccountSettings, OpenAccount, Ui } from './app/types.ts';
@@ -60,6 +67,8 @@ function account(bench: Workbench): OpenAccount {
     addContact: (jid) => addContact(bench, jid),
     removeContact: (jid) => removeContact(bench, jid),
     devices: (jid) => devices(bench, jid),
+    staleDevices: () => staleDevices(bench),
+    removeDevices: (ids) => removeDevices(bench, ids),
     trust: (jid, fingerprint) => {
       bench.openOmemo(false).trust(jid, fingerprint);
       return Promise.resolve();

@@ -29,24 +29,33 @@ export async function send(
   if (file === undefined || files.length !== 1) {
     throw new JetError(Exit.usage, 'one-file', 'Name exactly one file to send.');
   }
-  const source = await FileSource.open(file);
+  let source = await FileSource.open(file);
   try {
-    await bench.ready(options.verifiedOnly, false);
+    const omemo = await bench.ready(options.verifiedOnly, false);
     bench.connection.audience = (from) => from.sameBare(to);
     if (bench.roster.sees(to)) await bench.presence.available();
     const peer = await find(bench, to, options.wait, on, signal);
     const envelope = bench.envelopes.all.find(({ feature }) => peer.features.has(feature));
     if (envelope === undefined) throw new Error('a peer without an envelope was found');
     warmUp();
-    return await sendFile(bench.surroundings(options), {
-      source,
-      to: peer.jid,
-      envelope,
-      answerMs: Math.max(options.wait, ANSWER_MS),
-      on,
-      signal,
-      ...(options.limitRate !== undefined && { limitRate: options.limitRate }),
-    });
+    const offer = (renew?: () => Promise<boolean>) =>
+      sendFile(bench.surroundings(options), {
+        source,
+        to: peer.jid,
+        envelope,
+        answerMs: Math.max(options.wait, ANSWER_MS),
+        on,
+        signal,
+        ...(options.limitRate !== undefined && { limitRate: options.limitRate }),
+        ...(renew && { renew }),
+      });
+    const status = await offer(() => omemo.renew(to));
+    if (status !== 'renewed') return status;
+    // Once a transfer: the sessions are new, and so is the secret.
+    source = await FileSource.open(file);
+    const last = await offer();
+    if (last === 'renewed') throw new Error('a second offer is the last');
+    return last;
   } finally {
     await source.close();
   }

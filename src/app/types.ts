@@ -142,6 +142,13 @@ export interface Device {
   readonly listed: boolean;
 }
 
+/** A device of our own account that is of no use any more. */
+export interface StaleDevice {
+  readonly id: number;
+  /** `no-bundle`: nobody can encrypt to it; `silent`: a jet that was not used for 90 days. */
+  readonly why: 'no-bundle' | 'silent';
+}
+
 export type OnEvent = (event: TransferEvent) => void;
 
 /** An account that is online. */
@@ -173,6 +180,10 @@ export interface OpenAccount {
   removeContact(jid: Jid): Promise<boolean>;
   /** Those of a contact, or our own. */
   devices(jid?: Jid): Promise<readonly Device[]>;
+  /** Devices of our own account that may be taken off the list; never this one. */
+  staleDevices(): Promise<readonly StaleDevice[]>;
+  /** Takes devices of our own account off the list. Throws JetError (exit 2) for this one and unlisted ones. */
+  removeDevices(ids: readonly number[]): Promise<void>;
   /** Marks as trusted and compared. Throws JetError (exit 2) when the contact has no such device. */
   trust(jid: Jid, fingerprint: string): Promise<void>;
   distrust(jid: Jid, fingerprint: string): Promise<void>;

@@ -11,11 +11,11 @@ import type { Jid } from '../core/jid.ts';
 import { type Lock, withLock } from '../store/locks.ts';
 import type { Store } from '../store/store.ts';
 import { StanzaError } from '../xmpp/connection.ts';
-import { type Element, xml } from '../xmpp/xml.ts';
 import { Allowance } from './allowance.ts';
 import type { OwnDevice } from './device.ts';
 import type { OmemoEvent } from './events.ts';
-import { claimNode, ITEM_ID, markNode, NS_STATE } from './names.ts';
+import { readMark, writeMark } from './mark.ts';
+import { claimNode, ITEM_ID, markNode } from './names.ts';
 import type { PepPort } from './pep-port.ts';
 import type { Sessions } from './sessions.ts';
 
@@ -70,8 +70,7 @@ export class Continuity {
   async check(): Promise<void> {
     const device = this.#own.load();
     if (!device) return;
-    this.#checkPlace(device.id);
-    const there = markOf(await this.#pep.fetch(null, markNode(device.id)));
+    const there = readMark(await this.#pep.fetch(null, markNode(device.id)));
     // Another process may be about to move on at this moment; a step looks under the lock.
     if (there !== this.#own.mark()) await this.step(() => undefined);
   }
@@ -120,9 +119,9 @@ export class Continuity {
     const [claimed, there] = await Promise.all([
       from === undefined ? true : this.#claim(claimNode(device, from)),
       this.#pep.fetch(null, node),
-      this.#pep.publish(node, ITEM_ID, xml('mark', { xmlns: NS_STATE }, mark), 'whitelist'),
+      this.#pep.publish(node, ITEM_ID, writeMark(mark, this.#clock.now()), 'whitelist'),
     ]);
-    return { ours: claimed && markOf(there) === from, mark };
+    return { ours: claimed && readMark(there) === from, mark };
   }
 
   /** Where nodes cannot be made, two copies are told apart unless they move on at the same moment. */
@@ -137,7 +136,9 @@ export class Continuity {
   }
 
   /** The second line, which needs no server: in a file that is a copy no sending chain is gone on with. */
-  #checkPlace(device: number): void {
+  checkPlace(): void {
+    const device = this.#own.load()?.id;
+    if (device === undefined) return;
     const place = String(statSync(this.#store.file).ino);
     const moved = this.#store.transaction(() => {
       const before = this.#own.place();
@@ -147,10 +148,6 @@ export class Continuity {
     });
     if (moved) this.#say({ event: 'state-moved', device });
   }
-}
-
-function markOf(payload: Element | undefined): string | undefined {
-  return payload?.is('mark', NS_STATE) ? payload.getText() : undefined;
 }
 
 function busy(): JetError {

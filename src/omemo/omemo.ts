@@ -17,6 +17,7 @@ import { Messages } from './messages.ts';
 import type { PepPort } from './pep-port.ts';
 import { Publisher } from './publisher.ts';
 import { type Decrypted, Sessions } from './sessions.ts';
+import { type StaleDevice, staleDevices } from './stale.ts';
 import { Trust } from './trust.ts';
 import type { Candidate, Pin } from './trust-rule.ts';
 
@@ -94,6 +95,7 @@ export class Omemo {
   async ensureDevice(): Promise<Device> {
     await this.#continuity.check();
     const device = await this.#publisher.ensure();
+    this.#continuity.checkPlace();
     this.#messages.listen();
     return device;
   }
@@ -133,12 +135,19 @@ export class Omemo {
     const device = this.#own.load();
     if (!device) return;
     this.#publisher.stop();
-    await this.#publisher.withdraw(new Set([device.id]));
-    this.#own.remove();
+    await this.#publisher.withdraw(new Set([device.id]), () => {
+      this.#own.remove();
+    });
     this.#options.say({ event: 'device-removed', device: device.id });
   }
 
-  /** Takes stale devices of our own account off the list (`--prune`, `--remove`). */
+  /** The devices of our own account that are of no use any more, never this one. @throws StanzaError */
+  staleDevices(): Promise<StaleDevice[]> {
+    const { pep, clock } = this.#options;
+    return staleDevices(pep, this.#own.load()?.id, clock.now());
+  }
+
+  /** Takes devices of our own account off the list (`--prune`, `--remove`). @throws JetError, StanzaError */
   removeDevices(devices: ReadonlySet<number>): Promise<void> {
     return this.#publisher.withdraw(devices);
   }
@@ -190,24 +199,32 @@ export class Omemo {
 
   async #encryptFor(to: Jid, plaintext: (device: Recipient) => Buffer): Promise<KeyEntry[]> {
     const wanted = this.#options.wantsTag?.(to);
-    // An older state is renewed once: then there are new sessions to begin, and no second time.
-    for (let attempt = 0; attempt < 2; attempt++) {
-      const trusted = await this.#contacts.trusted(to.bare);
-      if (trusted.length === 0) break;
-      const entries: KeyEntry[] = [];
-      await this.#step(() => {
-        for (const address of trusted) {
-          const { device, fingerprint } = address;
-          const tagged = wanted ?? this.#trust.isTagged(fingerprint);
-          const bytes = plaintext({ device, fingerprint, tagged });
-          const step = this.#sessions.encrypt(address, fingerprint, bytes);
-          if (step) entries.push({ device, ...step });
-        }
-      });
-      if (entries.length > 0) return entries;
+    const trusted = await this.#contacts.trusted(to.bare);
+    if (trusted.length === 0) throw this.#nobody(to.bare.toString());
+    const entries: KeyEntry[] = [];
+    const seal = (devices: readonly Candidate[]) => () => {
+      for (const address of devices) {
+        const { device, fingerprint } = address;
+        const tagged = wanted ?? this.#trust.isTagged(fingerprint);
+        const bytes = plaintext({ device, fingerprint, tagged });
+        const step = this.#sessions.encrypt(address, fingerprint, bytes);
+        if (step) entries.push({ device, ...step });
+      }
+    };
+    if (!(await this.#step(seal(trusted)))) {
+      // Ours was an older state: with new keys there are sessions to begin.
+      await this.#step(seal(await this.#contacts.trusted(to.bare)));
     }
-    const jid = to.bare.toString();
-    throw this.#trust.isFirstContact(jid)
+    if (entries.length > 0) return entries;
+    throw new JetError(
+      Exit.security,
+      'sessions-gone',
+      'The encrypted sessions of this account were begun anew at this moment. Try again.',
+    );
+  }
+
+  #nobody(jid: string): JetError {
+    return this.#trust.isFirstContact(jid)
       ? new JetError(
           Exit.security,
           'no-omemo',
