@@ -42,7 +42,9 @@ const un64 = (value: string) => Buffer.from(value, 'base64');
 
 describe.skipIf(!hasPython)(`python3-oldmemo and python3-twomemo (JET_SEED=${seed})`, () => {
   const peer = startPeer();
-  afterAll(peer.stop);
+  afterAll(() => {
+    peer.stop();
+  });
 
   async function converse(profile: Profile, weStart: boolean, start: number) {
     const pick = random(start);
