@@ -7,6 +7,7 @@ import { FileSource } from '../files/source.ts';
 import { NS_JET } from '../jet/security.ts';
 import { FILE_TRANSFER } from '../jingle/file-description.ts';
 import { JINGLE } from '../jingle/stanza.ts';
+import { jetDevice } from '../transfer/jet-form.ts';
 import { sendFile } from '../transfer/send.ts';
 import { CapsCache } from '../xmpp/caps.ts';
 import { findPeer, type FoundPeer } from '../xmpp/find.ts';
@@ -37,12 +38,14 @@ export async function send(
     const peer = await find(bench, to, options.wait, on, signal);
     const envelope = bench.envelopes.all.find(({ feature }) => peer.features.has(feature));
     if (envelope === undefined) throw new Error('a peer without an envelope was found');
+    const device = jetDevice(peer);
     warmUp();
     const offer = (renew?: () => Promise<boolean>) =>
       sendFile(bench.surroundings(options), {
         source,
         to: peer.jid,
         envelope,
+        ...(device !== undefined && { device }),
         answerMs: Math.max(options.wait, ANSWER_MS),
         on,
         signal,

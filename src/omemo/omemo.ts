@@ -10,7 +10,8 @@ import { Contacts } from './contacts.ts';
 import { Continuity } from './continuity.ts';
 import { CryptoError, fingerprint, LEGACY, parseKeyExchange } from './crypto/index.ts';
 import { type Device, OwnDevice } from './device.ts';
-import { omemoEnvelope, type Recipient } from './envelope.ts';
+import { Encryption } from './encryption.ts';
+import { omemoEnvelope } from './envelope.ts';
 import type { OmemoEvent } from './events.ts';
 import type { Header, KeyEntry } from './header.ts';
 import { Messages } from './messages.ts';
@@ -48,6 +49,7 @@ export class Omemo {
   readonly #publisher: Publisher;
   readonly #continuity: Continuity;
   readonly #messages: Messages;
+  readonly #encryption: Encryption;
 
   private constructor(options: OmemoOptions) {
     const { store, clock, pep, say } = options;
@@ -65,6 +67,14 @@ export class Omemo {
     const [own, sessions, trust] = [this.#own, this.#sessions, this.#trust];
     this.#publisher = new Publisher({ pep, store, clock, account, own, say });
     this.#continuity = new Continuity({ pep, store, clock, account, own, sessions, say });
+    this.#encryption = new Encryption({
+      contacts: this.#contacts,
+      sessions,
+      trust,
+      verifiedOnly,
+      wantsTag: (to) => options.wantsTag?.(to),
+      step: (body) => this.#step(body),
+    });
     this.#messages = new Messages({
       connection: options.connection,
       own,
@@ -156,10 +166,16 @@ export class Omemo {
   envelope(): Envelope {
     return omemoEnvelope({
       deviceId: () => this.#device().id,
-      encryptFor: (to, plaintext) => this.#encryptFor(to, plaintext),
+      encryptFor: (to, plaintext) => this.#encryption.plain(to, plaintext),
+      encryptForOne: (to, device, plaintext) => this.#encryption.forOne(to, device, plaintext),
       decryptFrom: (jid, device, entry) => this.#decryptFrom(jid, device, entry),
       learn: (identityKey, tagged) => {
         this.#trust.setTagged(fingerprint(identityKey), tagged);
+      },
+      identity: () => this.#device().identity,
+      isJet: (key) => this.#trust.isJet(fingerprint(key)),
+      rememberJet: (key) => {
+        this.#trust.rememberJet(fingerprint(key));
       },
     });
   }
@@ -169,7 +185,7 @@ export class Omemo {
    * before Jingle begins (Dino and Libervia need one). @throws JetError (exit 6), StanzaError
    */
   async greet(to: Jid): Promise<void> {
-    await this.#messages.send(to, await this.#encryptFor(to, () => randomBytes(16)));
+    await this.#messages.send(to, await this.#encryption.forAll(to, () => randomBytes(16)));
   }
 
   /** Sends the empty message that is owed after a key exchange received or in a long chain, if any. */
@@ -195,46 +211,6 @@ export class Omemo {
       throw new JetError(Exit.internal, 'no-device', 'There is no OMEMO device yet.');
     }
     return device;
-  }
-
-  async #encryptFor(to: Jid, plaintext: (device: Recipient) => Buffer): Promise<KeyEntry[]> {
-    const wanted = this.#options.wantsTag?.(to);
-    const trusted = await this.#contacts.trusted(to.bare);
-    if (trusted.length === 0) throw this.#nobody(to.bare.toString());
-    const entries: KeyEntry[] = [];
-    const seal = (devices: readonly Candidate[]) => () => {
-      for (const address of devices) {
-        const { device, fingerprint } = address;
-        const tagged = wanted ?? this.#trust.isTagged(fingerprint);
-        const bytes = plaintext({ device, fingerprint, tagged });
-        const step = this.#sessions.encrypt(address, fingerprint, bytes);
-        if (step) entries.push({ device, ...step });
-      }
-    };
-    if (!(await this.#step(seal(trusted)))) {
-      // Ours was an older state: with new keys there are sessions to begin.
-      await this.#step(seal(await this.#contacts.trusted(to.bare)));
-    }
-    if (entries.length > 0) return entries;
-    throw new JetError(
-      Exit.security,
-      'sessions-gone',
-      'The encrypted sessions of this account were begun anew at this moment. Try again.',
-    );
-  }
-
-  #nobody(jid: string): JetError {
-    return this.#trust.isFirstContact(jid)
-      ? new JetError(
-          Exit.security,
-          'no-omemo',
-          `${jid} has no OMEMO device to encrypt to${this.#options.verifiedOnly ? ' that is verified' : ''}. Start jet or an OMEMO client there, or run “jet trust ${jid} FINGERPRINT”.`,
-        )
-      : new JetError(
-          Exit.security,
-          'untrusted',
-          `None of the present OMEMO devices of ${jid} is trusted. Compare a fingerprint with the owner, then run “jet trust ${jid} FINGERPRINT”.`,
-        );
   }
 
   async #decryptFrom(jid: Jid, device: number, entry: KeyEntry): Promise<Decrypted> {
