@@ -3,7 +3,14 @@ import { join } from 'node:path';
 import { connectOptions } from './app/connecting.ts';
 import { fetch, list } from './app/fetching.ts';
 import { AccountGate } from './app/gate.ts';
-import { addContact, contacts, devices, removeContact } from './app/people.ts';
+import {
+  addContact,
+  contacts,
+  devices,
+  removeContact,
+  removeDevices,
+  staleDevices,
+} from './app/people.ts';
 import { receive } from './app/receiving.ts';
 import { send } from './app/sending.ts';
 import { share } from './app/sharing.ts';
@@ -93,6 +100,8 @@ function account(bench: Workbench): OpenAccount {
     addContact: (jid) => addContact(bench, jid),
     removeContact: (jid) => removeContact(bench, jid),
     devices: (jid) => devices(bench, jid),
+    staleDevices: () => staleDevices(bench),
+    removeDevices: (ids) => removeDevices(bench, ids),
     pin: (jid, keys) => now(() => bench.openOmemo(false).pinWritten(jid, keys)),
     checkKeys: (jid, keys) => now(() => bench.openOmemo(false).checkWritten(jid, keys)),
     trust: (jid, key, device) => now(() => bench.openOmemo(false).trust(jid, key, device)),

@@ -3,7 +3,7 @@ import { Exit, JetError, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import { warmUp } from '../files/memory.ts';
 import { FileSource } from '../files/source.ts';
-import { sendFile } from '../transfer/send.ts';
+import { sendFile, type Sending } from '../transfer/send.ts';
 import { approach } from './approach.ts';
 import type { OnEvent, SendOptions } from './types.ts';
 import type { Workbench } from './workbench.ts';
@@ -24,21 +24,26 @@ export async function send(
   if (file === undefined || files.length !== 1) {
     throw new JetError(Exit.usage, 'one-file', 'Name exactly one file to send.');
   }
-  const source = await FileSource.open(file);
+  let source = await FileSource.open(file);
   try {
     const { peer, envelope, device, sid } = await approach(bench, to, 'offer', options, on, signal);
     warmUp();
-    return await sendFile(bench.surroundings(options), {
-      source,
-      to: peer,
-      ...(sid !== undefined && { sid }),
-      envelope,
-      ...(device !== undefined && { device }),
-      answerMs: Math.max(options.wait, ANSWER_MS),
-      on,
-      signal,
-      ...(options.limitRate !== undefined && { limitRate: options.limitRate }),
-    });
+    const offer = (again: Pick<Sending, 'sid' | 'renew'>) =>
+      sendFile(bench.surroundings(options), {
+        ...{ source, to: peer, envelope, on, signal },
+        ...(device !== undefined && { device }),
+        answerMs: Math.max(options.wait, ANSWER_MS),
+        ...(options.limitRate !== undefined && { limitRate: options.limitRate }),
+        ...again,
+      });
+    const renew = () => bench.openOmemo(options.verifiedOnly).renew(to);
+    const status = await offer({ renew, ...(sid !== undefined && { sid }) });
+    if (status !== 'renewed') return status;
+    // Once a transfer: the sessions are new, and so is the secret.
+    source = await FileSource.open(file);
+    const last = await offer({});
+    if (last === 'renewed') throw new Error('a second offer is the last');
+    return last;
   } finally {
     await source.close();
   }

@@ -200,6 +200,13 @@ export interface Device {
   readonly listed: boolean;
 }
 
+/** A device of our own account that is of no use any more. */
+export interface StaleDevice {
+  readonly id: number;
+  /** `no-bundle`: nobody can encrypt to it; `silent`: a jet that was not used for 90 days. */
+  readonly why: 'no-bundle' | 'silent';
+}
+
 export type OnEvent = (event: TransferEvent) => void;
 
 /** An account that is online. */
@@ -254,6 +261,10 @@ export interface OpenAccount {
   removeContact(jid: Jid): Promise<boolean>;
   /** Those of a contact, or our own. */
   devices(jid?: Jid): Promise<readonly Device[]>;
+  /** Devices of our own account that may be taken off the list; never this one. */
+  staleDevices(): Promise<readonly StaleDevice[]>;
+  /** Takes devices of our own account off the list. Throws JetError (exit 2) for this one and unlisted ones. */
+  removeDevices(ids: readonly number[]): Promise<void>;
   /** The keys that an address was written with: verified from now on. Throws JetError (exit 6) when they cannot be. */
   pin(jid: Jid, keys: readonly WrittenKey[]): Promise<void>;
   /** The check of `pin` without its change. */

@@ -1,5 +1,6 @@
 /** The parts of an open account, put together once: what every command of it works with. */
-import { systemClock, type Clock } from '../core/clock.ts';
+import { systemClock, within, type Clock } from '../core/clock.ts';
+import { messageOf } from '../core/errors.ts';
 import { Jid } from '../core/jid.ts';
 import { defaultCiphers } from '../jet/ciphers.ts';
 import { EnvelopeRegistry } from '../jet/envelope.ts';
@@ -27,6 +28,9 @@ import { Presence } from '../xmpp/presence.ts';
 import { Roster } from '../xmpp/roster.ts';
 import { socksOf } from './connecting.ts';
 import type { AccountSettings, RouteOptions, Ui } from './types.ts';
+
+/** Milliseconds for taking an ephemeral device off the list. */
+const FAREWELL_MS = 20_000;
 
 /** Envelopes, ciphers and transports are registered here and nowhere else. */
 export class Workbench {
@@ -147,8 +151,13 @@ export class Workbench {
   async close(): Promise<void> {
     await this.sessions.close();
     if (this.settings.ephemeral) {
-      await this.#omemo?.removeOwnDevice().catch((error: unknown) => {
-        this.log(String(error));
+      const removal = this.#omemo?.removeOwnDevice() ?? Promise.resolve();
+      const late = () => new Error('the server did not answer in time');
+      await within(this.clock, FAREWELL_MS, removal, late).catch((error: unknown) => {
+        this.ui.notice(
+          'device-left',
+          `This device is still on the account's list (${messageOf(error)}): take it off with jet devices --remove ID.`,
+        );
       });
     }
     this.#omemo?.close();

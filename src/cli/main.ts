@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import type { ExitStatus } from '../core/errors.ts';
+import type { DeviceFlags } from './commands/devices.ts';
 import type { FetchFlags } from './commands/fetch.ts';
 import type { ShareFlags } from './commands/share.ts';
 import type { Context } from './context.ts';
@@ -179,8 +180,11 @@ Examples:
 program
   .command('devices [jid]')
   .description('fingerprints of a contact, or our own')
-  .action((jid: string | undefined, _: object, self: Command) =>
-    run(self, async (c) => (await import('./commands/devices.ts')).devices(c, jid)),
+  .option('--prune', 'take those of our own devices off the list that are of no use any more')
+  .option('--remove <id...>', 'take these of our own devices off the list')
+  .option('-y, --yes', 'do not ask before --prune')
+  .action((jid: string | undefined, flags: DeviceFlags, self: Command) =>
+    run(self, async (c) => (await import('./commands/devices.ts')).devices(c, jid, flags)),
   );
 program
   .command('trust <jid> [fingerprint...]')

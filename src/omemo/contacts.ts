@@ -51,7 +51,7 @@ export class Contacts {
     const trusted: Candidate[] = [];
     for (const found of await this.#look(jid, renew)) {
       if (!(await this.#trust.allows(found))) continue;
-      if (found.bundle && (renew || this.#sessions.identityOf(found) !== found.fingerprint)) {
+      if (found.bundle && (renew || this.#sessions.encryptsTo(found) !== found.fingerprint)) {
         if (renew && !this.#sessions.mayRebuild(found)) continue;
         if (!this.#start(found, found.bundle)) continue;
       }
@@ -155,7 +155,7 @@ export class Contacts {
   /** The key that the session proves, if it is trusted; else the one that the bundle shows. */
   async #lookAt(jid: Jid, device: number, fresh: boolean): Promise<Found | undefined> {
     const address = { jid: jid.toString(), device };
-    const known = this.#sessions.identityOf(address);
+    const known = this.#sessions.encryptsTo(address);
     if (!fresh && known !== undefined) {
       const candidate = { ...address, fingerprint: known };
       if (this.#trust.accepts(candidate)) return candidate;

@@ -1,5 +1,6 @@
 /** XEP-0384 0.3 §4.2 and §4.3: the list of an account's devices; other clients' entries are kept as they are. */
 import { type Element, xml } from '../xmpp/xml.ts';
+import { randomInt } from '../core/bytes.ts';
 import { type Clock, sleep } from '../core/clock.ts';
 import { Exit, JetError } from '../core/errors.ts';
 import { ITEM_ID, NODE_DEVICES, NS_OMEMO, parseId } from './names.ts';
@@ -42,14 +43,14 @@ export function editDeviceList(
     const id = entry.name === 'device' ? parseId(entry.attrs['id']) : undefined;
     if (id === undefined || !change.remove?.has(id)) edited.append(entry);
   }
-  if (change.add !== undefined && !listed(list, change.add)) {
+  if (change.add !== undefined && !isListed(list, change.add)) {
     edited.append(xml('device', { id: change.add }));
   }
   return edited;
 }
 
 /** True when the whole list, however long, names the device. */
-function listed(list: Element | undefined, id: number): boolean {
+export function isListed(list: Element | undefined, id: number): boolean {
   if (!list?.is('list', NS_OMEMO)) return false;
   return list.getChildren('device').some((entry) => parseId(entry.attrs['id']) === id);
 }
@@ -69,11 +70,12 @@ export async function publishDeviceList(
 ): Promise<boolean> {
   for (let attempt = 0; attempt <= ATTEMPTS; attempt++) {
     const list = await pep.fetch(null, NODE_DEVICES);
-    const complete = change.add === undefined || listed(list, change.add);
-    const clean = ![...(change.remove ?? [])].some((id) => listed(list, id));
+    const complete = change.add === undefined || isListed(list, change.add);
+    const clean = ![...(change.remove ?? [])].some((id) => isListed(list, id));
     if (complete && clean) return attempt > 0;
     if (attempt === ATTEMPTS) break;
-    if (attempt > 0) await sleep(clock, 250 * 2 ** attempt);
+    // Not in step with the other writer, or both would go on undoing each other's.
+    if (attempt > 0) await sleep(clock, 250 * 2 ** attempt + randomInt(0, 250));
     await pep.publish(NODE_DEVICES, ITEM_ID, editDeviceList(list, change));
   }
   throw new JetError(

@@ -18,6 +18,14 @@ export type OmemoEvent =
   | { readonly event: 'device-made'; readonly device: number; readonly fingerprint: string }
   | { readonly event: 'device-restored'; readonly device: number }
   | { readonly event: 'device-removed'; readonly device: number }
+  /** Our state was older than what the server saw last: all sessions and prekeys are new. */
+  | { readonly event: 'state-renewed'; readonly device: number }
+  /** The store lies in another file than before: no sending chain is gone on with. */
+  | { readonly event: 'state-moved'; readonly device: number }
+  /** Other clients took our device off the list more often than we put it back. */
+  | { readonly event: 'device-dropped'; readonly device: number }
+  /** An envelope of ours was refused: new key exchanges, a fresh secret. */
+  | { readonly event: 'sessions-renewed'; readonly jid: string }
   | { readonly event: 'publish-failed'; readonly reason: string }
   | {
       readonly event: 'pinned';
@@ -88,6 +96,26 @@ function sentenceOf(event: OmemoEvent): Omit<Said, 'trust'> {
       };
     case 'device-removed':
       return { code, message: `Took the device ${event.device} off the account's list.` };
+    case 'state-renewed':
+      return {
+        code,
+        message: `The keys of this device (${event.device}) were older than the server knows it: they come from a backup, or a copy of them is used elsewhere. All encrypted sessions and prekeys are made anew. Give each place a JET_HOME of its own.`,
+      };
+    case 'state-moved':
+      return {
+        code,
+        message: `The database of this device (${event.device}) was moved or copied: new encrypted sessions are begun. Use only one of the copies.`,
+      };
+    case 'device-dropped':
+      return {
+        code,
+        message: `Another client takes this device (${event.device}) off the account's list again and again: it is put back in an hour. Until then contacts may not encrypt to it.`,
+      };
+    case 'sessions-renewed':
+      return {
+        code,
+        message: `${event.jid} could not decrypt what was sent: new encrypted sessions are begun, and the file is offered once more.`,
+      };
     case 'publish-failed':
       return {
         code,

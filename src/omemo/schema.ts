@@ -68,5 +68,10 @@ export const omemoSchema: Schema = {
        identity TEXT NOT NULL,
        since INTEGER NOT NULL,
        PRIMARY KEY (account, identity))`,
+    // The last mark of this state on the server, and the file that it was written in.
+    'ALTER TABLE omemo_device ADD COLUMN mark TEXT',
+    'ALTER TABLE omemo_device ADD COLUMN place TEXT',
+    // A session that may still receive, but whose sending chain another copy may have, too.
+    'ALTER TABLE omemo_session ADD COLUMN retired INTEGER NOT NULL DEFAULT 0',
   ],
 };

@@ -20,6 +20,8 @@ export interface Schema {
 
 /** A store: synchronous, every call one statement. */
 export interface Store {
+  /** The path of the file. */
+  readonly file: string;
   all(sql: string, ...params: Value[]): Row[];
   get(sql: string, ...params: Value[]): Row | undefined;
   /** Runs a statement that changes rows; returns how many it changed. */
@@ -44,7 +46,7 @@ export function openStore(file: string, schemas: readonly Schema[]): Store {
   try {
     create(file);
     chmodSync(file, 0o600);
-    const store = new SqliteStore(new Database(file, { timeout: BUSY_MS }));
+    const store = new SqliteStore(file, new Database(file, { timeout: BUSY_MS }));
     migrate(store, schemas, file);
     return store;
   } catch (error) {
@@ -72,11 +74,13 @@ function create(file: string): void {
 }
 
 class SqliteStore implements Store {
+  readonly file: string;
   readonly #db: Database.Database;
   readonly #statements = new Map<string, Database.Statement>();
   #depth = 0;
 
-  constructor(db: Database.Database) {
+  constructor(file: string, db: Database.Database) {
+    this.file = file;
     this.#db = db;
     // Readers and one writer at a time work side by side; a committed step survives a power cut.
     db.exec(`PRAGMA busy_timeout = ${BUSY_MS}`);

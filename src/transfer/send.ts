@@ -33,17 +33,20 @@ export interface Sending {
   readonly answerMs: number;
   readonly on: (event: TransferEvent) => void;
   readonly signal: AbortSignal;
+  /** Asked when the peer could not open the envelope: true when another one may do better. */
+  readonly renew?: () => Promise<boolean>;
 }
 
 /**
  * Offers the file and sees it through; tells every way it ends as events and as the exit status.
+ * `renewed`: nothing was told, the file is to be offered again with a fresh secret.
  *
  * @throws JetError when the envelope cannot be made
  */
 export async function sendFile(
   around: Surroundings & Protection & { readonly sessions: Sessions },
   sending: Sending,
-): Promise<ExitStatus> {
+): Promise<ExitStatus | 'renewed'> {
   const { source, to, envelope, device, signal } = sending;
   const name = randomId();
   const reporter = new Reporter(
@@ -92,6 +95,7 @@ export async function sendFile(
   }
   try {
     const outcome = await transfer.done;
+    if (transfer.refusedUnread && (await sending.renew?.())) return 'renewed';
     return reporter.end(outcome, undefined, encrypting.sha256?.toString('hex'));
   } finally {
     unanswered();

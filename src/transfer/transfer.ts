@@ -93,6 +93,7 @@ export class Transfer implements SessionHandler {
   readonly #untried: TransportMethod[];
   #resolve: (outcome: Outcome) => void = () => undefined;
   #state: State;
+  #answered = false;
   #session: Session | undefined;
   #negotiation: Negotiation | undefined;
   #connecting: AbortController | undefined;
@@ -109,6 +110,14 @@ export class Transfer implements SessionHandler {
     this.#state = begin(part);
     this.#untried = around.transports.usable(around.policy);
     this.done = new Promise((resolve) => (this.#resolve = resolve));
+  }
+
+  /** The peer ended the offer because of its encryption, without having accepted it. */
+  get refusedUnread(): boolean {
+    if (this.#answered || this.#state.at !== 'ended') return false;
+    const { outcome } = this.#state;
+    if (outcome.kind !== 'failed' || outcome.fault.by !== 'peer') return false;
+    return outcome.fault.reason === 'security-error';
   }
 
   /** Our `<transport/>` of the session-initiate: the first method that the policy allows. */
@@ -162,6 +171,7 @@ export class Transfer implements SessionHandler {
     }
     if (this.#state.at === 'ended') return;
     this.#current(content.transport).remote(content.transport);
+    this.#answered = true;
     this.#dispatch({ on: 'accepted' });
   }
 

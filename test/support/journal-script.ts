@@ -23,6 +23,7 @@ export function pointed(store: Store, point: () => void): Store {
     return result;
   };
   return {
+    file: store.file,
     all: (sql, ...params) => store.all(sql, ...params),
     get: (sql, ...params) =>
       /RETURNING/.test(sql) ? around(() => store.get(sql, ...params)) : store.get(sql, ...params),
