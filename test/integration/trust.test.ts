@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { Element } from '@xmpp/xml';
+import { encode } from 'uqr';
 import { bundleNode, ITEM_ID, NODE_DEVICES, NS_OMEMO } from '../../src/omemo/names.ts';
 import { Disco } from '../../src/xmpp/disco.ts';
 import { Pep } from '../../src/xmpp/pep.ts';
@@ -10,6 +11,7 @@ import { jetHome, type JetHome, type Outcome } from '../support/jet.ts';
 import { address } from '../support/address.ts';
 import { Client, PASSWORD, randomFile, receive, terminate } from '../support/people.ts';
 import { startProsody, type Prosody } from '../support/prosody.ts';
+import { hasScript, inTerminal } from '../support/terminal.ts';
 
 // Many processes start here one after another: a guard for machines that are slow.
 vi.setConfig({ testTimeout: 400_000 });
@@ -160,6 +162,21 @@ test('`jet devices` shows our own and those of a contact, with what verifies the
   );
   const json = JSON.parse((await alice.run(['devices', '--json', bob.jid])).stdout) as unknown;
   expect(json).toMatchObject({ jid: bob.jid, fingerprint, trust: 'verified', listed: true });
+});
+
+test.skipIf(!hasScript())('`jet devices` at a terminal shows the URI as a QR code', async () => {
+  const [id, fingerprint] = await deviceOf(bob);
+  const { stdout, status } = await inTerminal(bob, ['devices']).ended;
+  expect(status).toBe(0);
+  const lines = stdout.split(/\r?\n/).filter((line) => /^[█▀▄ ]{20,}$/u.test(line));
+  // Two modules a character; light ones are drawn, as on the paper of a printed code.
+  const modules = lines.flatMap((line) => [
+    [...line].map((character) => !'█▀'.includes(character)),
+    [...line].map((character) => !'█▄'.includes(character)),
+  ]);
+  const { data } = encode(`xmpp:${bob.jid}?omemo-sid-${id}=${fingerprint}`, { border: 2 });
+  expect(data.length).toBeGreaterThan(30);
+  expect(modules.slice(0, data.length)).toEqual(data);
 });
 
 test('a device that a hostile server publishes for a contact gets nothing', async () => {
