@@ -2,11 +2,12 @@
 import type { AccountSettings, HomeFolders, OpenAccount, Ui } from '../app/types.ts';
 import { Exit, type ExitStatus, JetError, messageOf } from '../core/errors.ts';
 import { Jid } from '../core/jid.ts';
+import { groupFingerprint } from '../omemo/uri.ts';
 import { passwordOf, readAccounts, type SavedAccount } from './accounts.ts';
 import { usage } from './arguments.ts';
 import { Interrupted, quietOnBrokenPipe, Signals } from './exit.ts';
 import { escapeText } from './escape.ts';
-import { formatFingerprint, formatSize } from './format.ts';
+import { formatSize } from './format.ts';
 import { configPath, homeFolders, prepareHome } from './home.ts';
 import { toJson } from './json.ts';
 import { findPassword, takePassword } from './password.ts';
@@ -187,14 +188,14 @@ function userInterface({ terminal, settings }: Context): Ui {
     interactive: canAsk(),
     confirmOffer: ({ peer, name, size, fingerprint }, signal) =>
       terminal.still(() => {
-        terminal.line(`Fingerprint of the sender: ${formatFingerprint(fingerprint)}`);
+        terminal.line(`Fingerprint of the sender: ${groupFingerprint(fingerprint)}`);
         const what = `${escapeText(peer.toString())} offers ${escapeText(name)} (${formatSize(size)}).`;
         return confirm(`${what} Accept?`, signal);
       }),
     confirmTrust: ({ peer, deviceId, fingerprint }, signal) =>
       terminal.still(() => {
         terminal.line(
-          `${escapeText(peer.toString())} has a new device ${deviceId}: ${formatFingerprint(fingerprint)}`,
+          `${escapeText(peer.toString())} has a new device ${deviceId}: ${groupFingerprint(fingerprint)}`,
         );
         return confirm('Did you compare this fingerprint, and trust it?', signal);
       }),

@@ -100,7 +100,7 @@ function transfer(
 describe('on this side, before anything is connected', () => {
   test.for<[string, string[], number, RegExp]>([
     ['a missing file', ['send', 'gone.txt', 'bob@jet.test'], 8, /no file gone\.txt/],
-    ['a folder', ['send', '.', 'bob@jet.test'], 8, /is a folder: pack it/],
+    ['a folder', ['send', '.', 'bob@jet.test'], 8, /is a folder\. Send the files in it/],
     ['a device', ['send', '/dev/null', 'bob@jet.test'], 8, /not a regular file/],
     ['a path through a file', ['send', 'config/x', 'bob@jet.test'], 8, /config\/x/],
     ['a JID that is none', ['send', 'FILE', 'bob@'], 2, /"bob@" is not an XMPP address/],

@@ -1,9 +1,9 @@
 /** `jet devices [JID]` */
 import { Exit, type ExitStatus } from '../../core/errors.ts';
+import { fingerprintUri, groupFingerprint } from '../../omemo/uri.ts';
 import { parseBareAddress } from '../arguments.ts';
 import { type Context, withAccount } from '../context.ts';
-import { formatFingerprint } from '../format.ts';
-import { fingerprintUri, qrCode } from '../qr.ts';
+import { qrCode } from '../qr.ts';
 
 /** Lists the devices of a contact, or our own with this one's QR code. */
 export async function devices(context: Context, name: string | undefined): Promise<ExitStatus> {
@@ -18,7 +18,7 @@ export async function devices(context: Context, name: string | undefined): Promi
       process.stdout.write(`${JSON.stringify({ jid: owner.toString(), ...device })}\n`);
       continue;
     }
-    const shown = fingerprint === undefined ? 'no key to be had' : formatFingerprint(fingerprint);
+    const shown = fingerprint === undefined ? 'no key to be had' : groupFingerprint(fingerprint);
     const state = own ? 'this device' : (trust ?? 'undecided');
     process.stdout.write(`${id}  ${shown}  ${state}${listed ? '' : ', not listed'}\n`);
     if (fingerprint === undefined) continue;

@@ -1,8 +1,8 @@
 /** `jet distrust JID FINGERPRINT` */
 import { Exit, type ExitStatus } from '../../core/errors.ts';
+import { groupFingerprint } from '../../omemo/uri.ts';
 import { parseBareAddress } from '../arguments.ts';
 import { type Context, withAccount } from '../context.ts';
-import { formatFingerprint } from '../format.ts';
 import { readFingerprint } from './trust.ts';
 
 /** Refuses a device from now on. */
@@ -14,6 +14,6 @@ export async function distrust(
   const jid = parseBareAddress(name);
   const fingerprint = readFingerprint(words);
   await withAccount(context, (account) => account.distrust(jid, fingerprint));
-  context.terminal.line(`Distrusted for ${jid.toString()}: ${formatFingerprint(fingerprint)}`);
+  context.terminal.line(`Distrusted for ${jid.toString()}: ${groupFingerprint(fingerprint)}`);
   return Exit.done;
 }

@@ -1,8 +1,8 @@
 /** `jet trust JID FINGERPRINT` */
 import { Exit, type ExitStatus } from '../../core/errors.ts';
+import { groupFingerprint, parseFingerprint } from '../../omemo/uri.ts';
 import { parseBareAddress, usage } from '../arguments.ts';
 import { type Context, withAccount } from '../context.ts';
-import { formatFingerprint, parseFingerprint } from '../format.ts';
 
 /** Trusts a device whose fingerprint was compared; the groups of a fingerprint may be words of their own. */
 export async function trust(
@@ -13,7 +13,7 @@ export async function trust(
   const jid = parseBareAddress(name);
   const fingerprint = readFingerprint(words);
   await withAccount(context, (account) => account.trust(jid, fingerprint));
-  context.terminal.line(`Trusted for ${jid.toString()}: ${formatFingerprint(fingerprint)}`);
+  context.terminal.line(`Trusted for ${jid.toString()}: ${groupFingerprint(fingerprint)}`);
   return Exit.done;
 }
 
