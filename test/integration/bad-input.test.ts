@@ -165,7 +165,7 @@ describe('on this side, before anything is connected', () => {
     if (ROOT) chownSync(home.home, NOBODY, NOBODY);
     const env = { JET_SERVER: '127.0.0.1:1', JET_CA_FILE: await readableCa() };
     const sent = await home.run(['send', secret, bob.jid], { ...as, env });
-    expectSentence(sent, 8, /unreadable\.txt cannot be read: check its permissions/);
+    expectSentence(sent, 8, /unreadable\.txt may not be read\. Change its permissions/);
     const received = await home.run(['receive', '--yes', '--out', shut], { ...as, env });
     expectSentence(received, 8, /read-only.*(?:written|writable)/);
     chmodSync(secret, 0o600);
