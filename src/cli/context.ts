@@ -2,12 +2,11 @@
 import type { AccountSettings, HomeFolders, OpenAccount, Ui } from '../app/types.ts';
 import { Exit, type ExitStatus, JetError, messageOf } from '../core/errors.ts';
 import { Jid } from '../core/jid.ts';
-import { groupFingerprint } from '../omemo/uri.ts';
 import { passwordOf, readAccounts, type SavedAccount } from './accounts.ts';
 import { usage } from './arguments.ts';
 import { Interrupted, quietOnBrokenPipe, Signals } from './exit.ts';
 import { escapeText } from './escape.ts';
-import { formatSize } from './format.ts';
+import { formatFingerprint, formatSize } from './format.ts';
 import { configPath, homeFolders, prepareHome } from './home.ts';
 import { toJson } from './json.ts';
 import { findPassword, takePassword } from './password.ts';
@@ -24,6 +23,9 @@ export interface Context {
   /** JET_PASSWORD, which is out of the environment by now. */
   readonly password: string | undefined;
 }
+
+/** Milliseconds that a command which ends by itself waits for others. */
+export const WAIT_MS = 30_000;
 
 /** Runs a command and ends the process with its status. */
 export async function perform(
@@ -117,11 +119,16 @@ export function chosenAccount(context: Context): { jid: Jid; saved?: SavedAccoun
   return { jid: only.jid, saved: only };
 }
 
-/** What is needed to open an account, its password looked up only when it is asked for. */
+/**
+ * What is needed to open an account, its password looked up only when it is asked for.
+ *
+ * @param lasting - see {@link withAccount}
+ */
 export function accountSettings(
   context: Context,
   jid: Jid,
   password: () => Promise<string>,
+  lasting = false,
 ): AccountSettings {
   const { settings, terminal, home } = context;
   const server = settings.server();
@@ -132,6 +139,18 @@ export function accountSettings(
     password,
     home,
     ephemeral: settings.on('ephemeral'),
+    slots: {
+      most: settings.slots(),
+      lasting,
+      wait: settings.wait(lasting ? Infinity : WAIT_MS),
+      say: (what) => {
+        if (settings.on('json'))
+          process.stdout.write(
+            `${toJson({ event: 'waiting', id: 'jet', time: Date.now(), what })}\n`,
+          );
+        terminal.line(`Waiting for ${escapeText(what)}.`);
+      },
+    },
     ...(server ? { server } : {}),
     ...(proxy ? { proxy } : {}),
     ...(caFile === undefined ? {} : { caFile }),
@@ -139,10 +158,15 @@ export function accountSettings(
   };
 }
 
-/** Opens the account, lends it, and closes it whatever happens. */
+/**
+ * Opens the account, lends it, and closes it whatever happens.
+ *
+ * @param lasting - the command waits for others, perhaps for ever
+ */
 export async function withAccount<T>(
   context: Context,
   action: (account: OpenAccount) => Promise<T>,
+  lasting = false,
 ): Promise<T> {
   const { jid, saved } = chosenAccount(context);
   const password = async () => {
@@ -150,7 +174,7 @@ export async function withAccount<T>(
     if (saved) return passwordOf(saved);
     return askPassword(context, jid);
   };
-  const settings = accountSettings(context, jid, password);
+  const settings = accountSettings(context, jid, password, lasting);
   const { explain, openAccount } = await import('../app.ts');
   context.terminal.waiting(`Connecting as ${jid.toString()}`);
   const { abort } = context.signals;
@@ -183,28 +207,28 @@ export function askPassword(
   );
 }
 
-function userInterface({ terminal, settings }: Context): Ui {
+function userInterface({ terminal, settings, signals }: Context): Ui {
   return {
     interactive: canAsk(),
     confirmOffer: ({ peer, name, size, fingerprint }, signal) =>
       terminal.still(() => {
-        terminal.line(`Fingerprint of the sender: ${groupFingerprint(fingerprint)}`);
+        terminal.line(`Fingerprint of the sender: ${formatFingerprint(fingerprint)}`);
         const what = `${escapeText(peer.toString())} offers ${escapeText(name)} (${formatSize(size)}).`;
         return confirm(`${what} Accept?`, signal);
       }),
-    confirmTrust: ({ peer, deviceId, fingerprint }, signal) =>
+    confirmTrust: ({ peer, deviceId, fingerprint }, signal = signals.abort) =>
       terminal.still(() => {
         terminal.line(
-          `${escapeText(peer.toString())} has a new device ${deviceId}: ${groupFingerprint(fingerprint)}`,
+          `${escapeText(peer.toString())} has a new device ${deviceId}: ${formatFingerprint(fingerprint)}`,
         );
         return confirm('Did you compare this fingerprint, and trust it?', signal);
       }),
-    notice: (code, message) => {
+    notice: (code, message, trust = false) => {
       if (settings.on('json'))
         process.stdout.write(
           `${toJson({ event: 'notice', id: 'jet', time: Date.now(), code, message })}\n`,
         );
-      terminal.line(escapeText(message));
+      terminal.line(escapeText(message), trust);
     },
   };
 }

@@ -1,4 +1,5 @@
-/** Sizes, rates and durations for people. */
+/** Sizes, rates, durations and fingerprints for people. */
+export { groupFingerprint as formatFingerprint, parseFingerprint } from '../omemo/uri.ts';
 
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
 

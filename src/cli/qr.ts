@@ -1,6 +1,6 @@
-/** QR codes in a terminal. */
+/** A fingerprint as a QR code, in the URI form that other clients scan. */
 
-/** A QR code in half blocks, two modules a character. */
+/** The QR code in half blocks, two modules a character. */
 export async function qrCode(text: string): Promise<string> {
   const { renderUnicodeCompact } = await import('uqr');
   return renderUnicodeCompact(text, { border: 2 });

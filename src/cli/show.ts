@@ -1,12 +1,11 @@
 /** Shows a transfer's events: results on stdout, everything else at the terminal. */
 import type { OnEvent } from '../app/types.ts';
 import { Exit } from '../core/errors.ts';
-import { groupFingerprint } from '../omemo/uri.ts';
 import type { Route } from '../jingle/transport.ts';
 import type { TransferEvent } from '../transfer/events.ts';
 import type { Context } from './context.ts';
 import { escapeText } from './escape.ts';
-import { formatRate, formatSize } from './format.ts';
+import { formatFingerprint, formatRate, formatSize } from './format.ts';
 import { toJson } from './json.ts';
 import { advance, type Progress, routeText } from './progress.ts';
 
@@ -34,7 +33,7 @@ export function showEvents({ terminal, settings }: Context): OnEvent {
       case 'offer':
         if (terminal.live)
           terminal.line(
-            `${escapeText(event.peer)}: ${escapeText(event.file)}, ${formatSize(event.size)}, fingerprint ${groupFingerprint(event.fingerprint)}`,
+            `${escapeText(event.peer)}: ${escapeText(event.file)}, ${formatSize(event.size)}, fingerprint ${formatFingerprint(event.fingerprint)}`,
           );
         break;
       case 'start': {

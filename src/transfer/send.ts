@@ -26,6 +26,8 @@ export interface Sending {
   readonly source: FileSource;
   /** A full address: the resource that was found. */
   readonly to: Jid;
+  /** The session id that the resource expects; random by default. */
+  readonly sid?: string;
   readonly envelope: Envelope;
   /** Of a jet: the device that its disco form names. Everything about the file is sealed for it. */
   readonly device?: number;
@@ -81,7 +83,7 @@ export async function sendFile(
         transport: await transfer.offerTransport(session),
       },
     ];
-    const offered = around.sessions.initiate(to, contents, transfer).then(() => {
+    const offered = around.sessions.initiate(to, contents, transfer, sending.sid).then(() => {
       reporter.waiting(`${to.bare.toString()} to accept ${source.name}`);
     });
     // A peer that is silent acknowledges not even the offer: an interrupt does not wait for that.

@@ -2,7 +2,7 @@
 import type { AccountSettings } from '../../app/types.ts';
 import { Exit, type ExitStatus } from '../../core/errors.ts';
 import { saveAccount } from '../accounts.ts';
-import { parseBareAddress } from '../arguments.ts';
+import { parseAccount } from '../arguments.ts';
 import { accountSettings, askPassword, type Context } from '../context.ts';
 
 /** The flags of login and register. */
@@ -28,7 +28,7 @@ export async function enrol(
   done: string,
   prove: (settings: AccountSettings, signal: AbortSignal) => Promise<void>,
 ): Promise<ExitStatus> {
-  const jid = parseBareAddress(name);
+  const jid = parseAccount(name);
   const password = await askPassword(context, jid, flags);
   const settings = accountSettings(context, jid, () => Promise.resolve(password));
   context.terminal.waiting(`Connecting as ${jid.toString()}`);

@@ -3,7 +3,7 @@ import type { RouteOptions } from '../../app/types.ts';
 import type { ExitStatus } from '../../core/errors.ts';
 import { FileSource } from '../../files/source.ts';
 import { splitSend } from '../arguments.ts';
-import { type Context, withAccount } from '../context.ts';
+import { type Context, WAIT_MS, withAccount } from '../context.ts';
 import type { Settings } from '../settings.ts';
 import { showEvents } from '../show.ts';
 
@@ -13,13 +13,14 @@ export async function send(
   items: readonly string[],
   to: string | undefined,
 ): Promise<ExitStatus> {
-  const { files, to: jid } = splitSend(items, to);
+  const { files, to: address } = splitSend(items, to);
   // What cannot be sent is told before anybody is asked for a password.
   for (const file of files) await (await FileSource.open(file)).close();
-  const options = routeOptions(context.settings, 30_000);
-  return withAccount(context, (account) =>
-    account.send(files, jid, options, showEvents(context), context.signals.abort),
-  );
+  const options = routeOptions(context.settings, WAIT_MS);
+  return withAccount(context, async (account) => {
+    await account.pin(address.jid, address.devices);
+    return account.send(files, address.jid, options, showEvents(context), context.signals.abort);
+  });
 }
 
 /** How a transfer may travel; a proxy of the user's rules out direct connections. */
