@@ -10,6 +10,7 @@ export interface TerminalOptions {
 }
 
 const SHOW_CURSOR = '\u001b[?25h';
+const HIDE_CURSOR = '\u001b[?25l';
 
 /** The person's side of the program. */
 export class Terminal {
@@ -124,6 +125,8 @@ export class Terminal {
 
   #redraw(): void {
     if (this.#bars.size === 0) this.waiting(this.#waiting);
+    // The bars draw themselves at the next tick, but hide the cursor only when they begin.
+    else process.stderr.write(HIDE_CURSOR);
   }
 
   #write(text: string): void {

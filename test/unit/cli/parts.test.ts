@@ -11,12 +11,7 @@ import {
 } from '../../../src/cli/arguments.ts';
 import { readKeys } from '../../../src/cli/commands/trust.ts';
 import { escapeText } from '../../../src/cli/escape.ts';
-import {
-  formatDuration,
-  formatFingerprint,
-  formatSize,
-  parseFingerprint,
-} from '../../../src/cli/format.ts';
+import { formatDuration, formatSize } from '../../../src/cli/format.ts';
 import { eventPage, eventSchema, toJson } from '../../../src/cli/json.ts';
 import {
   parsePorts,
@@ -26,6 +21,7 @@ import {
   parseWait,
   Settings,
 } from '../../../src/cli/settings.ts';
+import { groupFingerprint, parseFingerprint } from '../../../src/omemo/uri.ts';
 
 describe('arguments', () => {
   const there = (path: string) => path === 'f' || path === 'a@b';
@@ -193,8 +189,8 @@ describe('text', () => {
   });
   it('reads the fingerprints that it writes', () => {
     const hex = '0123456789abcdef'.repeat(4);
-    expect(formatFingerprint(hex).split(' ')).toHaveLength(8);
-    expect(parseFingerprint(formatFingerprint(hex))).toBe(hex);
+    expect(groupFingerprint(hex).split(' ')).toHaveLength(8);
+    expect(parseFingerprint(groupFingerprint(hex))).toBe(hex);
   });
 });
 

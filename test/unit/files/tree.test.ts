@@ -37,10 +37,15 @@ async function walked(root: string, options: Partial<WalkOptions> = {}, skips: S
 
 const file = (path: string, more: Partial<TreeEntry> = {}): TreeEntry =>
   ({ kind: 'file', path, mode: 0o644, mtime: 1_000_000_000_000, size: 3, ...more }) as TreeEntry;
-const folder = (path: string, more: Partial<TreeEntry> = {}): TreeEntry =>
-  ({ kind: 'folder', path, mode: 0o755, mtime: 1_000_000_000_000, ...more }) as TreeEntry;
+const folder = (
+  path: string,
+  more: Partial<Pick<TreeEntry, 'mode' | 'mtime'>> = {},
+): TreeEntry => ({
+  ...{ kind: 'folder' as const, path, mode: 0o755, mtime: 1_000_000_000_000 },
+  ...more,
+});
 const link = (path: string, target: string): TreeEntry =>
-  ({ kind: 'link', path, mode: 0o777, mtime: 0, target }) as TreeEntry;
+  ({ kind: 'folder', path, mode: 0o755, mtime: 1_000_000_000_000, ...more }) as TreeEntry;
 
 /** Builds a tree as a receiver does; what is refused is told by its code. */
 async function build(

@@ -241,7 +241,11 @@ describe('an interrupt', () => {
       const { alice, bob, send, clock, network } = await createExchange();
       const stop = new AbortController();
       let said = false;
+      let reach: () => void = () => undefined;
+      const reached = new Promise<void>((resolve) => (reach = resolve));
+      const mark = when === 'bytes flow' ? 'data' : 'jingle';
       network.tap((stanza) => {
+        if (stanza.toString().includes(`<${mark} `)) reach();
         if (stanza.getChild('data', IBB) !== undefined) bob.connection.freeze();
         said ||= action(stanza, 'session-terminate') !== undefined;
         return undefined;
@@ -250,9 +254,8 @@ describe('an interrupt', () => {
       const sent = send(bytes, { signal: stop.signal });
       let over = false;
       void sent.then(() => (over = true));
-      if (when === 'bytes flow') await alice.told('start');
-      await new Promise((resolve) => setTimeout(resolve, 20));
-      await settle(50);
+      await reached;
+      await settle();
       stop.abort(new Error('Ctrl-C'));
       await clock.advance(1_999);
       expect(said).toBe(true);
