@@ -44,8 +44,13 @@ const folder = (
   ...{ kind: 'folder' as const, path, mode: 0o755, mtime: 1_000_000_000_000 },
   ...more,
 });
-const link = (path: string, target: string): TreeEntry =>
-  ({ kind: 'folder', path, mode: 0o755, mtime: 1_000_000_000_000, ...more }) as TreeEntry;
+const link = (path: string, target: string): TreeEntry => ({
+  kind: 'link',
+  path,
+  mode: 0o777,
+  mtime: 0,
+  target,
+});
 
 /** Builds a tree as a receiver does; what is refused is told by its code. */
 async function build(
