@@ -1,7 +1,7 @@
 /** A hostile server between a jet and one that has two devices: what discovery says, and where envelopes go. */
 import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { randomId } from '../../src/core/bytes.ts';
 import { parse, type Element } from '../../src/xmpp/xml.ts';
 import {
@@ -21,6 +21,9 @@ import { jetHome, type JetHome, type JetProcess } from '../support/jet.ts';
 import { ended, linesOf, noise } from '../support/pair.ts';
 import { hasProsody } from '../support/prosody.ts';
 import type { Rewrite } from '../support/rewriting-relay.ts';
+
+// Many processes start here one after another: a guard for machines that are slow.
+vi.setConfig({ testTimeout: 400_000, hookTimeout: 400_000 });
 
 const JET = 'urn:xmpp:jet-transfer:0';
 const present = await hasProsody();

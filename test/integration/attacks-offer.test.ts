@@ -1,5 +1,5 @@
 /** What a hostile server makes of an offer between two jets, and that nothing comes of it. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { xml, type Element } from '../../src/xmpp/xml.ts';
 import {
   attack,
@@ -17,6 +17,9 @@ import {
 } from '../support/hostile.ts';
 import { hasProsody } from '../support/prosody.ts';
 import type { Rewrite } from '../support/rewriting-relay.ts';
+
+// Many processes start here one after another: a guard for machines that are slow.
+vi.setConfig({ testTimeout: 400_000, hookTimeout: 400_000 });
 
 const SIZE = 20_000;
 const HASHES = 'urn:xmpp:hashes:2';

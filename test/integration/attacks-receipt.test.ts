@@ -1,5 +1,5 @@
 /** What a hostile server makes of accept, checksum, receipt and success between two jets. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { randomId } from '../../src/core/bytes.ts';
 import { xml, type Element } from '../../src/xmpp/xml.ts';
 import {
@@ -21,6 +21,9 @@ import {
 import { noise } from '../support/pair.ts';
 import { hasProsody } from '../support/prosody.ts';
 import type { Rewrite } from '../support/rewriting-relay.ts';
+
+// Many processes start here one after another: a guard for machines that are slow.
+vi.setConfig({ testTimeout: 400_000, hookTimeout: 400_000 });
 
 const FILE_TRANSFER = 'urn:xmpp:jingle:apps:file-transfer:5';
 const HASHES = 'urn:xmpp:hashes:2';

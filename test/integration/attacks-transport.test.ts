@@ -1,7 +1,7 @@
 /** A hostile server that leads the bytes of two jets to itself: it gets nothing of them, and nothing wrong lands. */
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { randomId } from '../../src/core/bytes.ts';
 import { xml, type Element } from '../../src/xmpp/xml.ts';
 import { all, attack, copy, jingleOf, setScene, together, type Scene } from '../support/hostile.ts';
@@ -9,6 +9,9 @@ import { huntKey, readings } from '../support/key-hunt.ts';
 import { hasProsody } from '../support/prosody.ts';
 import { startRelay, type Relay } from '../support/relay.ts';
 import type { Rewrite } from '../support/rewriting-relay.ts';
+
+// Many processes start here one after another: a guard for machines that are slow.
+vi.setConfig({ testTimeout: 400_000, hookTimeout: 400_000 });
 
 const MARK = 'What nobody on the way may read. ';
 const content = Buffer.from(MARK.repeat(1000));

@@ -1,7 +1,7 @@
 /** What servers see of a file: nothing between two jets, and what the XEPs say, no more and no less, otherwise. */
 import { createHash } from 'node:crypto';
 import { utimes } from 'node:fs/promises';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { NS_JET } from '../../src/jet/security.ts';
 import { FILE_TRANSFER } from '../../src/jingle/file-description.ts';
 import { JINGLE } from '../../src/jingle/stanza.ts';
@@ -12,6 +12,9 @@ import { otherClient } from '../support/other-client.ts';
 import { ended, makePair, noise } from '../support/pair.ts';
 import { hasProsody } from '../support/prosody.ts';
 import type { Rewrite } from '../support/rewriting-relay.ts';
+
+// Many processes start here one after another: a guard for machines that are slow.
+vi.setConfig({ testTimeout: 400_000, hookTimeout: 400_000 });
 
 const JET = 'urn:xmpp:jet-transfer:0';
 const NAME = 'Figures-that-nobody-may-see.xlsx';
