@@ -44,8 +44,13 @@ export async function startRelay(
     far.on('error', () => near.destroy());
     near.on('close', () => far.destroy());
     far.on('close', () => near.destroy());
-    near.pipe(damaged(damage)).pipe(far);
-    far.pipe(damaged(damage)).pipe(near);
+    if (damage === Infinity) {
+      near.pipe(far);
+      far.pipe(near);
+    } else {
+      near.pipe(damaged(damage)).pipe(far);
+      far.pipe(damaged(damage)).pipe(near);
+    }
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
