@@ -16,6 +16,12 @@ const PACKAGES = [
   { name: 'openssl', probe: ['openssl', 'version'], for: ['demo', 'test', 'acceptance'] },
   { name: 'prosody', probe: ['prosodyctl', '--help'], for: ['demo', 'test', 'acceptance'] },
   {
+    name: 'python3-cryptography',
+    probe: ['/usr/bin/python3', '-c', 'import cryptography'],
+    for: ['test'],
+    optional: true,
+  },
+  {
     name: 'python3-oldmemo',
     probe: ['/usr/bin/python3', '-c', 'import oldmemo'],
     for: ['test'],

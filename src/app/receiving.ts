@@ -2,6 +2,7 @@
 import { randomId } from '../core/bytes.ts';
 import { Exit, messageOf, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
+import { answerProposals } from '../jingle/message-initiation.ts';
 import { Receiver, type Offer } from '../transfer/receive.ts';
 import { Waiting } from '../transfer/waiting.ts';
 import { announce } from '../xmpp/find.ts';
@@ -33,7 +34,8 @@ export async function receive(
     },
     ended: (exit) => waiting.ended(exit),
     refused: (peer, why) => {
-      ui.notice('offer-refused', `Refused an offer of ${peer.bare.toString()}: ${why}.`);
+      const reason = why.replace(/\.$/, '');
+      ui.notice('offer-refused', `Refused an offer of ${peer.bare.toString()}: ${reason}.`);
     },
   });
   const deals = (jid: Jid) =>
@@ -46,6 +48,12 @@ export async function receive(
     presence: bench.presence,
     deals,
     invited: from.filter((jid) => !roster.sees(jid)),
+  });
+  const quiet = answerProposals(connection, deals, (peer) => {
+    const shared = roster.get(peer)?.subscription;
+    if (shared === 'from' || shared === 'both') return;
+    // A stream that is lost once more takes the proposal with it.
+    bench.presence.direct(peer).catch(() => undefined);
   });
   const unwatch = connection.onState((state) => {
     if (state.kind === 'closed') waiting.fail(connectionLost(state.reason));
@@ -64,6 +72,7 @@ export async function receive(
     return signal.aborted && receiver.busy ? Exit.transport : exit;
   } finally {
     unwatch();
+    quiet();
     hide();
     await receiver.stop();
   }

@@ -6,6 +6,7 @@ import { warmUp } from '../files/memory.ts';
 import { FileSource } from '../files/source.ts';
 import { NS_JET } from '../jet/security.ts';
 import { FILE_TRANSFER } from '../jingle/file-description.ts';
+import { Proposal } from '../jingle/message-initiation.ts';
 import { JINGLE } from '../jingle/stanza.ts';
 import { jetDevice } from '../transfer/jet-form.ts';
 import { sendFile } from '../transfer/send.ts';
@@ -36,6 +37,7 @@ export async function send(
     bench.connection.audience = (from) => from.sameBare(to);
     if (bench.roster.sees(to)) await bench.presence.available();
     const peer = await find(bench, to, options.wait, on, signal);
+    bench.log(`the resource ${peer.jid.toString()} was chosen`);
     const envelope = bench.envelopes.all.find(({ feature }) => peer.features.has(feature));
     if (envelope === undefined) throw new Error('a peer without an envelope was found');
     const device = jetDevice(peer);
@@ -43,6 +45,7 @@ export async function send(
     return await sendFile(bench.surroundings(options), {
       source,
       to: peer.jid,
+      ...(peer.sid !== undefined && { sid: peer.sid }),
       envelope,
       ...(device !== undefined && { device }),
       answerMs: Math.max(options.wait, ANSWER_MS),
@@ -77,6 +80,7 @@ function find(
     wait: wait === Infinity ? 'forever' : wait,
     clock,
     signal,
+    asking: new Proposal(bench.connection, to.bare),
     notify: () => {
       const peer = to.toString();
       on({

@@ -5,6 +5,7 @@
 import type { ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import type { Route } from '../jingle/transport.ts';
+import type { WrittenKey } from '../omemo/uri.ts';
 import type { TransferEvent } from '../transfer/events.ts';
 
 /** A server given by hand instead of a look-up; the certificate must match the JID's domain all the same. */
@@ -31,6 +32,18 @@ export interface HomeFolders {
   readonly data: string;
 }
 
+/** How the processes of an account share its connections. */
+export interface SlotSettings {
+  /** Connections at once, 1 to 64. */
+  readonly most: number;
+  /** Ours may be held for ever: where there are several, one is kept from such commands. */
+  readonly lasting: boolean;
+  /** Milliseconds to wait while nothing moves; Infinity for ever. */
+  readonly wait: number;
+  /** Told once what is being waited for. */
+  readonly say: (what: string) => void;
+}
+
 /** Everything needed to open an account. */
 export interface AccountSettings {
   /** A bare address. */
@@ -42,6 +55,7 @@ export interface AccountSettings {
   readonly caFile?: string;
   readonly proxy?: ProxyAddress;
   readonly home: HomeFolders;
+  readonly slots: SlotSettings;
   /** Take the OMEMO device off the list when the account is closed. */
   readonly ephemeral: boolean;
   /** Lines about the stream, secrets struck out already; absent without --verbose. */
@@ -73,8 +87,12 @@ export interface Ui {
   /** Rejects with the signal's reason when it aborts while the question stands. */
   confirmOffer(offer: OfferQuestion, signal?: AbortSignal): Promise<boolean>;
   confirmTrust(question: TrustQuestion, signal?: AbortSignal): Promise<boolean>;
-  /** Something to be known: a device made, keys pinned. `code` is a kebab-case word for --json. */
-  notice(code: string, message: string): void;
+  /**
+   * Something to be known: a device made, keys pinned. `code` is a kebab-case word for --json.
+   *
+   * @param trust - it is about whom to trust: told with --quiet, too
+   */
+  notice(code: string, message: string, trust?: boolean): void;
 }
 
 /** Ports of 1 to 65,535, both ends included. */
@@ -173,8 +191,14 @@ export interface OpenAccount {
   removeContact(jid: Jid): Promise<boolean>;
   /** Those of a contact, or our own. */
   devices(jid?: Jid): Promise<readonly Device[]>;
-  /** Marks as trusted and compared. Throws JetError (exit 2) when the contact has no such device. */
-  trust(jid: Jid, fingerprint: string): Promise<void>;
+  /** The keys that an address was written with: verified from now on. Throws JetError (exit 6) when they cannot be. */
+  pin(jid: Jid, keys: readonly WrittenKey[]): Promise<void>;
+  /** The check of `pin` without its change. */
+  checkKeys(jid: Jid, keys: readonly WrittenKey[]): Promise<void>;
+  /** Marks as trusted and compared. Throws JetError (exit 6) when the key is another's. */
+  trust(jid: Jid, fingerprint: string, device?: number): Promise<void>;
+  /** Forgets that a key is a jet's. Throws JetError (exit 6) when the key is another's. */
+  forgetJet(jid: Jid, fingerprint: string): Promise<void>;
   distrust(jid: Jid, fingerprint: string): Promise<void>;
   /** Takes our device off the list and deletes its bundle and its local state. */
   removeDevice(): Promise<void>;

@@ -5,6 +5,7 @@ import { defaultCiphers } from '../jet/ciphers.ts';
 import { EnvelopeRegistry } from '../jet/envelope.ts';
 import { jetFeatures } from '../jet/features.ts';
 import { FILE_TRANSFER } from '../jingle/file-description.ts';
+import { MESSAGE_INITIATION } from '../jingle/message-initiation.ts';
 import { jingleFeatures, Sessions } from '../jingle/sessions.ts';
 import { TransportRegistry } from '../jingle/transport.ts';
 import { describeEvent } from '../omemo/events.ts';
@@ -16,6 +17,7 @@ import { jetForm } from '../transfer/jet-form.ts';
 import type { Surroundings } from '../transfer/transfer.ts';
 import { ibb } from '../transport/ibb/index.ts';
 import { s5b } from '../transport/s5b/index.ts';
+import { enableCarbons } from '../xmpp/carbons.ts';
 import type { Connection } from '../xmpp/connection.ts';
 import { Disco } from '../xmpp/disco.ts';
 import { WAITING_JET } from '../xmpp/find.ts';
@@ -76,17 +78,24 @@ export class Workbench {
     this.envelopes.register(omemo.envelope());
     this.disco.addFeatures(
       ...jingleFeatures.filter((feature) => waits || feature !== FILE_TRANSFER),
-      ...(waits ? [WAITING_JET] : []),
+      ...(waits ? [WAITING_JET, MESSAGE_INITIATION] : []),
       ...jetFeatures(this.ciphers, this.envelopes),
       ...this.transports.features,
       PING,
     );
-    const { id } = await omemo.ensureDevice();
+    const [{ id }, copied] = await Promise.all([
+      omemo.ensureDevice(),
+      enableCarbons(this.connection),
+    ]);
+    if (!copied) this.log('the server copies no messages (XEP-0280)');
     if (waits) this.disco.setForm(jetForm(id));
     return omemo;
   }
 
-  /** OMEMO of the account, opened once; no device is made by that. */
+  /**
+   * OMEMO of the account, opened once; no device is made by that. Who asks for verified keys only has
+   * it for all from then on.
+   */
   openOmemo(verifiedOnly: boolean): Omemo {
     const { ui } = this;
     this.#omemo ??= Omemo.open({
@@ -104,10 +113,11 @@ export class Workbench {
         },
       }),
       say: (event) => {
-        const { code, message } = describeEvent(event);
-        ui.notice(code, message);
+        const { code, message, trust } = describeEvent(event);
+        ui.notice(code, message, trust);
       },
     });
+    if (verifiedOnly) this.#omemo.requireVerified();
     return this.#omemo;
   }
 

@@ -7,6 +7,9 @@ import type { Context } from './context.ts';
 const packageFile = new URL('../../package.json', import.meta.url);
 const { version } = JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string };
 
+/** Every command may have to wait for a connection slot; those that meet others show it in their own help, too. */
+const WAIT = ['-w, --wait <seconds>', 'how long to wait for others, or forever'] as const;
+
 const program = new Command('jet')
   .description('Encrypted file transfer from the shell, from one XMPP address to another.')
   .version(version, '-V, --version')
@@ -15,7 +18,9 @@ const program = new Command('jet')
   .option('--ca-file <pem>', "certificates to trust in place of the system's")
   .option('--proxy <url>', 'socks5://host:port for every connection')
   .option('--ephemeral', 'take this device off the list at the end')
-  .option('-q, --quiet', 'errors only')
+  .option('--slots <n>', 'connections at once of all jet processes of an account (default: 4)')
+  .option(...WAIT)
+  .option('-q, --quiet', 'errors and changes of trust only')
   .option('-v, --verbose', 'also what is said to the server, secrets struck out')
   .option('--json', 'one JSON object a line on stdout')
   .option('--no-color', 'no colours')
@@ -32,7 +37,7 @@ Examples:
 
 const routed = (command: Command) =>
   command
-    .option('-w, --wait <seconds>', 'how long to wait for the other side, or forever')
+    .option(...WAIT)
     .option('--route <kind>', 'only direct, proxy or ibb')
     .option('--no-direct', 'never tell or use an address of this machine')
     .option('--ports <range>', 'listen for direct connections here, such as 40000-40100')
@@ -96,6 +101,7 @@ routed(
     `
 Examples:
   $ jet send report.pdf bob@example.org
+  $ jet send report.pdf 'xmpp:bob@example.org?omemo-sid-ID=FINGERPRINT'
   $ jet send --to bob@example.org -- -odd-name.txt`,
   )
   .action((items: string[], flags: { to?: string }, self: Command) =>
@@ -128,13 +134,21 @@ program
     run(self, async (c) => (await import('./commands/devices.ts')).devices(c, jid)),
   );
 program
-  .command('trust <jid> <fingerprint...>')
+  .command('trust <jid> [fingerprint...]')
   .description('trust a device whose fingerprint was compared')
-  .action((jid: string, words: string[], _: object, self: Command) =>
-    run(self, async (c) => (await import('./commands/trust.ts')).trust(c, jid, words)),
+  .option('--plain', 'only forget that it is a jet: it need not seal elements any more')
+  .addHelpText(
+    'after',
+    `
+Examples:
+  $ jet trust bob@example.org FINGERPRINT
+  $ jet trust 'xmpp:bob@example.org?omemo-sid-ID=FINGERPRINT'`,
+  )
+  .action((jid: string, words: string[], flags: { plain?: true }, self: Command) =>
+    run(self, async (c) => (await import('./commands/trust.ts')).trust(c, jid, words, flags)),
   );
 program
-  .command('distrust <jid> <fingerprint...>')
+  .command('distrust <jid> [fingerprint...]')
   .description('refuse a device from now on')
   .action((jid: string, words: string[], _: object, self: Command) =>
     run(self, async (c) => (await import('./commands/distrust.ts')).distrust(c, jid, words)),

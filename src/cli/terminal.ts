@@ -60,9 +60,13 @@ export class Terminal {
     return terminal;
   }
 
-  /** A line that stays, its parts from the network escaped by the caller. Not shown with --quiet. */
-  line(text: string): void {
-    if (!this.#options.quiet) this.#write(text);
+  /**
+   * A line that stays, its parts from the network escaped by the caller.
+   *
+   * @param always - shown with --quiet, too
+   */
+  line(text: string, always = false): void {
+    if (always || !this.#options.quiet) this.#write(text);
   }
 
   /** An error: shown with --quiet, too. */

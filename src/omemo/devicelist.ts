@@ -10,16 +10,25 @@ export const MAX_DEVICES = 100;
 /** Publishing is repeated this often when another client writes at the same moment. */
 const ATTEMPTS = 4;
 
-/** The ids of a list: each once, malformed entries left out, an absent or foreign payload is empty. */
-export function parseDeviceList(list: Element | undefined): number[] {
+/**
+ * The ids of a list: each once, malformed entries left out, an absent or foreign payload is empty.
+ *
+ * @param known - ids that come first and count however long the list is
+ */
+export function parseDeviceList(
+  list: Element | undefined,
+  known: ReadonlySet<number> = new Set(),
+): number[] {
   if (!list?.is('list', NS_OMEMO)) return [];
-  const ids = new Set<number>();
+  const first = new Set<number>();
+  const others = new Set<number>();
   for (const entry of list.getChildren('device')) {
     const id = parseId(entry.attrs['id']);
-    if (id !== undefined) ids.add(id);
-    if (ids.size === MAX_DEVICES) break;
+    if (id === undefined) continue;
+    if (known.has(id)) first.add(id);
+    else if (others.size < MAX_DEVICES) others.add(id);
   }
-  return [...ids];
+  return [...first, ...others];
 }
 
 /** The same list with some devices added or taken away; whatever else it holds stays. */

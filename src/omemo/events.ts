@@ -1,5 +1,5 @@
 /** What OMEMO says to the user: every change of a device or of trust. */
-
+import { shellCommand } from '../core/shell.ts';
 import { groupFingerprint } from './uri.ts';
 
 /** Why a device is neither encrypted to nor taken from. */
@@ -24,25 +24,56 @@ export type OmemoEvent =
       readonly jid: string;
       readonly device: number | undefined;
       readonly fingerprint: string;
-      /** First contact, an answer at the terminal, or `jet trust`. */
-      readonly by: 'first-contact' | 'answer' | 'user';
+      /** First contact, an answer at the terminal, an address written with its keys, or `jet trust`. */
+      readonly by: 'first-contact' | 'answer' | 'address' | 'user';
       readonly verified: boolean;
     }
   | { readonly event: 'distrusted'; readonly jid: string; readonly fingerprint: string }
-  | { readonly event: 'jet-forgotten'; readonly jid: string; readonly fingerprint: string }
+  /** The key was used by `jid`, so that `other`, who shows it as well, has it no longer. */
+  | {
+      readonly event: 'bound';
+      readonly jid: string;
+      readonly fingerprint: string;
+      readonly other: string;
+    }
+  | {
+      readonly event: 'jet-forgotten' | 'no-jet';
+      readonly jid: string;
+      readonly fingerprint: string;
+    }
   | {
       readonly event: 'refused';
       readonly jid: string;
       readonly device: number;
       readonly fingerprint: string;
       readonly why: Refusal;
+      /** Whose the key is, with `other-jid`. */
+      readonly owner?: string;
     };
 
-/** An event in a sentence; `code` is a stable word for `--json`. */
-export function describeEvent(event: OmemoEvent): {
+/** An event as it is said. */
+export interface Said {
+  /** A stable word for `--json`. */
   readonly code: string;
+  /** A sentence, or a few. */
   readonly message: string;
-} {
+  /** It is about whom to trust: said with `--quiet`, too. */
+  readonly trust: boolean;
+}
+
+const OF_DEVICES: readonly string[] = [
+  'device-made',
+  'device-restored',
+  'device-removed',
+  'publish-failed',
+];
+
+/** An event in words. */
+export function describeEvent(event: OmemoEvent): Said {
+  return { ...sentenceOf(event), trust: !OF_DEVICES.includes(event.event) };
+}
+
+function sentenceOf(event: OmemoEvent): Omit<Said, 'trust'> {
   const code = `omemo-${event.event}`;
   switch (event.event) {
     case 'device-made':
@@ -69,6 +100,16 @@ export function describeEvent(event: OmemoEvent): {
         code,
         message: `The key ${groupFingerprint(event.fingerprint)} of ${event.jid} is distrusted from now on.`,
       };
+    case 'bound':
+      return {
+        code,
+        message: `The key ${groupFingerprint(event.fingerprint)} is bound to ${event.jid}, who used it. It is not trusted any more as one of ${event.other}, who showed it, too.`,
+      };
+    case 'no-jet':
+      return {
+        code,
+        message: `The key ${groupFingerprint(event.fingerprint)} of ${event.jid} was not known as a jet's: it may transfer without sealed elements anyhow.`,
+      };
     case 'jet-forgotten':
       return {
         code,
@@ -86,6 +127,8 @@ function pinnedSentence(event: OmemoEvent & { event: 'pinned' }): string {
       return `First contact with ${event.jid}: the key ${groupFingerprint(event.fingerprint)} is trusted from now on. To be sure, compare it with \`jet devices\` on the other side.`;
     case 'answer':
       return `The key ${key} is trusted from now on.`;
+    case 'address':
+      return `The key ${key} was written with the address: it is trusted and counts as compared.`;
     case 'user':
       return `The key ${key} is trusted and counts as compared.`;
   }
@@ -104,8 +147,11 @@ function refusedSentence({
   device,
   fingerprint,
   why,
+  owner,
 }: OmemoEvent & { event: 'refused' }): string {
-  const allow =
-    why === 'other-jid' ? '' : ` To allow it: jet trust ${jid} ${fingerprint}, after comparing it.`;
-  return `The device ${device} of ${jid} is not trusted: ${WHY[why]}. Its key is ${groupFingerprint(fingerprint)}.${allow}`;
+  const refused = `The device ${device} of ${jid} is not trusted: ${WHY[why]}. Its key is ${groupFingerprint(fingerprint)}.`;
+  // The commands come last and alone, to be copied.
+  return owner === undefined
+    ? `${refused} If its owner confirms that, allow it by: ${shellCommand('jet trust', jid, fingerprint)}`
+    : `${refused} It is a key of ${owner}; if it never was, give it up by: ${shellCommand('jet distrust', owner, fingerprint)}`;
 }

@@ -4,8 +4,10 @@ import { type Element, xml } from '../xmpp/xml.ts';
 import type { Clock } from '../core/clock.ts';
 import { Exit, JetError } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
+import { shellCommand } from '../core/shell.ts';
 import { type Envelope, EnvelopeError } from '../jet/envelope.ts';
 import type { Store } from '../store/store.ts';
+import { hear } from '../xmpp/carbons.ts';
 import type { Connection } from '../xmpp/connection.ts';
 import { Contacts } from './contacts.ts';
 import { CryptoError, fingerprint, LEGACY, parseKeyExchange } from './crypto/index.ts';
@@ -19,6 +21,7 @@ import { Publisher } from './publisher.ts';
 import { type Decrypted, Sessions } from './sessions.ts';
 import { Trust } from './trust.ts';
 import type { Candidate, Pin } from './trust-rule.ts';
+import type { WrittenKey } from './uri.ts';
 
 /** What OMEMO works with. */
 export interface OmemoOptions {
@@ -56,12 +59,12 @@ export class Omemo {
     this.#sessions = new Sessions(store, clock, this.#account, this.#own);
     const { verifiedOnly, askTrust: ask } = options;
     this.#trust = new Trust({ store, clock, account, verifiedOnly, ask, say });
-    this.#contacts = new Contacts(pep, this.#sessions, this.#trust, () => ({
+    this.#contacts = new Contacts(pep, clock, this.#sessions, this.#trust, () => ({
       account,
       id: this.#own.load()?.id,
     }));
     this.#publisher = new Publisher({ pep, store, clock, account, own: this.#own, say });
-    this.#unlisten = options.connection.onMessage((message, from) => {
+    this.#unlisten = hear(options.connection, (message, from) => {
       this.#heard(message, from);
     });
   }
@@ -102,7 +105,27 @@ export class Omemo {
     return this.#contacts.shownKey(jid, device);
   }
 
-  /** Pins a key as verified (`jet trust`, or a recipient written with its fingerprint). @throws JetError */
+  /** From now on only keys whose fingerprint the user compared. */
+  requireVerified(): void {
+    this.#trust.requireVerified();
+  }
+
+  /** The keys that an address was written with: pinned as verified, or refused. @throws JetError (exit 6) */
+  pinWritten(jid: Jid, keys: readonly WrittenKey[]): void {
+    this.#trust.pinWritten(jid.bare.toString(), keys);
+  }
+
+  /** The same check without a change. @throws JetError (exit 6) */
+  checkWritten(jid: Jid, keys: readonly WrittenKey[]): void {
+    this.#trust.checkWritten(jid.bare.toString(), keys);
+  }
+
+  /** `jet trust --plain`: the key need not seal elements any more. @throws JetError (exit 6) */
+  forgetJet(jid: Jid, key: string): void {
+    this.#trust.forgetJet(jid.bare.toString(), key);
+  }
+
+  /** Pins a key as verified (`jet trust`). @throws JetError (exit 6) */
   trust(jid: Jid, key: string, device?: number): void {
     this.#trust.trust(jid.bare.toString(), key, device);
   }
@@ -192,7 +215,7 @@ export class Omemo {
       throw new JetError(
         Exit.security,
         'jet-without-seals',
-        `${jet.jid} is known as a jet, but what is online there does not say so: somebody may be between. Nothing was sent. If another program is meant to use that key now: jet trust --plain ${jet.jid} ${jet.fingerprint}`,
+        `${jet.jid} is known as a jet, but what is online there does not say so: somebody may be between. Nothing was sent. If another program is meant to use that key now, run: ${shellCommand('jet trust --plain', jet.jid, jet.fingerprint)}`,
       );
     return this.#encryptFor(to, plaintext, plain);
   }
@@ -227,7 +250,7 @@ export class Omemo {
       ? new JetError(
           Exit.security,
           'no-omemo',
-          `${jid} has no OMEMO device to encrypt to${this.#options.verifiedOnly ? ' that is verified' : ''}. Start jet or an OMEMO client there, or run “jet trust ${jid} FINGERPRINT”.`,
+          `${jid} has no OMEMO device to encrypt to${this.#trust.verifiedOnly ? ' that is verified' : ''}. Start jet or an OMEMO client there, or run “jet trust ${jid} FINGERPRINT”.`,
         )
       : new JetError(
           Exit.security,
@@ -260,8 +283,11 @@ export class Omemo {
     entry: KeyEntry,
     exchange: ReturnType<typeof exchangeOf> | undefined,
   ): Decrypted {
-    if (!exchange) return this.#sessions.decrypt(address, identity, entry.message);
-    const decrypted = this.#sessions.decryptExchange(address, exchange);
+    const decrypted = exchange
+      ? this.#sessions.decryptExchange(address, exchange)
+      : this.#sessions.decrypt(address, identity, entry.message);
+    this.#trust.prove({ jid: address.jid, fingerprint: identity });
+    if (!exchange) return decrypted;
     this.#own.maintain();
     if (this.#own.staleness() > 0) this.#publisher.refill();
     return decrypted;
@@ -302,7 +328,9 @@ export class Omemo {
       throw error;
     }
     // A lost connection is reported by itself; what is owed stays owed.
-    if (from.isFull) this.acknowledge(from).catch(() => undefined);
+    // To those we do not deal with, it would show that we are here.
+    if (from.isFull && this.#options.connection.audience(from))
+      this.acknowledge(from).catch(() => undefined);
   }
 }
 

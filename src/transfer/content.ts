@@ -2,6 +2,7 @@
 import type { Element } from '@xmpp/xml';
 import { Exit, JetError } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
+import { shellCommand } from '../core/shell.ts';
 import type { Cipher, CipherRegistry } from '../jet/cipher.ts';
 import {
   EnvelopeError,
@@ -209,7 +210,7 @@ function unseal(
     if (identity?.isJet(sender.identityKey) === true)
       throw new SealedError(
         'missing',
-        `it came without sealed elements from a key that is a jet's (somebody may be between; if another program uses that key now: jet trust --plain ${session.peer.bare.toString()} ${sender.identityKey.toString('hex')})`,
+        `it came without sealed elements from a key that is a jet's (somebody may be between; if another program uses that key now: ${shellCommand('jet trust --plain', session.peer.bare.toString(), sender.identityKey.toString('hex'))})`,
       );
     return { file: { ...clear, name: clear.name ?? 'file', size: clear.size ?? 0 } };
   }

@@ -194,13 +194,13 @@ function describe(file: Partial<FileDescription>): Element {
 }
 
 function fileIn(body: Element): FileDescription {
-  const file = body.getChild('file', FILE_TRANSFER);
+  const [file, second] = body.getChildren('file', FILE_TRANSFER);
   try {
-    if (file !== undefined) return decodeFile(file);
+    if (file !== undefined && second === undefined) return decodeFile(file);
   } catch (error) {
     if (!(error instanceof StanzaError)) throw error;
   }
-  throw new SealedError('malformed', 'a sealed element describes no file');
+  throw new SealedError('malformed', 'a sealed element does not describe one file');
 }
 
 function missing(label: Label): SealedError {

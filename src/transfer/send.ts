@@ -26,6 +26,8 @@ export interface Sending {
   readonly source: FileSource;
   /** A full address: the resource that was found. */
   readonly to: Jid;
+  /** The session id that the resource expects; random by default. */
+  readonly sid?: string;
   readonly envelope: Envelope;
   /** Of a jet: the device that its disco form names. Everything about the file is sealed for it. */
   readonly device?: number;
@@ -81,7 +83,7 @@ export async function sendFile(
         transport: await transfer.offerTransport(session),
       },
     ];
-    await around.sessions.initiate(to, contents, transfer);
+    await around.sessions.initiate(to, contents, transfer, sending.sid);
     reporter.waiting(`${to.bare.toString()} to accept ${source.name}`);
   } catch (error) {
     // What the peer answers reaches the transfer by the session itself.

@@ -1,7 +1,7 @@
 /** `jet login JID` */
 import { Exit, type ExitStatus } from '../../core/errors.ts';
 import { saveAccount } from '../accounts.ts';
-import { parseBareAddress } from '../arguments.ts';
+import { parseAccount } from '../arguments.ts';
 import { accountSettings, askPassword, type Context } from '../context.ts';
 
 /** The flags of login and register. */
@@ -17,7 +17,7 @@ export async function login(
   name: string,
   flags: LoginFlags,
 ): Promise<ExitStatus> {
-  const jid = parseBareAddress(name);
+  const jid = parseAccount(name);
   const password = await askPassword(context, jid, flags);
   const settings = accountSettings(context, jid, () => Promise.resolve(password));
   const { checkAccount } = await import('../../app.ts');

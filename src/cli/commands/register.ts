@@ -1,7 +1,7 @@
 /** `jet register JID` (XEP-0077) */
 import { Exit, type ExitStatus } from '../../core/errors.ts';
 import { saveAccount } from '../accounts.ts';
-import { parseBareAddress } from '../arguments.ts';
+import { parseAccount } from '../arguments.ts';
 import type { LoginFlags } from './login.ts';
 import { accountSettings, askPassword, type Context } from '../context.ts';
 
@@ -11,7 +11,7 @@ export async function register(
   name: string,
   flags: LoginFlags,
 ): Promise<ExitStatus> {
-  const jid = parseBareAddress(name);
+  const jid = parseAccount(name);
   const password = await askPassword(context, jid, flags);
   const settings = accountSettings(context, jid, () => Promise.resolve(password));
   const { registerAccount } = await import('../../app.ts');

@@ -3,7 +3,7 @@ import { accessSync, constants, statSync } from 'node:fs';
 import type { RouteOptions } from '../../app/types.ts';
 import { Exit, type ExitStatus, JetError, systemCode } from '../../core/errors.ts';
 import { splitSend } from '../arguments.ts';
-import { type Context, withAccount } from '../context.ts';
+import { type Context, WAIT_MS, withAccount } from '../context.ts';
 import type { Settings } from '../settings.ts';
 import { showEvents } from '../show.ts';
 
@@ -13,12 +13,13 @@ export async function send(
   items: readonly string[],
   to: string | undefined,
 ): Promise<ExitStatus> {
-  const { files, to: jid } = splitSend(items, to);
+  const { files, to: address } = splitSend(items, to);
   for (const file of files) checkFile(file);
-  const options = routeOptions(context.settings, 30_000);
-  return withAccount(context, (account) =>
-    account.send(files, jid, options, showEvents(context), context.signals.abort),
-  );
+  const options = routeOptions(context.settings, WAIT_MS);
+  return withAccount(context, async (account) => {
+    await account.pin(address.jid, address.devices);
+    return account.send(files, address.jid, options, showEvents(context), context.signals.abort);
+  });
 }
 
 /** How a transfer may travel; a proxy of the user's rules out direct connections. */
