@@ -131,7 +131,11 @@ export async function attack(
       strikes();
     }
     const sent = await ended(sender);
-    const over = () => (count('offer') > 0 ? count('offer') === count('end') : refused());
+    // Events and sentences come by two pipes, and either may be ahead.
+    const sentence = /: verified, |was not received|Refused an offer|Cancelled/;
+    const over = () =>
+      sentence.test(receiver.stderr.slice(before[1])) &&
+      (count('offer') > 0 ? count('offer') === count('end') : refused());
     if (!unheard) await receiver.until(over, `the end of it; the sender: ${sent.stderr}`);
     const event = (kind: string) => events().find((line) => line['event'] === kind);
     const exit = event('end')?.['exit'] as number | undefined;
