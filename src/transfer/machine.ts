@@ -149,9 +149,16 @@ export function begin(part: Part): State {
   return part.initiates ? { at: 'offered' } : { at: 'deciding' };
 }
 
+/** What a peer, or whoever speaks for it, can bring about at any time. */
+const FROM_OUTSIDE: ReadonlySet<Event['on']> = new Set([
+  ...(['fault', 'peer-gone', 'peer-ended', 'peer-success'] as const),
+]);
+
 /** One event. Total: what does not fit a state leaves it as it is. */
 export function step(part: Part, state: State, event: Event): Step {
   if (state.at === 'ended') return stay(state);
+  // Everything is verified: nothing that the peer says now, or somebody in its name, makes it untrue.
+  if (state.at === 'landing' && FROM_OUTSIDE.has(event.on)) return stay(state);
   switch (event.on) {
     case 'cancel':
       return end({ kind: 'cancelled' }, state.at === 'deciding' ? 'decline' : 'cancel');
@@ -218,9 +225,9 @@ function receipted(state: State): Step | undefined {
 
 function success(part: Part, state: State, certainty: Certainty): Step {
   if (part.sends && state.at === 'confirming') return end({ kind: certainty });
-  // A `<success/>` for bytes that have not all gone, or from the side that sends, is no success. A
-  // landing that is under way is this side's own business: it goes on.
-  if (state.at === 'landing' || state.at === 'proving') return stay(state);
+  // A `<success/>` for bytes that have not all gone, or from the side that sends, is no success. Of the
+  // latter whoever waits for a checksum still has one to come, or to miss.
+  if (state.at === 'proving') return stay(state);
   return fail({ by: 'peer', reason: 'success' });
 }
 

@@ -48,15 +48,22 @@ export class JetProcess {
   }
 
   /** Resolves when the pattern stands in what was printed; rejects when the process ends without. */
-  said(pattern: RegExp): Promise<RegExpExecArray> {
+  async said(pattern: RegExp): Promise<RegExpExecArray> {
+    const find = () => pattern.exec(this.stdout) ?? pattern.exec(this.stderr);
+    await this.until(() => find() !== null, String(pattern));
+    return find() ?? Promise.reject(new Error('gone'));
+  }
+
+  /** Resolves when something holds after the process has printed; rejects when it ends without. */
+  until(holds: () => boolean, what = 'what was waited for'): Promise<void> {
     return new Promise((resolve, reject) => {
       const look = () => {
-        const match = pattern.exec(this.stdout) ?? pattern.exec(this.stderr);
+        const held = holds();
         const running = this.child.exitCode === null && this.child.signalCode === null;
-        if (match === null && running) return;
+        if (!held && running) return;
         this.#watchers.delete(look);
-        if (match !== null) resolve(match);
-        else reject(new Error(`never said ${String(pattern)}:\n${this.stdout}${this.stderr}`));
+        if (held) resolve();
+        else reject(new Error(`never said ${what}:\n${this.stdout}${this.stderr}`));
       };
       this.#watchers.add(look);
       look();
@@ -91,8 +98,17 @@ export interface JetHome {
   remove(): Promise<void>;
 }
 
-/** Makes a home for an account that the server has. */
-export async function jetHome(server: Prosody, name: string, password: string): Promise<JetHome> {
+/**
+ * Makes a home for an account that the server has.
+ *
+ * @param at - the value of `JET_SERVER`, by default the server itself
+ */
+export async function jetHome(
+  server: Prosody,
+  name: string,
+  password: string,
+  at = `127.0.0.1:${server.port}`,
+): Promise<JetHome> {
   const home = await mkdtemp(join(tmpdir(), `jet-home-${name}-`));
   const jid = `${name}@${server.domain}`;
   const environment = {
@@ -101,7 +117,7 @@ export async function jetHome(server: Prosody, name: string, password: string): 
     JET_HOME: home,
     JET_JID: jid,
     JET_PASSWORD: password,
-    JET_SERVER: `127.0.0.1:${server.port}`,
+    JET_SERVER: at,
     JET_CA_FILE: server.caFile,
   };
   const start = (args: readonly string[], options: StartOptions = {}) => {

@@ -48,15 +48,19 @@ export interface Pair {
 
 let count = 0;
 
-/** Two fresh accounts on a server, contacts of each other. */
-export async function makePair(server: Prosody): Promise<Pair> {
+/**
+ * Two fresh accounts on a server, contacts of each other.
+ *
+ * @param at - where they connect, by default to the server itself
+ */
+export async function makePair(server: Prosody, at?: string): Promise<Pair> {
   const [a, b] = [`alice${count}`, `bob${count}`];
   count++;
   await server.addAccount(a, 'secret-a');
   await server.addAccount(b, 'secret-b');
   await server.befriend(a, b);
-  const alice = await jetHome(server, a, 'secret-a');
-  const bob = await jetHome(server, b, 'secret-b');
+  const alice = await jetHome(server, a, 'secret-a', at);
+  const bob = await jetHome(server, b, 'secret-b', at);
   const folder = await mkdtemp(join(tmpdir(), 'jet-pair-'));
   const out = join(folder, 'out');
   await mkdir(out);

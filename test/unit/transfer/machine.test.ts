@@ -117,6 +117,18 @@ describe('the receiver', () => {
     expect(effects.at(-1)).toBe('finish failed');
   });
 
+  test.each<[string, Event]>([
+    ['the peer ends the session', { on: 'peer-ended', reason: 'cancel' }],
+    ['the peer says success', success],
+    ['the peer goes away', { on: 'peer-gone' }],
+    ['something forged comes', { on: 'fault', error: broke }],
+  ])('tells of what is verified as landed, even if meanwhile %s', (_what, event) => {
+    const { effects } = play(RECEIVER, ...streaming, streamedEvent, event, { on: 'landed' });
+    expect(effects.at(-1)).toBe('finish landed');
+    // Before that it ends.
+    expect(play(RECEIVER, ...streaming, event).effects.at(-1)).toBe('finish failed');
+  });
+
   test('never lands what could not be proven', () => {
     const { effects } = play(RECEIVER, ...streaming, { on: 'proof-failed', error: broke });
     expect(effects).not.toContain('land');

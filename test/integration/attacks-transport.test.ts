@@ -1,0 +1,245 @@
+/** A hostile server that leads the bytes of two jets to itself: it gets nothing of them, and nothing wrong lands. */
+import { once } from 'node:events';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { randomId } from '../../src/core/bytes.ts';
+import { xml, type Element } from '../../src/xmpp/xml.ts';
+import { all, attack, copy, jingleOf, setScene, together, type Scene } from '../support/hostile.ts';
+import { huntKey, readings } from '../support/key-hunt.ts';
+import { hasProsody } from '../support/prosody.ts';
+import { startRelay, type Relay } from '../support/relay.ts';
+import type { Rewrite } from '../support/rewriting-relay.ts';
+
+// Many processes start here one after another: a guard for machines that are slow.
+vi.setConfig({ testTimeout: 400_000, hookTimeout: 400_000 });
+
+const MARK = 'What nobody on the way may read. ';
+const content = Buffer.from(MARK.repeat(1000));
+/** Greeting and request of SOCKS5 (RFC 1928) with a destination of 40 characters. */
+const SOCKS_UP = 3 + 4 + 1 + 40 + 2;
+/** What a proxy or listener says: choice of method, then the reply with the destination. */
+const SOCKS_DOWN = 2 + 4 + 1 + 40 + 2;
+const HOST = '127.0.0.1';
+
+/** The relay of the attacker, and whom it takes the bytes to. */
+interface Tap {
+  readonly relay: Relay;
+  to: number;
+}
+
+describe.skipIf(!(await hasProsody()) || process.platform !== 'linux')('candidates', () => {
+  let scene: Scene;
+  const cleanup: (() => Promise<unknown>)[] = [];
+  beforeAll(async () => {
+    scene = await setScene();
+  });
+  afterEach(async () => {
+    for (const action of cleanup.splice(0)) await action();
+  });
+  afterAll(() => scene.close());
+
+  async function tap(damage: number, to = 0): Promise<Tap> {
+    const made: { to: number } = { to };
+    const place = () => ({ host: HOST, port: made.to });
+    const relay = await startRelay({ host: HOST, port: 0 }, place, damage);
+    cleanup.push(() => relay.stop());
+    return Object.assign(made, { relay });
+  }
+
+  /** Changes the candidates of one kind on their way to the peer. */
+  const candidates = (type: string, change: (candidate: Element) => void): Rewrite => {
+    return (stanza, { direction }) => {
+      if (direction === 'down' && jingleOf(stanza))
+        for (const candidate of all(stanza, 'candidate'))
+          if (candidate.attrs['type'] === type) change(candidate);
+      return stanza;
+    };
+  };
+
+  /** Whoever reads both the bytes and every stanza has neither the text nor the key. */
+  function expectNothingLearnt(bytes: readonly Buffer[], carried: Buffer | undefined): void {
+    const captures = [...bytes, Buffer.from(scene.relay.seen)];
+    expect(captures.some((one) => readings(one).some((text) => text.includes(MARK)))).toBe(false);
+    expect(carried?.length ?? 0).toBeGreaterThan(32);
+    if (carried) expect(huntKey(captures, content, carried)).toBeUndefined();
+  }
+
+  test.each([
+    ['a byte in the middle', SOCKS_UP + 5000],
+    ['a byte of the tag', SOCKS_UP + content.length + 15],
+  ])('of an attacker between, who changes %s: nothing lands', async (_, damage) => {
+    const attacker = await tap(damage);
+    await scene.receive('--route', 'direct');
+    const rewrite = candidates('direct', (candidate) => {
+      // Bob's candidates are those that the sender prefers where both are reached.
+      attacker.to = Number(candidate.attrs['port']);
+      candidate.attrs['port'] = String(attacker.relay.port);
+    });
+    // Alice offers none, so that there is one way only.
+    const oneWay: Rewrite = (stanza, { account, direction }) => {
+      if (account === 'bob0' && direction === 'down' && jingleOf(stanza))
+        for (const candidate of all(stanza, 'candidate')) candidate.attrs['port'] = '9';
+      return stanza;
+    };
+    const toAlice: Rewrite = (stanza, way) =>
+      way.account === 'alice0' ? rewrite(stanza, way) : oneWay(stanza, way);
+    const attacked = await attack(scene, toAlice, { content, send: ['--route', 'direct'] });
+    const { sent, received, landed } = attacked;
+    expect([sent.status, received.exit, landed], sent.stderr + received.stderr).toEqual([
+      6,
+      6,
+      false,
+    ]);
+    expect(received.stderr).toMatch(/what came is not what the sender encrypted/);
+    const taps = attacker.relay.connections();
+    const carried = taps.map(({ up }) => up.subarray(SOCKS_UP)).find(({ length }) => length > 99);
+    expectNothingLearnt(
+      taps.flatMap(({ up, down }) => [up, down]),
+      carried,
+    );
+  });
+
+  test('of an attacker who takes the bytes and has success forged: no success, no leak', async () => {
+    const swallowed: Buffer[] = [];
+    const sockets = new Set<Socket>();
+    let carried: () => void = () => undefined;
+    const whole = new Promise<void>((resolve) => (carried = resolve));
+    const attacker = createServer((socket) => {
+      sockets.add(socket);
+      socket.on('error', () => undefined);
+      const answers = [3, SOCKS_UP];
+      let got = Buffer.alloc(0);
+      const at = swallowed.push(got) - 1;
+      socket.on('data', (data: Buffer) => {
+        swallowed[at] = got = Buffer.concat([got, data]);
+        while (got.length >= (answers[0] ?? Infinity))
+          socket.write(
+            answers.shift() === 3
+              ? Buffer.from([5, 0])
+              : Buffer.concat([Buffer.from([5, 0]), got.subarray(5, SOCKS_UP)]),
+          );
+        if (got.length === SOCKS_UP + content.length + 16) carried();
+      });
+    }).listen(0, HOST);
+    await once(attacker, 'listening');
+    cleanup.push(async () => {
+      for (const socket of sockets) socket.destroy();
+      attacker.close();
+      await once(attacker, 'close');
+    });
+    const { port } = attacker.address() as AddressInfo;
+    let sid = '';
+    let bob = '';
+    const note: Rewrite = (stanza, { account, direction }) => {
+      const jingle = jingleOf(stanza, 'session-initiate');
+      if (account === 'alice0' && direction === 'up' && jingle) {
+        sid = jingle.attrs['sid'] ?? '';
+        bob = stanza.attrs['to'] ?? '';
+      }
+      return stanza;
+    };
+    const lead = candidates('direct', (candidate) => {
+      candidate.attrs['port'] = String(port);
+    });
+    void whole.then(() => {
+      const reason = xml('reason', {}, xml('success'));
+      const attrs = { xmlns: 'urn:xmpp:jingle:1', action: 'session-terminate', sid };
+      const jingle = xml('jingle', attrs, reason);
+      const iq = xml('iq', { type: 'set', id: randomId(), from: bob }, jingle);
+      scene.relay.forge('alice0', 'down', iq);
+    });
+    await scene.receive('--route', 'direct');
+    const attacked = await attack(scene, together(note, lead), {
+      content,
+      send: ['--route', 'direct'],
+    });
+    const { sent, received, landed } = attacked;
+    expect([sent.status, received.exit, landed], sent.stderr + received.stderr).toEqual([
+      6,
+      7,
+      false,
+    ]);
+    expect(sent.stderr).toMatch(/its sealed receipt is missing: somebody may have forged this/);
+    const stream = swallowed.find(({ length }) => length > content.length)?.subarray(SOCKS_UP);
+    expectNothingLearnt(swallowed, stream);
+  });
+
+  test.each([
+    ['towards the receiver', SOCKS_DOWN + 5000],
+    ['from the sender', SOCKS_UP + 5000],
+  ])('of a proxy that is the attacker and changes bytes %s: nothing lands', async (_, damage) => {
+    const attacker = await tap(damage, scene.server.proxyPort);
+    await scene.receive('--route', 'proxy');
+    const own: Rewrite = (stanza, { direction }) => {
+      if (direction === 'down')
+        for (const host of all(stanza, 'streamhost'))
+          host.attrs['port'] = String(attacker.relay.port);
+      return stanza;
+    };
+    const attacked = await attack(scene, own, { content, send: ['--route', 'proxy'] });
+    const { sent, received, landed } = attacked;
+    expect([sent.status, received.exit, landed], sent.stderr + received.stderr).toEqual([
+      6,
+      6,
+      false,
+    ]);
+    expect(received.stderr).toMatch(/what came is not what the sender encrypted/);
+    const taps = attacker.relay.connections();
+    const carried = taps.map(({ up }) => up.subarray(SOCKS_UP)).find(({ length }) => length > 99);
+    expectNothingLearnt(
+      taps.flatMap(({ up, down }) => [up, down]),
+      carried,
+    );
+  });
+
+  test('of which all lead nowhere: the bytes go in-band, and are as safe there', async () => {
+    await scene.receive();
+    const nowhere: Rewrite = (stanza, { direction }) => {
+      if (direction === 'down')
+        for (const name of ['candidate', 'streamhost'])
+          for (const host of all(stanza, name)) host.attrs['port'] = '9';
+      return stanza;
+    };
+    const { sent, received, landed } = await attack(scene, nowhere, { content });
+    expect([sent.status, received.exit, landed], sent.stderr + received.stderr).toEqual([
+      0,
+      0,
+      true,
+    ]);
+    expect(sent.route).toBe('ibb');
+    expect(scene.relay.seen).not.toContain(MARK);
+  });
+
+  test('in-band blocks that are changed, left out or repeated land nothing', async () => {
+    const data = 'http://jabber.org/protocol/ibb';
+    const blocks = (change: (block: Element, stanza: Element) => Element[]): Rewrite => {
+      let count = 0;
+      return (stanza, { account, direction }) => {
+        const block =
+          account === 'bob0' && direction === 'down' ? stanza.getChild('data', data) : undefined;
+        return block && ++count === 2 ? change(block, stanza) : stanza;
+      };
+    };
+    const changed = blocks((block, stanza) => {
+      const bytes = Buffer.from(block.getText(), 'base64');
+      bytes[7] = (bytes[7] ?? 0) ^ 1;
+      block.children = [bytes.toString('base64')];
+      return [stanza];
+    });
+    const again = blocks((_, stanza) => {
+      const copied = copy(stanza);
+      copied.attrs['id'] = randomId();
+      return [stanza, copied];
+    });
+    await scene.receive('--route', 'ibb');
+    for (const [rewrite, statuses] of [
+      [changed, [6, 6]],
+      [again, [7, 7]],
+    ] as const) {
+      const attacked = await attack(scene, rewrite, { content, send: ['--route', 'ibb'] });
+      const { sent, received, landed } = attacked;
+      const told = sent.stderr + received.stderr;
+      expect([sent.status, received.exit, landed], told).toEqual([...statuses, false]);
+    }
+  });
+});
