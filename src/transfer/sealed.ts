@@ -279,7 +279,7 @@ function decodeResume(body: Element): Resume | undefined {
   if (element === undefined) return undefined;
   const id = attr(element, 'id') ?? '';
   const attempt = uint(attr(element, 'attempt'), 0xffff_ffff);
-  if (!/^[0-9a-f]{32}$/.test(id) || attempt === undefined)
+  if (!/^[0-9a-f]{32}$/.test(id) || attempt === undefined || attempt < 1)
     throw new SealedError('malformed', 'what is to be resumed is not named rightly');
   return { id, attempt };
 }
