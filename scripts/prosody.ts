@@ -26,6 +26,8 @@ export interface ProsodyOptions {
   readonly registration?: boolean;
   /** Bytes a second for each client stream, as in the package's default `limits`; default none. */
   readonly c2sRate?: number;
+  /** How it waits for sockets; default the package's. */
+  readonly backend?: 'epoll' | 'event';
   /** Modules besides the default ones. */
   readonly modules?: readonly string[];
   /** Default modules to leave out. */
@@ -229,6 +231,7 @@ function configuration(
   const host = JSON.stringify(domain);
   const lines = [
     'run_as_root = true',
+    options.backend === undefined ? '' : `network_backend = "${options.backend}"`,
     `pidfile = "${folder}/prosody.pid"`,
     `data_path = "${folder}/data"`,
     `certificates = "${folder}"`,

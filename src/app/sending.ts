@@ -8,7 +8,6 @@ import { NS_JET } from '../jet/security.ts';
 import { FILE_TRANSFER } from '../jingle/file-description.ts';
 import { JINGLE } from '../jingle/stanza.ts';
 import { sendFile } from '../transfer/send.ts';
-import { CapsCache } from '../xmpp/caps.ts';
 import { findPeer, type FoundPeer } from '../xmpp/find.ts';
 import type { OnEvent, SendOptions } from './types.ts';
 import type { Workbench } from './workbench.ts';
@@ -31,17 +30,20 @@ export async function send(
   }
   const source = await FileSource.open(file);
   try {
-    await bench.ready(options.verifiedOnly, false);
+    const omemo = await bench.ready(options.verifiedOnly, false);
     bench.connection.audience = (from) => from.sameBare(to);
     if (bench.roster.sees(to)) await bench.presence.available();
     const peer = await find(bench, to, options.wait, on, signal);
     const envelope = bench.envelopes.all.find(({ feature }) => peer.features.has(feature));
     if (envelope === undefined) throw new Error('a peer without an envelope was found');
+    const quirks = await bench.courtesies(omemo).beforeOffer(peer, signal);
+    bench.chosen(peer.jid, quirks);
     warmUp();
     return await sendFile(bench.surroundings(options), {
       source,
       to: peer.jid,
       envelope,
+      hashForm: quirks.hashForm,
       answerMs: Math.max(options.wait, ANSWER_MS),
       on,
       signal,
@@ -65,7 +67,7 @@ function find(
     connection: bench.connection,
     roster: bench.roster,
     presence: bench.presence,
-    caps: new CapsCache(bench.disco),
+    caps: bench.caps,
     target: to,
     wanted: {
       features: [JINGLE, FILE_TRANSFER, NS_JET],

@@ -6,6 +6,7 @@ import { Exit, JetError } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import { type Envelope, EnvelopeError } from '../jet/envelope.ts';
 import type { Store } from '../store/store.ts';
+import { hearMessages } from '../xmpp/carbons.ts';
 import type { Connection } from '../xmpp/connection.ts';
 import { Contacts } from './contacts.ts';
 import { CryptoError, fingerprint, LEGACY, parseKeyExchange } from './crypto/index.ts';
@@ -61,7 +62,7 @@ export class Omemo {
       id: this.#own.load()?.id,
     }));
     this.#publisher = new Publisher({ pep, store, clock, account, own: this.#own, say });
-    this.#unlisten = options.connection.onMessage((message, from) => {
+    this.#unlisten = hearMessages(options.connection, (message, from) => {
       this.#heard(message, from);
     });
   }
@@ -140,11 +141,32 @@ export class Omemo {
   }
 
   /**
-   * Sends an empty message to a full JID, so that each of the account's devices has a session with us
-   * before Jingle begins (Dino and Libervia need one). @throws JetError (exit 6), StanzaError
+   * Sends a message without text to a full JID, so that each of the account's devices has a session with us
+   * before Jingle begins (Dino and Libervia need one).
+   *
+   * @param form - `unreadable`: with a payload, for a client that looks at no message without; its tag fits
+   * nothing, so that the client shows nothing of it. Copies of it go to nobody.
+   * @returns whether it begins a session with one of the devices
+   * @throws JetError (exit 6), StanzaError
    */
-  async greet(to: Jid): Promise<void> {
-    await this.#sendEmpty(to, await this.#encryptFor(to, () => randomBytes(16)));
+  async greet(to: Jid, form: 'empty' | 'unreadable' = 'empty'): Promise<boolean> {
+    const long = form === 'unreadable';
+    const entries = await this.#encryptFor(to, () => randomBytes(long ? 32 : 16));
+    await this.#sendEmpty(to, entries, long ? randomBytes(16) : undefined);
+    return entries.some(({ isKeyExchange }) => isKeyExchange);
+  }
+
+  /** True when each device that is trusted has a session with us already; false for a stranger. */
+  hasSessions(jid: Jid): boolean {
+    const account = jid.bare.toString();
+    const known = this.#trust.pins(account).filter(({ state }) => state !== 'distrusted');
+    return (
+      known.length > 0 &&
+      known.every(
+        ({ device, fingerprint: key }) =>
+          device !== undefined && this.#sessions.identityOf({ jid: account, device }) === key,
+      )
+    );
   }
 
   /** Sends the empty message that is owed after a key exchange received or in a long chain, if any. */
@@ -233,13 +255,18 @@ export class Omemo {
     return decrypted;
   }
 
-  async #sendEmpty(to: Jid, entries: readonly KeyEntry[]): Promise<void> {
+  async #sendEmpty(to: Jid, entries: readonly KeyEntry[], payload?: Buffer): Promise<void> {
+    const only = [
+      xml('private', { xmlns: 'urn:xmpp:carbons:2' }),
+      xml('no-copy', { xmlns: 'urn:xmpp:hints' }),
+    ];
     await this.#options.connection.send(
       xml(
         'message',
         { to: to.toString(), type: 'chat' },
-        writeEncrypted(this.#device().id, entries, randomIv()),
+        writeEncrypted(this.#device().id, entries, randomIv(), payload),
         xml('no-store', { xmlns: 'urn:xmpp:hints' }),
+        ...(payload === undefined ? [] : only),
       ),
     );
   }

@@ -23,6 +23,8 @@ export interface Sending {
   /** A full address: the resource that was found. */
   readonly to: Jid;
   readonly envelope: Envelope;
+  /** How the peer reads digests. */
+  readonly hashForm: 'raw' | 'hex';
   /** Bytes a second. */
   readonly limitRate?: number;
   /** Milliseconds that the peer has to accept or decline. */
@@ -141,11 +143,10 @@ class SendingSide implements Side {
 
   checksum(): Element {
     const hashes = this.sha256 ? [{ algorithm: 'sha-256' as const, digest: this.sha256 }] : [];
-    return encodeChecksum({
-      creator: 'initiator',
-      name: this.#name,
-      file: { hashes, hashUsed: [] },
-    });
+    return encodeChecksum(
+      { creator: 'initiator', name: this.#name, file: { hashes, hashUsed: [] } },
+      this.#sending.hashForm,
+    );
   }
 
   info(payload: Element): boolean {

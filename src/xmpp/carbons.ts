@@ -1,6 +1,6 @@
 /** XEP-0280 1.0.1 Message Carbons. */
 import { Jid } from '../core/jid.ts';
-import type { Connection } from './connection.ts';
+import { type Connection, StanzaError } from './connection.ts';
 import { attr, type Element, xml } from './xml.ts';
 
 const CARBONS = 'urn:xmpp:carbons:2';
@@ -29,4 +29,31 @@ export function readCarbon(message: Element, from: Jid, own: Jid): Carbon | unde
       return { direction, message: inner, from: sender };
   }
   return undefined;
+}
+
+/**
+ * Hears of messages, also of those that the server gave to another of our resources: nothing that is sent
+ * to our bare address reaches a negative priority but as a copy. Returns the removal.
+ */
+export function hearMessages(
+  connection: Connection,
+  listener: (message: Element, from: Jid) => void,
+): () => void {
+  return connection.onMessage((message, from) => {
+    const copy = readCarbon(message, from, connection.jid);
+    if (copy === undefined) listener(message, from);
+    else if (copy.direction === 'received') listener(copy.message, copy.from);
+  });
+}
+
+/** Has copies sent for as long as the connection lasts; a server without them is done without. */
+export async function useCarbons(connection: Connection): Promise<void> {
+  const enable = () =>
+    enableCarbons(connection).catch((error: unknown) => {
+      if (!(error instanceof StanzaError)) throw error;
+    });
+  connection.onState((state) => {
+    if (state.kind === 'online' && !state.resumed) void enable();
+  });
+  await enable();
 }
