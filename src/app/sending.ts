@@ -7,6 +7,7 @@ import { FileSource } from '../files/source.ts';
 import { NS_JET } from '../jet/security.ts';
 import { FILE_TRANSFER } from '../jingle/file-description.ts';
 import { JINGLE } from '../jingle/stanza.ts';
+import { jetDevice } from '../transfer/jet-form.ts';
 import { sendFile } from '../transfer/send.ts';
 import { findPeer, type FoundPeer } from '../xmpp/find.ts';
 import type { OnEvent, SendOptions } from './types.ts';
@@ -38,12 +39,14 @@ export async function send(
     if (envelope === undefined) throw new Error('a peer without an envelope was found');
     const quirks = await bench.courtesies(omemo).beforeOffer(peer, signal);
     bench.chosen(peer.jid, quirks);
+    const device = jetDevice(peer);
     warmUp();
     return await sendFile(bench.surroundings(options), {
       source,
       to: peer.jid,
       envelope,
       hashForm: quirks.hashForm,
+      ...(device !== undefined && { device }),
       answerMs: Math.max(options.wait, ANSWER_MS),
       on,
       signal,

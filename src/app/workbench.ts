@@ -13,6 +13,7 @@ import { Omemo } from '../omemo/omemo.ts';
 import { pepPort, type PepPort } from '../omemo/pep-port.ts';
 import type { Store } from '../store/store.ts';
 import type { Protection } from '../transfer/content.ts';
+import { jetForm } from '../transfer/jet-form.ts';
 import type { Surroundings } from '../transfer/transfer.ts';
 import { ibb } from '../transport/ibb/index.ts';
 import { s5b } from '../transport/s5b/index.ts';
@@ -89,7 +90,8 @@ export class Workbench {
       PING,
     );
     await useCarbons(this.connection);
-    await omemo.ensureDevice();
+    const { id } = await omemo.ensureDevice();
+    if (waits) this.disco.setForm(jetForm(id));
     return omemo;
   }
 

@@ -31,8 +31,8 @@ export interface Envelope {
   /** Cipher URNs (without version suffix) that it can carry. */
   readonly ciphers: readonly string[];
   /**
-   * Encrypts a secret for the devices of `to` that are trusted (all of them: a peer without our own
-   * form names no device). @throws JetError (exit 6) when there is none.
+   * Encrypts a secret for the trusted devices of `to`, but for those whose key is a jet's: nothing is made
+   * for a jet without sealed elements. @throws JetError (exit 6) when there is none.
    */
   seal(secret: TransportSecret, to: Jid): Promise<Element>;
   /**
@@ -42,6 +42,32 @@ export interface Envelope {
    * @throws EnvelopeError when anything at all is wrong with it
    */
   open(envelope: Element, from: Jid, keyLength: number): Promise<OpenedEnvelope>;
+  /** What sealed elements need of our own device; absent for an envelope that knows no identity keys. */
+  identity?(): EnvelopeIdentity;
+}
+
+/** Our device as sealed elements know it (docs/sealed.md §5). */
+export interface EnvelopeIdentity {
+  /** What the disco form names. */
+  readonly device: number;
+  /** 32 bytes, X25519. */
+  readonly key: Buffer;
+  /**
+   * Encrypts a secret for exactly one device of `to`.
+   *
+   * @throws JetError (exit 6) when it is not on the list or not trusted
+   */
+  seal(
+    secret: TransportSecret,
+    to: Jid,
+    device: number,
+  ): Promise<{ readonly element: Element; /** Its identity key. */ readonly recipient: Buffer }>;
+  /** X25519 with a peer's identity key. @throws EnvelopeError `malformed` for an all-zero result */
+  agree(peer: Buffer): Buffer;
+  /** Whether an element sealed by this key has ever opened. */
+  isJet(peer: Buffer): boolean;
+  /** Remembers that one has. */
+  rememberJet(peer: Buffer): void;
 }
 
 /** Why an envelope was refused. `reason` is for the user of this side alone. */

@@ -14,12 +14,14 @@ import type {
 } from './envelope.ts';
 import { EnvelopeError } from './envelope.ts';
 import { fits, freshSecret, wipeSecret } from './secret.ts';
-import { readSecurity, SecurityError, writeSecurity } from './security.ts';
+import { readSecurity, type Security, SecurityError, writeSecurity } from './security.ts';
 
 /** A content's security as made by this side. */
 export interface SealedSecurity {
   readonly secret: TransportSecret;
   readonly element: Element;
+  /** Identity key of the one device that the envelope was made for, if one was named. */
+  readonly recipient?: Buffer;
 }
 
 /** A content's security as made by the peer. */
@@ -27,6 +29,9 @@ export interface OpenedSecurity {
   readonly cipher: Cipher;
   readonly secret: TransportSecret;
   readonly sender: EnvelopeSender;
+  /** As it was written, with what stands beside the envelope. */
+  readonly security: Security;
+  readonly envelope: Envelope;
 }
 
 /**
@@ -34,6 +39,7 @@ export interface OpenedSecurity {
  *
  * @param name - of the content
  * @param to - bare or full JID of the peer
+ * @param device - the one device to make it for, between two jets
  * @throws SecurityError `unknown-cipher` when the envelope cannot carry the cipher; what `seal` throws
  */
 export async function sealSecurity(
@@ -41,15 +47,20 @@ export async function sealSecurity(
   cipher: Cipher,
   envelope: Envelope,
   to: Jid,
+  device?: number,
 ): Promise<SealedSecurity> {
   if (!envelope.ciphers.includes(cipher.urn))
     throw new SecurityError('unknown-cipher', 'the envelope cannot carry this cipher');
   const secret = freshSecret(cipher);
   try {
-    const sealed = await envelope.seal(secret, to.bare);
+    const made =
+      device === undefined
+        ? { element: await envelope.seal(secret, to.bare) }
+        : await envelope.identity?.().seal(secret, to.bare, device);
+    if (made === undefined) throw new Error(`${envelope.type} knows no single devices`);
     const { type } = envelope;
-    const parts = { name, cipher: cipher.urn, type, envelope: sealed, extensions: [] };
-    return { secret, element: writeSecurity(parts) };
+    const parts = { name, cipher: cipher.urn, type, envelope: made.element, extensions: [] };
+    return { secret, ...made, element: writeSecurity(parts) };
   } catch (error) {
     wipeSecret(secret);
     throw error;
@@ -85,7 +96,7 @@ export async function openSecurity(
     wipeSecret(opened.secret);
     throw error;
   }
-  return { cipher, secret: opened.secret, sender: opened.sender };
+  return { cipher, secret: opened.secret, sender: opened.sender, security, envelope };
 }
 
 function vet({ secret, sender }: OpenedEnvelope, from: Jid, cipher: Cipher): void {

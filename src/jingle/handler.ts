@@ -8,6 +8,8 @@ export interface End {
   readonly reason: Condition;
   readonly text?: string;
   readonly application?: Element;
+  /** What the peer's last stanza held beside its reason. */
+  readonly payloads?: readonly Element[];
 }
 
 /** Actions about contents after the start of a session (§7.2). */

@@ -106,13 +106,8 @@ export class Session {
   }
 
   /** Ends the session; resolves when the peer knows, or cannot be told in time. Never rejects. */
-  async terminate(reason: Condition, text?: string, application?: Element): Promise<void> {
-    const end: End = {
-      by: 'self',
-      reason,
-      ...(text !== undefined && { text }),
-      ...(application && { application }),
-    };
+  async terminate(reason: Condition, last: Omit<End, 'by' | 'reason'> = {}): Promise<void> {
+    const end: End = { by: 'self', reason, ...last };
     await this.#perform({ type: 'send', action: 'session-terminate', reason }, end);
   }
 
@@ -307,7 +302,8 @@ export class Session {
       ...(detail?.application && { application: detail.application }),
     };
     try {
-      await this.#write('session-terminate', { reason }, FAREWELL_MS);
+      const { payloads = [] } = detail ?? {};
+      await this.#write('session-terminate', { reason, payloads }, FAREWELL_MS);
     } catch (error) {
       this.#around.log(`the peer did not hear the end of the session: ${messageOf(error)}`);
     }
@@ -329,13 +325,14 @@ const CONTENT_ACTIONS = [
   'content-remove',
 ] as const;
 
-function endOf({ reason }: Jingle): End {
+function endOf({ reason, payloads }: Jingle): End {
   const { condition = 'general-error', text, application } = reason ?? {};
   return {
     by: 'peer',
     reason: condition,
     ...(text !== undefined && { text }),
     ...(application && { application }),
+    payloads,
   };
 }
 

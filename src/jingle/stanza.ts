@@ -67,6 +67,8 @@ export interface Content {
   readonly description?: Element;
   readonly transport?: Element;
   readonly security?: Element;
+  /** Whatever else stands in it, of other namespaces; at most 8. */
+  readonly extensions?: readonly Element[];
 }
 
 /** A `<reason/>` (§7.4). */
@@ -86,7 +88,7 @@ export interface Jingle {
   /** At most 64, no two with the same creator and name. */
   readonly contents: readonly Content[];
   readonly reason?: Reason;
-  /** Children in other namespaces: the payload of a session-info (§6.8). At most 64. */
+  /** Children in other namespaces: the payload of a session-info (§6.8), receipts at the end. At most 64. */
   readonly payloads: readonly Element[];
 }
 
@@ -95,6 +97,8 @@ export const MAX_NAME = 256;
 /** Most contents or payloads in one stanza. */
 export const MAX_CONTENTS = 64;
 const MAX_TEXT = 1024;
+const MAX_EXTENSIONS = 8;
+const PARTS: ReadonlySet<string> = new Set(['description', 'transport', 'security']);
 
 const NEEDS_CONTENT: ReadonlySet<Action> = new Set<Action>(
   ACTIONS.filter((action) => !action.startsWith('session-') && action !== 'security-info'),
@@ -169,7 +173,8 @@ export function encodeJingle(jingle: Jingle): Element {
 
 /** Writes a `<content/>`. */
 export function encodeContent(content: Content): Element {
-  const parts = [content.description, content.transport, content.security];
+  const { description, transport, security, extensions = [] } = content;
+  const parts = [description, transport, security, ...extensions];
   return xml(
     'content',
     { creator: content.creator, name: content.name, senders: content.senders },
@@ -196,6 +201,8 @@ function decodeContent(element: Element): Content {
   const description = part('description');
   const transport = part('transport');
   const security = part('security');
+  const extensions = element.getChildElements().filter((child) => !PARTS.has(child.getName()));
+  if (extensions.length > MAX_EXTENSIONS) throw badRequest('too much in one content');
   return {
     creator: oneOf(['initiator', 'responder'] as const, attr(element, 'creator'), 'creator'),
     name: boundedName(attr(element, 'name'), 'name'),
@@ -207,6 +214,7 @@ function decodeContent(element: Element): Content {
     ...(description && { description }),
     ...(transport && { transport }),
     ...(security && { security }),
+    ...(extensions.length > 0 && { extensions }),
   };
 }
 

@@ -6,9 +6,11 @@ import type { Jid } from '../core/jid.ts';
 import {
   type Envelope,
   EnvelopeError,
+  type EnvelopeIdentity,
   type OpenedEnvelope,
   type TransportSecret,
 } from '../jet/envelope.ts';
+import { agree, CryptoError, type KeyPair } from './crypto/index.ts';
 import type { Decrypted } from './sessions.ts';
 import { type KeyEntry, readEncrypted, writeEncrypted } from './header.ts';
 import { NS_OMEMO } from './names.ts';
@@ -27,10 +29,26 @@ export interface EnvelopeContext {
    * @throws JetError (exit 6) when there is no trusted device
    */
   encryptFor(to: Jid, plaintext: (device: Recipient) => Buffer): Promise<KeyEntry[]>;
+  /**
+   * The same for one device alone, that may be a jet's.
+   * @throws JetError (exit 6) when it is not listed or not trusted
+   */
+  encryptForOne(to: Jid, device: number, plaintext: Buffer): Promise<OneEntry>;
   /** Decrypts if the device is trusted; durable. @throws EnvelopeError */
   decryptFrom(jid: Jid, device: number, entry: KeyEntry): Promise<Decrypted>;
   /** Remembers how a device writes its envelopes. */
   learn(identityKey: Buffer, tagged: boolean): void;
+  /** Our identity key pair. @throws JetError before the device was made */
+  identity(): KeyPair;
+  isJet(identityKey: Buffer): boolean;
+  rememberJet(identityKey: Buffer): void;
+}
+
+/** One device's share, and whose it is. */
+export interface OneEntry {
+  readonly entry: KeyEntry;
+  /** 32 bytes. */
+  readonly identityKey: Buffer;
 }
 
 /** A device that an envelope is for. */
@@ -50,11 +68,40 @@ export function omemoEnvelope(context: EnvelopeContext): Envelope {
     ciphers: ['urn:xmpp:ciphers:aes-128-gcm-nopadding'],
     seal: (secret, to) => seal(context, secret, to),
     open: (envelope, from, keyLength) => open(context, envelope, from, keyLength),
+    identity: () => identityOf(context),
   };
 }
 
-async function seal(context: EnvelopeContext, secret: TransportSecret, to: Jid): Promise<Element> {
+function identityOf(context: EnvelopeContext): EnvelopeIdentity {
+  const pair = context.identity();
+  return {
+    device: context.deviceId(),
+    key: pair.pub,
+    seal: async (secret, to, device) => {
+      checkKey(secret);
+      const { entry, identityKey } = await context.encryptForOne(to, device, secret.key);
+      const element = writeEncrypted(context.deviceId(), [entry], secret.iv);
+      return { element, recipient: identityKey };
+    },
+    agree: (peer) => {
+      try {
+        return agree(pair.priv, peer);
+      } catch (error) {
+        if (!(error instanceof CryptoError)) throw error;
+        throw new EnvelopeError('malformed', 'The identity key is of no use.', { cause: error });
+      }
+    },
+    isJet: (peer) => context.isJet(peer),
+    rememberJet: (peer) => context.rememberJet(peer),
+  };
+}
+
+function checkKey(secret: TransportSecret): void {
   if (secret.key.length !== KEY) throw new RangeError('JET-OMEMO carries keys of 16 bytes only');
+}
+
+async function seal(context: EnvelopeContext, secret: TransportSecret, to: Jid): Promise<Element> {
+  checkKey(secret);
   // Libervia decrypts a payload and checks its tag, and takes a random IV where there is none.
   // Random plaintext, forgotten at once: neither it nor the tag shows anything of the key stream.
   const cipher = createCipheriv('aes-128-gcm', secret.key, secret.iv, { authTagLength: TAG });

@@ -11,7 +11,7 @@ import type { Connection } from '../xmpp/connection.ts';
 import { Contacts } from './contacts.ts';
 import { CryptoError, fingerprint, LEGACY, parseKeyExchange } from './crypto/index.ts';
 import { type Device, OwnDevice } from './device.ts';
-import { omemoEnvelope, type Recipient } from './envelope.ts';
+import { omemoEnvelope, type OneEntry, type Recipient } from './envelope.ts';
 import type { OmemoEvent } from './events.ts';
 import { type KeyEntry, randomIv, readEncrypted, writeEncrypted } from './header.ts';
 import { NS_OMEMO } from './names.ts';
@@ -132,10 +132,16 @@ export class Omemo {
   envelope(): Envelope {
     return omemoEnvelope({
       deviceId: () => this.#device().id,
-      encryptFor: (to, plaintext) => this.#encryptFor(to, plaintext),
+      encryptFor: (to, plaintext) => this.#encryptPlain(to, plaintext),
+      encryptForOne: (to, device, plaintext) => this.#encryptForOne(to, device, plaintext),
       decryptFrom: (jid, device, entry) => this.#decryptFrom(jid, device, entry),
       learn: (identityKey, tagged) => {
         this.#trust.setTagged(fingerprint(identityKey), tagged);
+      },
+      identity: () => this.#device().identity,
+      isJet: (key) => this.#trust.isJet(fingerprint(key)),
+      rememberJet: (key) => {
+        this.#trust.rememberJet(fingerprint(key));
       },
     });
   }
@@ -199,10 +205,38 @@ export class Omemo {
     return device;
   }
 
-  async #encryptFor(to: Jid, plaintext: (device: Recipient) => Buffer): Promise<KeyEntry[]> {
+  /** For an envelope without sealed elements: a jet gets none, so that nobody can talk us out of them. */
+  async #encryptPlain(to: Jid, plaintext: (device: Recipient) => Buffer): Promise<KeyEntry[]> {
+    const trusted = await this.#contacts.trusted(to.bare);
+    const plain = trusted.filter(({ fingerprint: key }) => !this.#trust.isJet(key));
+    const [jet] = trusted;
+    if (plain.length === 0 && jet !== undefined)
+      throw new JetError(
+        Exit.security,
+        'jet-without-seals',
+        `${jet.jid} is known as a jet, but what is online there does not say so: somebody may be between. Nothing was sent. If another program is meant to use that key now: jet trust --plain ${jet.jid} ${jet.fingerprint}`,
+      );
+    return this.#encryptFor(to, plaintext, plain);
+  }
+
+  async #encryptForOne(to: Jid, device: number, plaintext: Buffer): Promise<OneEntry> {
+    const trusted = await this.#contacts.trusted(to.bare);
+    const meant = trusted.filter((address) => address.device === device);
+    const [entry] = await this.#encryptFor(to, () => plaintext, meant);
+    const [address] = meant;
+    if (entry === undefined || address === undefined) throw new Error('no device was encrypted to');
+    return { entry, identityKey: Buffer.from(address.fingerprint, 'hex') };
+  }
+
+  /** @param devices - trusted ones, each with a session */
+  async #encryptFor(
+    to: Jid,
+    plaintext: (device: Recipient) => Buffer,
+    devices?: readonly Candidate[],
+  ): Promise<KeyEntry[]> {
     const entries: KeyEntry[] = [];
     const wanted = this.#options.wantsTag?.(to);
-    for (const address of await this.#contacts.trusted(to.bare)) {
+    for (const address of devices ?? (await this.#contacts.trusted(to.bare))) {
       const tagged = wanted ?? this.#trust.isTagged(address.fingerprint);
       const { device } = address;
       const bytes = plaintext({ device, fingerprint: address.fingerprint, tagged });

@@ -27,14 +27,19 @@ const EXAMPLES: { readonly [K in Event['on']]: readonly (readonly [string, Event
   'replace-accepted': [['replacement accepted', { on: 'replace-accepted' }]],
   'replace-rejected': [['replacement rejected', { on: 'replace-rejected' }]],
   streamed: [
-    ['all bytes through', { on: 'streamed', checksumDue: false }],
-    ['all bytes through, checksum due', { on: 'streamed', checksumDue: true }],
+    ['all bytes through', { on: 'streamed', checksum: 'none' }],
+    ['all bytes through, checksum promised', { on: 'streamed', checksum: 'promised' }],
+    ['all bytes through, checksum owed', { on: 'streamed', checksum: 'owed' }],
   ],
   'stream-failed': [['stream broke', { on: 'stream-failed', error: new Error('example') }]],
   checksum: [['checksum', { on: 'checksum' }]],
   'proof-failed': [['proof failed', { on: 'proof-failed', error: new Error('example') }]],
   landed: [['landed', { on: 'landed' }]],
-  'peer-success': [['peer says success', { on: 'peer-success' }]],
+  receipt: [['valid receipt', { on: 'receipt' }]],
+  'peer-success': [
+    ['a plain peer says success', { on: 'peer-success', certainty: 'delivered' }],
+    ['peer says success with its receipt', { on: 'peer-success', certainty: 'verified' }],
+  ],
   'peer-ended': [
     ['peer declines', { on: 'peer-ended', reason: 'decline' }],
     ['peer ends it', { on: 'peer-ended', reason: 'general-error' }],
@@ -53,8 +58,14 @@ export const transitions: readonly Transition[] = [
 ];
 
 function reachable(role: string, part: Part): Transition[] {
-  const label = (state: State) =>
-    state.at === 'ended' ? state.outcome.kind : `${role} ${state.at.replaceAll('-', ' ')}`;
+  const label = (state: State) => {
+    if (state.at === 'ended') return state.outcome.kind;
+    const marks = [
+      ...(state.at === 'confirming' && state.receipt ? ['receipt here'] : []),
+      ...(state.at === 'proving' && state.owed ? ['owed'] : []),
+    ];
+    return [role, state.at.replaceAll('-', ' '), ...marks].join(' ');
+  };
   const found: Transition[] = [];
   const open = [begin(part)];
   const seen = new Set(open.map(label));

@@ -22,7 +22,10 @@ export type Fault =
 
 /** How a transfer ended. */
 export type Outcome =
+  /** The peer says so, as the servers carried it. */
   | { readonly kind: 'delivered' }
+  /** The peer's receipt proves that it holds the file. */
+  | { readonly kind: 'verified' }
   | { readonly kind: 'landed' }
   | { readonly kind: 'declined'; readonly by: 'self' | 'peer' }
   | { readonly kind: 'cancelled' }
@@ -41,12 +44,18 @@ export type State =
   | { readonly at: 'streaming' }
   /** The stream broke; the peer may be about to say why. */
   | { readonly at: 'broken'; readonly error: Error }
-  /** All bytes are out; the peer is to say `<success/>`. */
-  | { readonly at: 'confirming' }
-  /** All bytes are in and their tag is right; the promised checksum is to come. */
-  | { readonly at: 'proving' }
+  /** All bytes are out; the peer is to say `<success/>`. `receipt`: it has proven already that it has them. */
+  | { readonly at: 'confirming'; readonly receipt: boolean }
+  /** All bytes are in and their tag is right; the checksum is to come. Without one that is owed nothing lands. */
+  | { readonly at: 'proving'; readonly owed: boolean }
   | { readonly at: 'landing' }
   | { readonly at: 'ended'; readonly outcome: Outcome };
+
+/** Whether a checksum that has not come yet was promised, or is owed (between two jets). */
+export type ChecksumDue = 'none' | 'promised' | 'owed';
+
+/** What the peer's `<success/>` is worth. */
+export type Certainty = 'delivered' | 'verified';
 
 export type Event =
   | { readonly on: 'accepted' }
@@ -57,13 +66,14 @@ export type Event =
   | { readonly on: 'replace-offered'; readonly usable: boolean }
   | { readonly on: 'replace-accepted' }
   | { readonly on: 'replace-rejected' }
-  /** `checksumDue`: a hash was promised and none has come. */
-  | { readonly on: 'streamed'; readonly checksumDue: boolean }
+  | { readonly on: 'streamed'; readonly checksum: ChecksumDue }
   | { readonly on: 'stream-failed'; readonly error: Error }
   | { readonly on: 'checksum' }
   | { readonly on: 'proof-failed'; readonly error: Error }
   | { readonly on: 'landed' }
-  | { readonly on: 'peer-success' }
+  /** A valid receipt came. */
+  | { readonly on: 'receipt' }
+  | { readonly on: 'peer-success'; readonly certainty: Certainty }
   | { readonly on: 'peer-ended'; readonly reason: string }
   | { readonly on: 'peer-gone' }
   | { readonly on: 'cancel' }
@@ -150,11 +160,13 @@ export function step(part: Part, state: State, event: Event): Step {
     case 'fault':
       return fail({ by: 'self', error: event.error }, 'by-error');
     case 'peer-gone':
-      return fail({ by: 'gone' });
+      return receipted(state) ?? fail({ by: 'gone' });
+    case 'receipt':
+      return state.at === 'confirming' ? stay({ ...state, receipt: true }) : stay(state);
     case 'peer-success':
-      return success(part, state);
+      return success(part, state, event.certainty);
     case 'peer-ended':
-      return peerEnded(state, event.reason);
+      return receipted(state) ?? peerEnded(state, event.reason);
     case 'silence':
       return silence(state);
     case 'replace-offered':
@@ -181,7 +193,7 @@ export function step(part: Part, state: State, event: Event): Step {
     case 'replace-rejected':
       return state.at === 'replacing' ? fail({ by: 'route' }, 'failed-transport') : stay(state);
     case 'streamed':
-      return streamed(part, state, event.checksumDue);
+      return streamed(part, state, event.checksum);
     case 'stream-failed':
       return state.at === 'streaming'
         ? { state: { at: 'broken', error: event.error }, effects: [] }
@@ -199,8 +211,13 @@ export function step(part: Part, state: State, event: Event): Step {
   }
 }
 
-function success(part: Part, state: State): Step {
-  if (part.sends && state.at === 'confirming') return end({ kind: 'delivered' });
+/** Whoever has proven that it holds the file may go as it likes. */
+function receipted(state: State): Step | undefined {
+  return state.at === 'confirming' && state.receipt ? end({ kind: 'verified' }) : undefined;
+}
+
+function success(part: Part, state: State, certainty: Certainty): Step {
+  if (part.sends && state.at === 'confirming') return end({ kind: certainty });
   // A `<success/>` for bytes that have not all gone, or from the side that sends, is no success. A
   // landing that is under way is this side's own business: it goes on.
   if (state.at === 'landing' || state.at === 'proving') return stay(state);
@@ -225,14 +242,18 @@ function silence(state: State): Step {
     case 'broken':
       return fail({ by: 'self', error: state.error }, 'connectivity-error');
     case 'proving':
-      // The tag has proven the bytes already: the checksum was the peer's own wish.
-      return { state: { at: 'landing' }, effects: [{ do: 'land' }] };
+      // The tag has proven the bytes already: a plain peer's checksum was its own wish.
+      return state.owed
+        ? fail({ by: 'silence', waitingFor: WAITS.proving ?? '' }, 'timeout')
+        : { state: { at: 'landing' }, effects: [{ do: 'land' }] };
     case 'connecting':
     case 'awaiting-replace':
       return fail({ by: 'route' }, 'connectivity-error');
     case 'replacing':
     case 'confirming':
-      return fail({ by: 'silence', waitingFor: WAITS[state.at] ?? '' }, 'timeout');
+      return (
+        receipted(state) ?? fail({ by: 'silence', waitingFor: WAITS[state.at] ?? '' }, 'timeout')
+      );
     case 'offered':
     case 'deciding':
     case 'streaming':
@@ -264,10 +285,11 @@ function replaceOffered(state: State, usable: boolean): Step {
   return { state, effects: [{ do: 'reject-replace' }] };
 }
 
-function streamed(part: Part, state: State, checksumDue: boolean): Step {
+function streamed(part: Part, state: State, checksum: ChecksumDue): Step {
   if (state.at !== 'streaming') return stay(state);
-  if (part.sends) return { state: { at: 'confirming' }, effects: [{ do: 'send-checksum' }] };
-  return checksumDue
-    ? stay({ at: 'proving' })
-    : { state: { at: 'landing' }, effects: [{ do: 'land' }] };
+  if (part.sends)
+    return { state: { at: 'confirming', receipt: false }, effects: [{ do: 'send-checksum' }] };
+  return checksum === 'none'
+    ? { state: { at: 'landing' }, effects: [{ do: 'land' }] }
+    : stay({ at: 'proving', owed: checksum === 'owed' });
 }

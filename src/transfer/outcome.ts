@@ -56,6 +56,7 @@ export function errorOf(outcome: Outcome, subject: Subject): JetError | undefine
   const { peer, file, sends } = subject;
   switch (outcome.kind) {
     case 'delivered':
+    case 'verified':
     case 'landed':
       return undefined;
     case 'declined':
@@ -141,6 +142,7 @@ function errorOfReason(
 export function statusOf(outcome: Outcome): EndStatus {
   switch (outcome.kind) {
     case 'landed':
+    case 'verified':
       return 'verified';
     case 'delivered':
       return 'delivered';

@@ -23,9 +23,10 @@ import {
   type Protection,
 } from './content.ts';
 import type { TransferEvent } from './events.ts';
-import type { Outcome } from './machine.ts';
+import type { ChecksumDue, Outcome } from './machine.ts';
 import { receiveStream } from './pump.ts';
 import { Reporter } from './reporter.ts';
+import { clearDescription, type Extent } from './sealed.ts';
 import { Transfer, type Side, type Surroundings } from './transfer.ts';
 
 /** An offer whose envelope opened, for the one who decides. */
@@ -77,16 +78,20 @@ export class Receiver {
     const peer = session.peer;
     try {
       const offered = readOffer(contents);
-      const { maxSize } = this.#receiving;
-      if (maxSize !== undefined && offered.file.size > maxSize) {
-        throw new Unacceptable('media-error', `it is larger than --max-size ${maxSize}`);
-      }
+      this.#checkSize(offered.clear.size ?? 0);
       if (this.#around.transports.get(offered.content.transport.getNS() ?? '') === undefined) {
         throw new Unacceptable('unsupported-transports', 'its transport is unknown');
       }
-      const opened = await openOffer(offered, peer, this.#around);
+      const self = this.#around.connection.jid;
+      const opened = await openOffer(offered, self, session, this.#around);
       this.#receiving.opened?.(peer);
-      return this.#take(session, offered, opened);
+      try {
+        this.#checkSize(opened.file.size);
+        return this.#take(session, offered, opened);
+      } catch (error) {
+        wipeSecret(opened.secret);
+        throw error;
+      }
     } catch (error) {
       const why = error instanceof Unacceptable || error instanceof StanzaError;
       this.#receiving.refused(peer, why ? error.message : `an error: ${messageOf(error)}`);
@@ -103,8 +108,15 @@ export class Receiver {
     await Promise.all(live.map((transfer) => transfer.done));
   }
 
+  #checkSize(size: number): void {
+    const { maxSize } = this.#receiving;
+    if (maxSize !== undefined && size > maxSize)
+      throw new Unacceptable('media-error', `it is larger than --max-size ${maxSize}`);
+  }
+
   #take(session: IncomingSession['session'], offered: Offered, opened: Opened): SessionHandler {
-    const { file, content } = offered;
+    const { content } = offered;
+    const { file } = opened;
     const { peer } = session;
     const offer: Offer = {
       peer: peer.bare,
@@ -122,10 +134,8 @@ export class Receiver {
     const part = { sends: false, initiates: false };
     const id = { creator: content.creator, name: content.name };
     const transfer = new Transfer(this.#around, part, id, side);
-    if (!transfer.takeTransport(session, content.transport)) {
-      wipeSecret(opened.secret);
+    if (!transfer.takeTransport(session, content.transport))
       throw new Unacceptable('unsupported-transports', 'its transport is not allowed here');
-    }
     this.#live.add(transfer);
     reporter.offer(offer.fingerprint);
     void this.#see(transfer, side, offer, reporter);
@@ -171,71 +181,81 @@ const REFUSED: SessionHandler = {
 class ReceivingSide implements Side {
   landed: string | undefined;
   sha256: Buffer | undefined;
-  readonly #offered: Offered;
+  readonly #content: Offered['content'];
   readonly #opened: Opened;
   readonly #receiving: Receiving;
   readonly #reporter: Reporter;
   readonly #expected: Hash[];
   #landing: Landing | undefined;
+  /** The sealed checksum is here. */
+  #proven = false;
 
   constructor(offered: Offered, opened: Opened, receiving: Receiving, reporter: Reporter) {
-    this.#offered = offered;
+    this.#content = offered.content;
     this.#opened = opened;
     this.#receiving = receiving;
     this.#reporter = reporter;
-    this.#expected = offered.file.hashes.filter(({ algorithm }) => algorithm === 'sha-256');
+    this.#expected = opened.file.hashes.filter(({ algorithm }) => algorithm === 'sha-256');
   }
 
   /** Makes the part; false when the file is there and is to be skipped. @throws JetError (exit 8) */
   async open(): Promise<boolean> {
     const { out, onConflict } = this.#receiving;
-    const { name, size } = this.#offered.file;
+    const { name, size } = this.#opened.file;
     this.#landing = await Landing.open({ target: join(out, safeName(name)), size, onConflict });
     return this.#landing !== undefined;
   }
 
   accepted(transport: Element): Content {
-    const { creator, name, senders } = this.#offered.content;
-    const { name: fileName, size, hashes, hashUsed } = this.#offered.file;
-    const description = encodeDescription({ name: fileName, size, hashes, hashUsed });
-    return { creator, name, senders, description, transport };
+    const { creator, name, senders } = this.#content;
+    const { sealed, file } = this.#opened;
+    const base = { creator, name, senders, transport };
+    if (sealed !== undefined)
+      return {
+        ...base,
+        description: clearDescription(),
+        extensions: [sealed.accept(file.size, this.#whole)],
+      };
+    const { size, hashes, hashUsed } = file;
+    return { ...base, description: encodeDescription({ name: file.name, size, hashes, hashUsed }) };
   }
 
   get moved(): number {
     return this.#reporter.bytes;
   }
 
-  async stream(bytestream: Bytestream, signal: AbortSignal): Promise<{ checksumDue: boolean }> {
+  async stream(bytestream: Bytestream, signal: AbortSignal): Promise<ChecksumDue> {
     const sink = this.#landing;
     if (sink === undefined) throw new Error('nothing to write to');
-    const { cipher, secret } = this.#opened;
-    const { size, hashUsed } = this.#offered.file;
+    const { cipher, secret, file, sealed } = this.#opened;
     this.#reporter.start(bytestream.route);
     const { sha256 } = await receiveStream({
       bytestream,
       cipher,
       secret,
-      size,
+      size: file.size,
       sink,
       signal,
       onProgress: (bytes) => this.#reporter.progress(bytes),
     });
     this.sha256 = sha256;
     this.#reporter.finishing('the file to be written');
-    return { checksumDue: hashUsed.includes('sha-256') && this.#expected.length === 0 };
+    if (sealed !== undefined) return this.#proven ? 'none' : 'owed';
+    if (this.#expected.length > 0) return 'none';
+    return file.hashUsed.includes('sha-256') ? 'promised' : 'none';
   }
 
-  info(payload: Element): boolean {
+  info(payload: Element): 'checksum' | undefined {
     const checksum = decodeChecksum(payload);
     if (checksum === undefined) {
-      if (payload.name === 'ringing') return false;
+      if (payload.name === 'ringing') return undefined;
       throw new StanzaError('modify', 'feature-not-implemented');
     }
-    const { content } = this.#offered;
-    if (checksum.name !== content.name || checksum.creator !== content.creator) return false;
-    const hashes = checksum.file.hashes.filter(({ algorithm }) => algorithm === 'sha-256');
+    const { creator, name } = this.#content;
+    if (checksum.name !== name || checksum.creator !== creator) return undefined;
+    const hashes = this.#digests(payload, checksum.file.hashes);
     this.#expected.push(...hashes);
-    return hashes.length > 0;
+    return hashes.length > 0 ? 'checksum' : undefined;
   }
 
   async land(): Promise<void> {
@@ -255,8 +275,32 @@ class ReceivingSide implements Side {
     }
   }
 
+  receipt(): Element | undefined {
+    const { sealed, file } = this.#opened;
+    if (this.sha256 === undefined) return undefined;
+    return sealed?.landed({
+      as: 'file',
+      size: file.size,
+      sha256: this.sha256,
+      ...this.#whole,
+    });
+  }
+
   async finish(outcome: Outcome): Promise<void> {
     wipeSecret(this.#opened.secret);
+    this.#opened.sealed?.wipe();
     if (outcome.kind !== 'landed') await this.#landing?.abort('remove');
+  }
+
+  get #whole(): Extent {
+    return { offset: 0, length: this.#opened.file.size };
+  }
+
+  #digests(checksum: Element, clear: readonly Hash[]): Hash[] {
+    const { sealed } = this.#opened;
+    if (sealed === undefined) return clear.filter(({ algorithm }) => algorithm === 'sha-256');
+    const { range, file } = sealed.openChecksum(checksum, this.#whole);
+    this.#proven = true;
+    return [range, ...(file ? [file] : [])].map((digest) => ({ algorithm: 'sha-256', digest }));
   }
 }

@@ -5,15 +5,19 @@ import { asError, Exit, JetError, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import type { FileSource } from '../files/source.ts';
 import type { Envelope } from '../jet/envelope.ts';
+import { SealedError } from '../jet/sealed.ts';
 import { wipeSecret } from '../jet/secret.ts';
 import { decodeReceived, encodeChecksum } from '../jingle/file-description.ts';
 import type { Session } from '../jingle/session.ts';
 import type { Sessions } from '../jingle/sessions.ts';
+import type { Content } from '../jingle/stanza.ts';
 import type { Bytestream } from '../jingle/transport.ts';
 import { StanzaError } from '../xmpp/connection.ts';
-import { describe, protect, type Protected, type Protection } from './content.ts';
+import { offerContent, protect, type Protected, type Protection } from './content.ts';
+import type { Certainty, ChecksumDue } from './machine.ts';
 import { sendStream } from './pump.ts';
 import { Reporter } from './reporter.ts';
+import type { SealedContent } from './sealed.ts';
 import { Transfer, type Side, type Surroundings } from './transfer.ts';
 import type { TransferEvent } from './events.ts';
 
@@ -25,6 +29,8 @@ export interface Sending {
   readonly envelope: Envelope;
   /** How the peer reads digests. */
   readonly hashForm: 'raw' | 'hex';
+  /** Of a jet: the device that its disco form names. Everything about the file is sealed for it. */
+  readonly device?: number;
   /** Bytes a second. */
   readonly limitRate?: number;
   /** Milliseconds that the peer has to accept or decline. */
@@ -42,7 +48,7 @@ export async function sendFile(
   around: Surroundings & Protection & { readonly sessions: Sessions },
   sending: Sending,
 ): Promise<ExitStatus> {
-  const { source, to, envelope, signal } = sending;
+  const { source, to, envelope, device, signal } = sending;
   const name = randomId();
   const reporter = new Reporter(
     {
@@ -55,7 +61,7 @@ export async function sendFile(
     around.clock,
     sending.on,
   );
-  const shield = await protect(name, to, envelope, around.ciphers, source.size);
+  const shield = await protect(name, to, envelope, around.ciphers, source.size, device);
   const side = new SendingSide(around, sending, shield, name, reporter);
   const transfer = new Transfer(
     around,
@@ -73,9 +79,8 @@ export async function sendFile(
         creator: 'initiator' as const,
         name,
         senders: 'initiator' as const,
-        description: describe(source.name, source.size, source.mtime),
+        ...side.offer(session),
         transport: await transfer.offerTransport(session),
-        security: shield.security,
       },
     ];
     await around.sessions.initiate(to, contents, transfer);
@@ -100,6 +105,8 @@ class SendingSide implements Side {
   readonly #shield: Protected;
   readonly #name: string;
   readonly #reporter: Reporter;
+  #sealed: SealedContent | undefined;
+  #receipt = false;
 
   constructor(
     around: Surroundings,
@@ -119,7 +126,33 @@ class SendingSide implements Side {
     return this.#reporter.bytes;
   }
 
-  async stream(bytestream: Bytestream, signal: AbortSignal): Promise<{ checksumDue: boolean }> {
+  /** What is said about the file: the digest follows in a `<checksum/>`. */
+  offer(session: Session): Pick<Content, 'description' | 'security'> {
+    const { name, size, mtime: date } = this.#sending.source;
+    const { sealed, description, security } = offerContent(this.#shield, {
+      name: this.#name,
+      self: this.#around.connection.jid,
+      session,
+      file: {
+        ...{ name, size, date, mediaType: 'application/octet-stream' },
+        ...{ hashes: [], hashUsed: ['sha-256'] },
+      },
+    });
+    this.#sealed = sealed;
+    return { description, security };
+  }
+
+  consented({ extensions = [] }: Content): void {
+    if (this.#sealed === undefined) return;
+    const { size } = this.#sending.source;
+    const { offset, length } = this.#sealed.openAccept(extensions, size);
+    const { recipient, envelope } = this.#shield;
+    if (recipient !== undefined) envelope.identity?.().rememberJet(recipient);
+    if (offset !== 0 || length !== size)
+      throw new SealedError('malformed', 'the sealed accept asks for what was not offered');
+  }
+
+  async stream(bytestream: Bytestream, signal: AbortSignal): Promise<ChecksumDue> {
     const { source, limitRate } = this.#sending;
     const { cipher, secret } = this.#shield;
     this.#reporter.start(bytestream.route);
@@ -138,27 +171,64 @@ class SendingSide implements Side {
     }
     this.sha256 = sha256;
     this.#reporter.finishing(`${this.#sending.to.bare.toString()} to confirm`);
-    return { checksumDue: false };
+    return 'none';
   }
 
   checksum(): Element {
-    const hashes = this.sha256 ? [{ algorithm: 'sha-256' as const, digest: this.sha256 }] : [];
-    return encodeChecksum(
-      { creator: 'initiator', name: this.#name, file: { hashes, hashUsed: [] } },
-      this.#sending.hashForm,
+    if (this.sha256 === undefined) throw new Error('no digest yet');
+    const { size } = this.#sending.source;
+    const digests = { range: this.sha256, file: this.sha256 };
+    return (
+      this.#sealed?.checksum({ offset: 0, length: size }, digests) ??
+      encodeChecksum(
+        {
+          creator: 'initiator',
+          name: this.#name,
+          file: { hashes: [{ algorithm: 'sha-256', digest: this.sha256 }], hashUsed: [] },
+        },
+        this.#sending.hashForm,
+      )
     );
   }
 
-  info(payload: Element): boolean {
-    // Success is `<success/>` alone; that one content arrived is no news when there is but one.
-    if (decodeReceived(payload) === undefined && payload.name !== 'ringing') {
-      throw new StanzaError('modify', 'feature-not-implemented');
-    }
-    return false;
+  info(payload: Element): 'receipt' | undefined {
+    if (payload.name === 'ringing') return undefined;
+    const received = decodeReceived(payload);
+    if (received === undefined) throw new StanzaError('modify', 'feature-not-implemented');
+    // Of a plain peer, that one content arrived is no news when there is but one.
+    return this.#reads(payload) ? 'receipt' : undefined;
+  }
+
+  certainty(payloads: readonly Element[]): Certainty {
+    if (this.#sealed === undefined) return 'delivered';
+    for (const payload of payloads) if (decodeReceived(payload) !== undefined) this.#reads(payload);
+    if (this.#receipt) return 'verified';
+    throw new JetError(
+      Exit.security,
+      'no-receipt',
+      'the other side is said to have the file, but its sealed receipt is missing: somebody may have forged this. Ask there whether the file has landed',
+    );
   }
 
   async finish(): Promise<void> {
     wipeSecret(this.#shield.secret);
+    this.#sealed?.wipe();
     await this.#sending.source.close();
+  }
+
+  /** Takes a receipt; true for one that is valid. @throws SealedError, JetError */
+  #reads(received: Element): boolean {
+    const landed = this.#sealed?.openLanded(received);
+    if (landed === undefined) return false;
+    const { size } = this.#sending.source;
+    const whole = landed.size === size && landed.offset === 0 && landed.length === size;
+    if (!whole || this.sha256?.equals(landed.sha256) !== true)
+      throw new JetError(
+        Exit.security,
+        'wrong-receipt',
+        'the receipt of the other side is about another file than the one that was sent. Ask there what has landed',
+      );
+    this.#receipt = landed.as === 'file';
+    return this.#receipt;
   }
 }

@@ -5,6 +5,7 @@
 import type { Element } from '@xmpp/xml';
 import type { Cancel, Clock } from '../core/clock.ts';
 import { asError, messageOf } from '../core/errors.ts';
+import { SealedError } from '../jet/sealed.ts';
 import type { End, SessionHandler } from '../jingle/handler.ts';
 import type { Session } from '../jingle/session.ts';
 import type { Content, Creator } from '../jingle/stanza.ts';
@@ -22,6 +23,8 @@ import {
   begin,
   BOUNDS,
   step,
+  type Certainty,
+  type ChecksumDue,
   type Effect,
   type Event,
   type Outcome,
@@ -29,6 +32,7 @@ import {
   type State,
 } from './machine.ts';
 import { farewellOf, type Farewell } from './outcome.ts';
+import { sealedFailure } from './sealed.ts';
 
 /** What every transfer of an account shares. */
 export interface Surroundings {
@@ -44,12 +48,18 @@ export interface Surroundings {
 export interface Side {
   /** Our session-accept's content; only for the side that is offered something. */
   accepted?(transport: Element): Content;
-  /** A bytestream is there: moves all the bytes. */
-  stream(bytestream: Bytestream, signal: AbortSignal): Promise<{ readonly checksumDue: boolean }>;
+  /** Reads the peer's session-accept before anything is connected to. @throws SealedError */
+  consented?(content: Content): void;
+  /** A bytestream is there: moves all the bytes; tells whether a checksum is to come. */
+  stream(bytestream: Bytestream, signal: AbortSignal): Promise<ChecksumDue>;
   /** The session-info that carries the digest. */
   checksum?(): Element;
-  /** Reads a session-info; true when it was the checksum waited for. @throws StanzaError */
-  info(payload: Element): boolean;
+  /** Reads a session-info: which of the things waited for it was, if any. @throws StanzaError, SealedError */
+  info(payload: Element): 'checksum' | 'receipt' | undefined;
+  /** What proves to the peer that the file has landed; only between two jets. */
+  receipt?(): Element | undefined;
+  /** What the peer's `<success/>` is worth. @throws JetError when a receipt is owed; SealedError */
+  certainty?(payloads: readonly Element[]): Certainty;
   /** Bytes that have moved so far: what shows that the stream lives. */
   readonly moved: number;
   /** Compares hashes, moves the part to its name. @throws JetError */
@@ -140,6 +150,7 @@ export class Transfer implements SessionHandler {
   accepted(contents: readonly Content[]): void {
     const content = contents.find(({ name }) => name === this.#content.name);
     if (content?.transport === undefined) throw new StanzaError('modify', 'bad-request');
+    if (!this.#heeding(() => this.#side.consented?.(content))) return;
     this.#current(content.transport).remote(content.transport);
     this.#dispatch({ on: 'accepted' });
   }
@@ -170,7 +181,10 @@ export class Transfer implements SessionHandler {
   }
 
   info(payload: Element): void {
-    if (this.#side.info(payload)) this.#dispatch({ on: 'checksum' });
+    this.#heeding(() => {
+      const heard = this.#side.info(payload);
+      if (heard !== undefined) this.#dispatch({ on: heard });
+    });
   }
 
   /** A bytestream outlives the word of a server that its owner is offline: it tells itself. */
@@ -180,9 +194,29 @@ export class Transfer implements SessionHandler {
 
   ended(end: End): void {
     if (end.by === 'gone') this.#dispatch({ on: 'peer-gone' });
-    else if (end.by === 'peer' && end.reason === 'success') this.#dispatch({ on: 'peer-success' });
+    else if (end.by === 'peer' && end.reason === 'success') this.#succeeded(end.payloads ?? []);
     // Also when the session gave up on its own: nothing else would come any more.
     else this.#dispatch({ on: 'peer-ended', reason: end.reason });
+  }
+
+  #succeeded(payloads: readonly Element[]): void {
+    this.#heeding(() => {
+      const certainty = this.#side.certainty?.(payloads) ?? 'delivered';
+      this.#dispatch({ on: 'peer-success', certainty });
+    });
+  }
+
+  /** Runs what reads sealed elements: one that does not hold ends the transfer. False when it did. */
+  #heeding(read: () => void): boolean {
+    try {
+      read();
+      return true;
+    } catch (error) {
+      if (error instanceof StanzaError) throw error;
+      const failure = error instanceof SealedError ? sealedFailure(error) : asError(error);
+      this.#dispatch({ on: 'fault', error: failure });
+      return false;
+    }
   }
 
   #dispatch(event: Event): void {
@@ -272,7 +306,7 @@ export class Transfer implements SessionHandler {
   #stream(bytestream: Bytestream): void {
     this.#watch();
     this.#side.stream(bytestream, this.#abort.signal).then(
-      ({ checksumDue }) => this.#dispatch({ on: 'streamed', checksumDue }),
+      (checksum) => this.#dispatch({ on: 'streamed', checksum }),
       (error: unknown) => this.#streamFailed(asError(error)),
     );
   }
@@ -340,10 +374,12 @@ export class Transfer implements SessionHandler {
         : fault?.by === 'self'
           ? farewellOf(fault.error)
           : { reason: 'general-error' };
-    return (
-      this.#session?.terminate(farewell.reason, farewell.text, farewell.application) ??
-      Promise.resolve()
-    );
+    const receipt = reason === 'success' ? this.#side.receipt?.() : undefined;
+    if (this.#session === undefined) return Promise.resolve();
+    if (receipt === undefined) return this.#session.terminate(farewell.reason, farewell);
+    // Twice, so that neither a lost stanza nor a server that drops one of them leaves the sender in doubt.
+    this.#attempt(this.#session.info([receipt]));
+    return this.#session.terminate(farewell.reason, { ...farewell, payloads: [receipt] });
   }
 
   async #finish(outcome: Outcome): Promise<void> {

@@ -4,6 +4,7 @@ import { asError, Exit, JetError } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import type { Caps, CapsCache } from './caps.ts';
 import { type Connection, StanzaError } from './connection.ts';
+import type { DiscoForm } from './disco.ts';
 import { ping } from './ping.ts';
 import type { Presence } from './presence.ts';
 import type { Roster } from './roster.ts';
@@ -29,12 +30,13 @@ export interface Candidate {
   readonly seen: number;
   readonly features: ReadonlySet<string>;
   readonly software?: string;
+  readonly forms: readonly DiscoForm[];
   /** A jet that waits for offers. */
   readonly isJet: boolean;
 }
 
 /** The resource that was chosen. */
-export type FoundPeer = Pick<Candidate, 'jid' | 'features' | 'software' | 'isJet'>;
+export type FoundPeer = Pick<Candidate, 'jid' | 'features' | 'software' | 'forms' | 'isJet'>;
 
 /** All of `features`, and one at least of `envelopes`. */
 export interface Wanted {
@@ -226,7 +228,8 @@ async function examine(
     const software = identity?.name.slice(0, 100);
     const features = new Set(info.features);
     const isJet = features.has(WAITING_JET);
-    return { jid, priority, seen, features, isJet, ...(software ? { software } : {}) };
+    const { forms } = info;
+    return { jid, priority, seen, features, forms, isJet, ...(software ? { software } : {}) };
   } catch (error) {
     if (error instanceof StanzaError) return undefined;
     throw error;

@@ -75,7 +75,7 @@ test('a success, on both sides', async () => {
     { status: 0, stderr: '' },
   ]);
   for (const [outcome, direction, status] of [
-    [sent, 'send', 'delivered'],
+    [sent, 'send', 'verified'],
     [received, 'receive', 'verified'],
   ] as const) {
     const all = lines(outcome.stdout);
@@ -128,7 +128,7 @@ test('without --json stdout holds the landed path alone', async () => {
   const sent = await alice.run(['send', file, bob.jid]);
   expect(sent).toMatchObject({ status: 0, stdout: '' });
   expect(sent.stderr.trimEnd().split('\n').at(-1)).toMatch(
-    /^report\.pdf to bob@jet\.test: delivered, 500 kB/,
+    /^report\.pdf to bob@jet\.test: verified, 500 kB/,
   );
   const received = await receiving.ended;
   expect(received).toMatchObject({ status: 0, stdout: `${join(out, 'report.pdf')}\n` });

@@ -18,7 +18,7 @@ async function routes(
   const content = noise(size);
   const { sent, received } = await pair.exchange(await pair.file('file.bin', content), args);
   expect([sent.status, received.status], sent.stderr + received.stderr).toEqual([0, 0]);
-  expect(sent.event('end')).toMatchObject({ status: 'delivered', bytes: size });
+  expect(sent.event('end')).toMatchObject({ status: 'verified', bytes: size });
   expect(received.event('end')).toMatchObject({ status: 'verified', bytes: size });
   expect(await readFile(join(pair.out, 'file.bin'))).toEqual(content);
   expect(await pair.landed()).toEqual(['file.bin']);

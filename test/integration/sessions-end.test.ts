@@ -226,7 +226,7 @@ describe.skipIf(!present)('the server', () => {
     const [sent, received] = await Promise.all([ended(sender), ended(receiver)]);
     // The bytes go on without it; both come back with the same address before the farewell.
     expect([sent.status, received.status], sent.stderr + received.stderr).toEqual([0, 0]);
-    expect(sent.event('end')).toMatchObject({ status: 'delivered' });
+    expect(sent.event('end')).toMatchObject({ status: 'verified' });
     expect(await pair.landed()).toEqual(['file.bin']);
     await pair.remove();
     await server.stop();

@@ -21,7 +21,7 @@ describe('docs/state-machines.md', () => {
 });
 
 describe('the edges of a transfer', () => {
-  const ends = ['delivered', 'landed', 'declined', 'cancelled', 'failed'];
+  const ends = ['delivered', 'verified', 'landed', 'declined', 'cancelled', 'failed'];
 
   it('lead from every state to an end', () => {
     const states = new Set(transitions.flatMap(({ from, to }) => [from, to]));
@@ -41,6 +41,7 @@ describe('the edges of a transfer', () => {
   it('let no sender land and no receiver hear of delivery', () => {
     const into = (end: string) => transitions.filter(({ to }) => to === end);
     expect(into('delivered').every(({ from }) => from.startsWith('sender'))).toBe(true);
+    expect(into('verified').every(({ from }) => from.startsWith('sender'))).toBe(true);
     expect(into('landed').every(({ from }) => from.startsWith('receiver'))).toBe(true);
     expect(into('delivered').length * into('landed').length).toBeGreaterThan(0);
   });

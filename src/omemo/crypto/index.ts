@@ -1,6 +1,6 @@
 /** The OMEMO cryptographic core: pure functions over immutable states. */
 export { CryptoError, type CryptoErrorKind } from './errors.ts';
-export { generateKeyPair, keyPairOf, type KeyPair } from './keys.ts';
+export { agree, generateKeyPair, keyPairOf, type KeyPair } from './keys.ts';
 export { parseKeyExchange, peekHeader, type Header, type KeyExchange } from './message.ts';
 export {
   fingerprint,

@@ -5,7 +5,7 @@ import { aesGcm } from '../../../src/jet/ciphers.ts';
 import { EnvelopeRegistry } from '../../../src/jet/envelope.ts';
 import { stubEnvelope } from '../../../src/jet/stub-envelope.ts';
 import type { Content } from '../../../src/jingle/stanza.ts';
-import { describe, openOffer, protect, readOffer } from '../../../src/transfer/content.ts';
+import { offerContent, openOffer, protect, readOffer } from '../../../src/transfer/content.ts';
 import { xml } from '../../../src/xmpp/xml.ts';
 
 const ciphers = new CipherRegistry();
@@ -13,6 +13,11 @@ ciphers.register(aesGcm(128, 1000));
 const envelopes = new EnvelopeRegistry();
 envelopes.register(stubEnvelope);
 const peer = Jid.parse('romeo@montague.example/orchard') as Jid;
+const self = Jid.parse('juliet@capulet.example/balcony') as Jid;
+const session = { sid: 'a-session', peer };
+
+const open = async (content: Content) =>
+  openOffer(readOffer([content]), self, session, { ciphers, envelopes });
 
 async function offer(size: number, name = 'a-file') {
   const shield = await protect(name, peer, stubEnvelope, ciphers, Math.min(size, 1000));
@@ -20,16 +25,20 @@ async function offer(size: number, name = 'a-file') {
     creator: 'initiator',
     name: 'a-file',
     senders: 'initiator',
-    description: describe('report.pdf', size, new Date(0)),
     transport: xml('transport', { xmlns: 'urn:xmpp:jingle:transports:ibb:1' }),
-    security: shield.security,
+    ...offerContent(shield, {
+      name: 'a-file',
+      self,
+      session,
+      file: { name: 'report.pdf', size, hashes: [], hashUsed: [] },
+    }),
   };
   return { shield, content };
 }
 
 test('what one side protects the other opens', async () => {
   const { shield, content } = await offer(1000);
-  const opened = await openOffer(readOffer([content]), peer, { ciphers, envelopes });
+  const opened = await open(content);
   expect(opened.secret.key.equals(shield.secret.key)).toBe(true);
 });
 
@@ -39,9 +48,10 @@ test('a file that the cipher cannot carry is neither offered nor taken', async (
     exit: 8,
   });
   const { content } = await offer(1001);
-  await expect(openOffer(readOffer([content]), peer, { ciphers, envelopes })).rejects.toMatchObject(
-    { name: 'Unacceptable', reason: 'media-error' },
-  );
+  await expect(open(content)).rejects.toMatchObject({
+    name: 'Unacceptable',
+    reason: 'media-error',
+  });
 });
 
 test('an offer in the clear, or protected for another content, ends as a security error', async () => {
@@ -49,7 +59,7 @@ test('an offer in the clear, or protected for another content, ends as a securit
   const plain = { ...content };
   delete plain.security;
   for (const one of [content, plain])
-    await expect(openOffer(readOffer([one]), peer, { ciphers, envelopes })).rejects.toMatchObject({
+    await expect(open(one)).rejects.toMatchObject({
       name: 'Unacceptable',
       reason: 'security-error',
     });

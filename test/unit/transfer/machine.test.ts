@@ -32,14 +32,30 @@ function word(effect: Effect): string {
   return effect.do;
 }
 
-const streamedEvent: Event = { on: 'streamed', checksumDue: false };
+const streamedEvent: Event = { on: 'streamed', checksum: 'none' };
+const success: Event = { on: 'peer-success', certainty: 'delivered' };
 
 describe('the sender', () => {
   test('delivers when the peer says success after the last byte', () => {
-    const { effects } = play(SENDER, { on: 'accepted' }, { on: 'connected' }, streamedEvent, {
-      on: 'peer-success',
-    });
+    const sent: Event[] = [{ on: 'accepted' }, { on: 'connected' }, streamedEvent];
+    const { effects } = play(SENDER, ...sent, success);
     expect(effects).toEqual(['connect', 'stream', 'send-checksum', 'finish delivered']);
+  });
+
+  test('has verified the file when the success comes with its receipt', () => {
+    const sent: Event[] = [{ on: 'accepted' }, { on: 'connected' }, streamedEvent];
+    const { effects } = play(SENDER, ...sent, { on: 'peer-success', certainty: 'verified' });
+    expect(effects.at(-1)).toBe('finish verified');
+  });
+
+  test.each<[string, Event]>([
+    ['the peer goes away', { on: 'peer-gone' }],
+    ['the peer ends it in another way', { on: 'peer-ended', reason: 'general-error' }],
+    ['nothing more comes', { on: 'silence' }],
+  ])('has verified the file after a valid receipt, even if %s', (_what, event) => {
+    const sent: Event[] = [{ on: 'accepted' }, { on: 'connected' }, streamedEvent];
+    expect(play(SENDER, ...sent, { on: 'receipt' }, event).effects.at(-1)).toBe('finish verified');
+    expect(play(SENDER, ...sent, event).effects.at(-1)).toBe('finish failed');
   });
 
   test.each<[string, Event[]]>([
@@ -47,7 +63,7 @@ describe('the sender', () => {
     ['before the route', [{ on: 'accepted' }]],
     ['while bytes are on their way', [{ on: 'accepted' }, { on: 'connected' }]],
   ])('takes a success %s for a failure', (_when, events) => {
-    const { effects } = play(SENDER, ...events, { on: 'peer-success' });
+    const { effects } = play(SENDER, ...events, success);
     expect(effects.at(-1)).toBe('finish failed');
   });
 
@@ -87,9 +103,18 @@ describe('the receiver', () => {
   });
 
   test('waits for a checksum that was promised', () => {
-    const due: Event = { on: 'streamed', checksumDue: true };
+    const due: Event = { on: 'streamed', checksum: 'promised' };
     expect(play(RECEIVER, ...streaming, due).state.at).toBe('proving');
     expect(play(RECEIVER, ...streaming, due, { on: 'checksum' }).effects.at(-1)).toBe('land');
+    expect(play(RECEIVER, ...streaming, due, { on: 'silence' }).effects.at(-1)).toBe('land');
+  });
+
+  test('lands nothing without a checksum that is owed', () => {
+    const due: Event = { on: 'streamed', checksum: 'owed' };
+    expect(play(RECEIVER, ...streaming, due, { on: 'checksum' }).effects.at(-1)).toBe('land');
+    const { effects } = play(RECEIVER, ...streaming, due, { on: 'silence' });
+    expect(effects).not.toContain('land');
+    expect(effects.at(-1)).toBe('finish failed');
   });
 
   test('never lands what could not be proven', () => {
@@ -116,7 +141,7 @@ describe('the receiver', () => {
   });
 
   test('goes on landing when the sender leaves after its last byte', () => {
-    const { state } = play(RECEIVER, ...streaming, streamedEvent, { on: 'peer-success' });
+    const { state } = play(RECEIVER, ...streaming, streamedEvent, success);
     expect(state.at).toBe('landing');
   });
 });
@@ -125,13 +150,18 @@ const anyEvent: fc.Arbitrary<Event> = fc.oneof(
   fc
     .constantFrom(
       ...(['accepted', 'connected', 'replace-accepted', 'replace-rejected', 'checksum'] as const),
-      ...(['landed', 'peer-success', 'peer-gone', 'cancel', 'silence', 'unanswered'] as const),
+      ...(['landed', 'receipt', 'peer-gone', 'cancel', 'silence', 'unanswered'] as const),
     )
     .map((on): Event => ({ on })),
   fc.boolean().map((accept): Event => ({ on: 'decided', accept })),
   fc.boolean().map((another): Event => ({ on: 'unconnected', another })),
   fc.boolean().map((usable): Event => ({ on: 'replace-offered', usable })),
-  fc.boolean().map((checksumDue): Event => ({ on: 'streamed', checksumDue })),
+  fc
+    .constantFrom('none' as const, 'promised' as const, 'owed' as const)
+    .map((checksum): Event => ({ on: 'streamed', checksum })),
+  fc
+    .constantFrom('delivered' as const, 'verified' as const)
+    .map((certainty): Event => ({ on: 'peer-success', certainty })),
   fc
     .constantFrom('decline', 'busy', 'cancel', 'connectivity-error', 'security-error')
     .map((reason): Event => ({ on: 'peer-ended', reason })),

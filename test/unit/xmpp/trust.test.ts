@@ -39,6 +39,7 @@ test('ranking: only the able, a jet first, then priority, then the newest', () =
         ...rest,
         jid,
         features: new Set(able ? ['f', 'e2'] : ['f']),
+        forms: [],
       }));
       const ranked = rank(all, { features: ['f'], envelopes: ['e1', 'e2'] });
       expect(ranked.length).toBe(list.filter(({ able }) => able).length);

@@ -1,0 +1,214 @@
+/** What the sealed elements of a file say (docs/sealed.md §4): from values to their XML and back. */
+import type { Element } from '@xmpp/xml';
+import { Exit, JetError } from '../core/errors.ts';
+import { readSealed, writeSealed } from '../jet/sealed-element.ts';
+import { NS_SEALED, SealedError, type Label, type Seals } from '../jet/sealed.ts';
+import {
+  decodeFile,
+  encodeFile,
+  encodeReceived,
+  FILE_TRANSFER,
+  type FileDescription,
+} from '../jingle/file-description.ts';
+import { HASHES, type Hash } from '../jingle/hashes.ts';
+import type { Creator } from '../jingle/stanza.ts';
+import { StanzaError } from '../xmpp/connection.ts';
+import { attr, parse, xml } from '../xmpp/xml.ts';
+
+/** A file whose name and size are known. */
+export type NamedFile = FileDescription & { readonly name: string; readonly size: number };
+
+/** A part of a file in bytes, with its digest where it is known. */
+export interface Extent {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** Digests that the side that encrypts has found. */
+export interface Digests {
+  /** SHA-256 of what was encrypted, 32 bytes. */
+  readonly range: Buffer;
+  /** SHA-256 of the whole file, where it is known. */
+  readonly file?: Buffer;
+}
+
+/** Where the bytes have gone: to a file of its name, to a part of one, or to standard output. */
+export type LandedAs = 'file' | 'range' | 'stdout';
+
+/** A receipt: what the side that decrypts has verified. */
+export interface Landed extends Extent {
+  readonly as: LandedAs;
+  /** Bytes of the whole file. */
+  readonly size: number;
+  /** SHA-256 of what landed, 32 bytes. */
+  readonly sha256: Buffer;
+}
+
+/** The clear `<description/>` beside a sealed one: it says nothing but that a file moves. */
+export function clearDescription(): Element {
+  const used = xml('hash-used', { xmlns: HASHES, algo: 'sha-256' });
+  const file = xml('file', {}, used, xml('range'));
+  return xml('description', { xmlns: FILE_TRANSFER }, file);
+}
+
+/** The sealed elements of one content as the sender and the receiver of an offer use them. */
+export class SealedContent {
+  readonly #seals: Seals;
+  readonly #creator: Creator;
+  readonly #name: string;
+  #receipt: Element | undefined;
+
+  constructor(seals: Seals, content: { readonly creator: Creator; readonly name: string }) {
+    this.#seals = seals;
+    this.#creator = content.creator;
+    this.#name = content.name;
+  }
+
+  /** For `<security/>`. */
+  offer(file: NamedFile): Element {
+    return this.#seal('offer', encodeFile(file));
+  }
+
+  /** @throws SealedError */
+  openOffer(bytes: Buffer): NamedFile {
+    const file = this.#file('offer', bytes);
+    const { name, size } = file;
+    if (name === undefined || name === '' || size === undefined)
+      throw new SealedError('malformed', 'the sealed offer names no file');
+    return { ...file, name, size };
+  }
+
+  /** For the content of the session-accept. */
+  accept(size: number, { offset, length }: Extent): Element {
+    return this.#seal('accept', describe({ size, range: { offset, length, hashes: [] } }));
+  }
+
+  /** Where the peer wants the bytes to begin. @throws SealedError */
+  openAccept(extensions: readonly Element[], size: number): Extent {
+    const sealed = readSealed(extensions, 'accept');
+    if (sealed === undefined) throw missing('accept');
+    const { size: said, range } = this.#file('accept', sealed.bytes);
+    if (said !== size || range?.length === undefined || range.offset + range.length > size)
+      throw new SealedError('malformed', 'the sealed accept is about another file');
+    return { offset: range.offset, length: range.length };
+  }
+
+  /** The session-info with the digests. */
+  checksum({ offset, length }: Extent, digests: Digests): Element {
+    const file = describe({
+      range: { offset, length, hashes: [sha256(digests.range)] },
+      hashes: digests.file === undefined ? [] : [sha256(digests.file)],
+    });
+    const { creator, name } = this.#content;
+    const empty = xml('file', {});
+    return xml(
+      'checksum',
+      { xmlns: FILE_TRANSFER, creator, name },
+      empty,
+      this.#seal('checksum', file),
+    );
+  }
+
+  /** Reads a `<checksum/>` about this content. @throws SealedError */
+  openChecksum(checksum: Element, expected: Extent): Digests {
+    const sealed = readSealed(checksum.getChildElements(), 'checksum');
+    if (sealed === undefined) throw missing('checksum');
+    const { range, hashes } = this.#file('checksum', sealed.bytes);
+    const ofRange = strong(range?.hashes);
+    if (range?.offset !== expected.offset || range.length !== expected.length || !ofRange)
+      throw new SealedError('malformed', 'the sealed checksum is about other bytes');
+    const whole = strong(hashes);
+    return { range: ofRange, ...(whole && { file: whole }) };
+  }
+
+  /** The receipt: for a session-info, and, the same bytes, beside the `<success/>`. */
+  landed({ as, size, sha256: digest, offset, length }: Landed): Element {
+    this.#receipt ??= encodeReceived(
+      this.#creator,
+      this.#name,
+      this.#seal(
+        'landed',
+        describe({ size, hashes: [sha256(digest)], range: { offset, length, hashes: [] } }),
+        { as },
+      ),
+    );
+    return this.#receipt;
+  }
+
+  /** Reads a `<received/>` about this content; undefined when it holds no receipt. @throws SealedError */
+  openLanded(received: Element): Landed | undefined {
+    const sealed = readSealed(received.getChildElements(), 'landed');
+    if (sealed === undefined) return undefined;
+    const body = this.#open('landed', sealed.bytes);
+    const as = (['file', 'range', 'stdout'] as const).find((word) => word === attr(body, 'as'));
+    const { size, hashes, range } = fileIn(body);
+    const digest = strong(hashes);
+    if (!as || size === undefined || !digest || range?.length === undefined)
+      throw new SealedError('malformed', 'the sealed receipt is incomplete');
+    return { as, size, sha256: digest, offset: range.offset, length: range.length };
+  }
+
+  /** See {@link Seals.transferId}. */
+  transferId(): string {
+    return this.#seals.transferId();
+  }
+
+  /** Forgets the keys. */
+  wipe(): void {
+    this.#seals.wipe();
+  }
+
+  get #content(): { readonly creator: Creator; readonly name: string } {
+    return { creator: this.#creator, name: this.#name };
+  }
+
+  #seal(label: Label, file: Element, attrs: Record<string, string> = {}): Element {
+    const body = xml(label, { xmlns: NS_SEALED, ...attrs }, file);
+    return writeSealed(label, this.#seals.seal(label, Buffer.from(body.toString())));
+  }
+
+  #open(label: Label, bytes: Buffer): Element {
+    const body = parse(this.#seals.open(label, bytes).toString());
+    if (body?.is(label, NS_SEALED) !== true)
+      throw new SealedError('malformed', `the sealed ${label} holds something else`);
+    return body;
+  }
+
+  #file(label: Label, bytes: Buffer): FileDescription {
+    return fileIn(this.#open(label, bytes));
+  }
+}
+
+/** A sealed element that does not hold, as an error for the user. */
+export function sealedFailure(error: SealedError): JetError {
+  return new JetError(
+    Exit.security,
+    `sealed-${error.reason}`,
+    `${error.message}: something was changed, left out or repeated on the way. Nothing of it is kept; try again, and over another server if it stays so.`,
+    { cause: error },
+  );
+}
+
+function describe(file: Partial<FileDescription>): Element {
+  return encodeFile({ hashes: [], hashUsed: [], ...file });
+}
+
+function fileIn(body: Element): FileDescription {
+  const file = body.getChild('file', FILE_TRANSFER);
+  try {
+    if (file !== undefined) return decodeFile(file);
+  } catch (error) {
+    if (!(error instanceof StanzaError)) throw error;
+  }
+  throw new SealedError('malformed', 'a sealed element describes no file');
+}
+
+function missing(label: Label): SealedError {
+  return new SealedError('missing', `the sealed ${label} is missing`);
+}
+
+const sha256 = (digest: Buffer): Hash => ({ algorithm: 'sha-256', digest });
+
+function strong(hashes: readonly Hash[] = []): Buffer | undefined {
+  return hashes.find(({ algorithm }) => algorithm === 'sha-256')?.digest;
+}
