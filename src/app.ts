@@ -1,15 +1,19 @@
 /** The one place that composes: opens the account, and gives the commands what they ask of it. */
 import { join } from 'node:path';
 import { connectOptions } from './app/connecting.ts';
+import { AccountGate } from './app/gate.ts';
 import { addContact, contacts, devices, removeContact } from './app/people.ts';
 import { receive } from './app/receiving.ts';
 import { send } from './app/sending.ts';
 import type { AccountSettings, OpenAccount, Ui } from './app/types.ts';
 import { Workbench } from './app/workbench.ts';
+import { systemClock } from './core/clock.ts';
 import { omemoSchema } from './omemo/schema.ts';
 import { locksSchema } from './store/locks.ts';
-import { openStore } from './store/store.ts';
+import { slotsSchema } from './store/slots.ts';
+import { openStore, type Store } from './store/store.ts';
 import { connect } from './xmpp/connect.ts';
+import type { Connection } from './xmpp/connection.ts';
 import { register } from './xmpp/register.ts';
 
 export { explain } from './app/connecting.ts';
@@ -20,9 +24,9 @@ export async function openAccount(
   ui: Ui,
   signal: AbortSignal,
 ): Promise<OpenAccount> {
-  const store = openStore(join(settings.home.data, 'jet.db'), [locksSchema, omemoSchema]);
+  const store = storeOf(settings);
   try {
-    const connection = await connect(await connectOptions(settings, signal));
+    const connection = await enter(settings, store, signal);
     try {
       const bench = new Workbench(settings, ui, store, connection);
       await bench.roster.load();
@@ -39,8 +43,13 @@ export async function openAccount(
 
 /** @see Application.checkAccount */
 export async function checkAccount(settings: AccountSettings, signal: AbortSignal): Promise<void> {
-  const connection = await connect(await connectOptions(settings, signal));
-  await connection.close();
+  const store = storeOf(settings);
+  try {
+    const connection = await enter(settings, store, signal);
+    await connection.close();
+  } finally {
+    store.close();
+  }
 }
 
 /** @see Application.registerAccount */
@@ -49,6 +58,20 @@ export async function registerAccount(
   signal: AbortSignal,
 ): Promise<void> {
   await register(await connectOptions(settings, signal));
+}
+
+function storeOf({ home }: AccountSettings): Store {
+  return openStore(join(home.data, 'jet.db'), [locksSchema, slotsSchema, omemoSchema]);
+}
+
+/** Connects as soon as there is a slot for it. */
+async function enter(
+  settings: AccountSettings,
+  store: Store,
+  signal: AbortSignal,
+): Promise<Connection> {
+  const gate = new AccountGate(store, systemClock, settings.jid.bare.toString(), settings.slots);
+  return connect({ ...(await connectOptions(settings, signal)), gate });
 }
 
 function account(bench: Workbench): OpenAccount {

@@ -6,7 +6,7 @@ import { PLAIN, quirksOf, type Quirks } from '../jingle/quirks.ts';
 import { NS_OMEMO } from '../omemo/names.ts';
 import type { Omemo } from '../omemo/omemo.ts';
 import type { Caps, CapsCache } from '../xmpp/caps.ts';
-import { hearMessages } from '../xmpp/carbons.ts';
+import { hear } from '../xmpp/carbons.ts';
 import type { Connection } from '../xmpp/connection.ts';
 import { type FoundPeer, WAITING_JET } from '../xmpp/find.ts';
 import type { Presence } from '../xmpp/presence.ts';
@@ -46,7 +46,7 @@ export class Courtesies {
   async beforeOffer(peer: FoundPeer, signal: AbortSignal): Promise<Quirks> {
     const quirks = peer.isJet ? PLAIN : quirksOf(peer);
     const answered = new AbortController();
-    const deaf = hearMessages(this.#options.connection, (message, from) => {
+    const deaf = hear(this.#options.connection, (message, from) => {
       if (from.sameBare(peer.jid) && message.getChild('encrypted', NS_OMEMO)) answered.abort();
     });
     try {

@@ -2,6 +2,7 @@
 import { randomId } from '../core/bytes.ts';
 import { Exit, messageOf, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
+import { answerProposals } from '../jingle/message-initiation.ts';
 import { Receiver, type Offer } from '../transfer/receive.ts';
 import { Waiting } from '../transfer/waiting.ts';
 import { announce } from '../xmpp/find.ts';
@@ -48,6 +49,12 @@ export async function receive(
     deals,
     invited: from.filter((jid) => !roster.sees(jid)),
   });
+  const quiet = answerProposals(connection, deals, (peer) => {
+    const shared = roster.get(peer)?.subscription;
+    if (shared === 'from' || shared === 'both') return;
+    // A stream that is lost once more takes the proposal with it.
+    bench.presence.direct(peer).catch(() => undefined);
+  });
   const unwatch = connection.onState((state) => {
     if (state.kind === 'closed') waiting.fail(connectionLost(state.reason));
   });
@@ -66,6 +73,7 @@ export async function receive(
   } finally {
     unwatch();
     ignore();
+    quiet();
     hide();
     await receiver.stop();
   }

@@ -6,6 +6,7 @@ import { warmUp } from '../files/memory.ts';
 import { FileSource } from '../files/source.ts';
 import { NS_JET } from '../jet/security.ts';
 import { FILE_TRANSFER } from '../jingle/file-description.ts';
+import { Proposal } from '../jingle/message-initiation.ts';
 import { JINGLE } from '../jingle/stanza.ts';
 import { jetDevice } from '../transfer/jet-form.ts';
 import { sendFile } from '../transfer/send.ts';
@@ -35,6 +36,7 @@ export async function send(
     bench.connection.audience = (from) => from.sameBare(to);
     if (bench.roster.sees(to)) await bench.presence.available();
     const peer = await find(bench, to, options.wait, on, signal);
+    bench.log(`the resource ${peer.jid.toString()} was chosen`);
     const envelope = bench.envelopes.all.find(({ feature }) => peer.features.has(feature));
     if (envelope === undefined) throw new Error('a peer without an envelope was found');
     const quirks = await bench.courtesies(omemo).beforeOffer(peer, signal);
@@ -44,6 +46,7 @@ export async function send(
     return await sendFile(bench.surroundings(options), {
       source,
       to: peer.jid,
+      ...(peer.sid !== undefined && { sid: peer.sid }),
       envelope,
       hashForm: quirks.hashForm,
       ...(device !== undefined && { device }),
@@ -79,6 +82,7 @@ function find(
     wait: wait === Infinity ? 'forever' : wait,
     clock,
     signal,
+    asking: new Proposal(bench.connection, to.bare),
     notify: () => {
       const peer = to.toString();
       on({

@@ -31,6 +31,18 @@ export interface HomeFolders {
   readonly data: string;
 }
 
+/** How the processes of an account share its connections. */
+export interface SlotSettings {
+  /** Connections at once, 1 to 64. */
+  readonly most: number;
+  /** Ours may be held for ever: where there are several, one is kept from such commands. */
+  readonly lasting: boolean;
+  /** Milliseconds to wait while nothing moves; Infinity for ever. */
+  readonly wait: number;
+  /** Told once what is being waited for. */
+  readonly say: (what: string) => void;
+}
+
 /** Everything needed to open an account. */
 export interface AccountSettings {
   /** A bare address. */
@@ -42,6 +54,7 @@ export interface AccountSettings {
   readonly caFile?: string;
   readonly proxy?: ProxyAddress;
   readonly home: HomeFolders;
+  readonly slots: SlotSettings;
   /** Take the OMEMO device off the list when the account is closed. */
   readonly ephemeral: boolean;
   /** Lines about the stream, secrets struck out already; absent without --verbose. */

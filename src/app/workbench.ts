@@ -5,6 +5,7 @@ import { defaultCiphers } from '../jet/ciphers.ts';
 import { EnvelopeRegistry } from '../jet/envelope.ts';
 import { jetFeatures } from '../jet/features.ts';
 import { FILE_TRANSFER } from '../jingle/file-description.ts';
+import { MESSAGE_INITIATION } from '../jingle/message-initiation.ts';
 import { jingleFeatures, Sessions } from '../jingle/sessions.ts';
 import type { Quirks } from '../jingle/quirks.ts';
 import { TransportRegistry } from '../jingle/transport.ts';
@@ -18,7 +19,7 @@ import type { Surroundings } from '../transfer/transfer.ts';
 import { ibb } from '../transport/ibb/index.ts';
 import { s5b } from '../transport/s5b/index.ts';
 import { CapsCache } from '../xmpp/caps.ts';
-import { useCarbons } from '../xmpp/carbons.ts';
+import { enableCarbons } from '../xmpp/carbons.ts';
 import type { Connection } from '../xmpp/connection.ts';
 import { Disco } from '../xmpp/disco.ts';
 import { WAITING_JET } from '../xmpp/find.ts';
@@ -84,13 +85,16 @@ export class Workbench {
     this.envelopes.register(omemo.envelope());
     this.disco.addFeatures(
       ...jingleFeatures.filter((feature) => waits || feature !== FILE_TRANSFER),
-      ...(waits ? [WAITING_JET] : []),
+      ...(waits ? [WAITING_JET, MESSAGE_INITIATION] : []),
       ...jetFeatures(this.ciphers, this.envelopes),
       ...this.transports.features,
       PING,
     );
-    await useCarbons(this.connection);
-    const { id } = await omemo.ensureDevice();
+    const [copies, { id }] = await Promise.all([
+      enableCarbons(this.connection),
+      omemo.ensureDevice(),
+    ]);
+    if (!copies) this.log('the server copies no messages (XEP-0280)');
     if (waits) this.disco.setForm(jetForm(id));
     return omemo;
   }

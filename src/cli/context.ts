@@ -24,6 +24,9 @@ export interface Context {
   readonly password: string | undefined;
 }
 
+/** Milliseconds that a command which ends by itself waits for others. */
+export const WAIT_MS = 30_000;
+
 /** Runs a command and ends the process with its status. */
 export async function perform(
   flags: Readonly<Record<string, unknown>>,
@@ -116,11 +119,16 @@ export function chosenAccount(context: Context): { jid: Jid; saved?: SavedAccoun
   return { jid: only.jid, saved: only };
 }
 
-/** What is needed to open an account, its password looked up only when it is asked for. */
+/**
+ * What is needed to open an account, its password looked up only when it is asked for.
+ *
+ * @param lasting - see {@link withAccount}
+ */
 export function accountSettings(
   context: Context,
   jid: Jid,
   password: () => Promise<string>,
+  lasting = false,
 ): AccountSettings {
   const { settings, terminal, home } = context;
   const server = settings.server();
@@ -131,6 +139,18 @@ export function accountSettings(
     password,
     home,
     ephemeral: settings.on('ephemeral'),
+    slots: {
+      most: settings.slots(),
+      lasting,
+      wait: settings.wait(lasting ? Infinity : WAIT_MS),
+      say: (what) => {
+        if (settings.on('json'))
+          process.stdout.write(
+            `${toJson({ event: 'waiting', id: 'jet', time: Date.now(), what })}\n`,
+          );
+        terminal.line(`Waiting for ${escapeText(what)}.`);
+      },
+    },
     ...(server ? { server } : {}),
     ...(proxy ? { proxy } : {}),
     ...(caFile === undefined ? {} : { caFile }),
@@ -138,10 +158,15 @@ export function accountSettings(
   };
 }
 
-/** Opens the account, lends it, and closes it whatever happens. */
+/**
+ * Opens the account, lends it, and closes it whatever happens.
+ *
+ * @param lasting - the command waits for others, perhaps for ever
+ */
 export async function withAccount<T>(
   context: Context,
   action: (account: OpenAccount) => Promise<T>,
+  lasting = false,
 ): Promise<T> {
   const { jid, saved } = chosenAccount(context);
   const password = async () => {
@@ -149,7 +174,7 @@ export async function withAccount<T>(
     if (saved) return passwordOf(saved);
     return askPassword(context, jid);
   };
-  const settings = accountSettings(context, jid, password);
+  const settings = accountSettings(context, jid, password, lasting);
   const { explain, openAccount } = await import('../app.ts');
   context.terminal.waiting(`Connecting as ${jid.toString()}`);
   const { abort } = context.signals;

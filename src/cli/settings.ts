@@ -13,6 +13,7 @@ export const SETTINGS = {
   'ca-file': 'text',
   proxy: 'text',
   ephemeral: 'switch',
+  slots: 'text',
   quiet: 'switch',
   verbose: 'switch',
   json: 'switch',
@@ -28,6 +29,10 @@ export const SETTINGS = {
   'on-conflict': 'text',
   'max-size': 'text',
 } as const satisfies Record<string, 'text' | 'switch'>;
+
+/** Servers allow few sessions an account, and its chat clients need some. */
+const DEFAULT_SLOTS = 4;
+const MOST_SLOTS = 64;
 
 /** The name of a setting. */
 export type Key = keyof typeof SETTINGS;
@@ -106,6 +111,11 @@ export class Settings {
   /** Milliseconds; Infinity for `forever`. */
   wait(fallback: number): number {
     return this.#read('wait', parseWait, 'seconds (such as 30) or forever') ?? fallback;
+  }
+
+  /** How many connections the processes of an account have at once. */
+  slots(): number {
+    return this.#read('slots', parseSlots, 'a number from 1 to 64') ?? DEFAULT_SLOTS;
   }
 
   route(): Route['kind'] | undefined {
@@ -229,6 +239,12 @@ function oneOf<T extends string>(text: string, names: readonly T[]): T | undefin
 export function parseWait(text: string): number | undefined {
   if (text === 'forever') return Infinity;
   return /^\d{1,6}(?:\.\d{1,3})?$/.test(text) ? Number(text) * 1000 : undefined;
+}
+
+/** 1 to 64. */
+export function parseSlots(text: string): number | undefined {
+  const slots = /^[0-9]{1,2}$/.test(text) ? Number(text) : 0;
+  return slots >= 1 && slots <= MOST_SLOTS ? slots : undefined;
 }
 
 /** A positive number of bytes with an optional k, M, G or T (powers of 1000; Ki, Mi … of 1024). */

@@ -182,7 +182,8 @@ export function encodeContent(content: Content): Element {
   );
 }
 
-function encodeReason(reason: Reason): Element {
+/** Writes a `<reason/>`. */
+export function encodeReason(reason: Reason): Element {
   return xml(
     'reason',
     {},
@@ -219,7 +220,7 @@ function decodeContent(element: Element): Content {
 }
 
 /** Unknown conditions are a `general-error`; underscores are what one client writes for hyphens. */
-function decodeReason(element: Element): Reason {
+export function decodeReason(element: Element): Reason {
   let condition: Condition | undefined;
   let words: string | undefined;
   let application: Element | undefined;

@@ -6,7 +6,7 @@ import { Exit, JetError } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import { type Envelope, EnvelopeError } from '../jet/envelope.ts';
 import type { Store } from '../store/store.ts';
-import { hearMessages } from '../xmpp/carbons.ts';
+import { hear } from '../xmpp/carbons.ts';
 import type { Connection } from '../xmpp/connection.ts';
 import { Contacts } from './contacts.ts';
 import { CryptoError, fingerprint, LEGACY, parseKeyExchange } from './crypto/index.ts';
@@ -62,7 +62,7 @@ export class Omemo {
       id: this.#own.load()?.id,
     }));
     this.#publisher = new Publisher({ pep, store, clock, account, own: this.#own, say });
-    this.#unlisten = hearMessages(options.connection, (message, from) => {
+    this.#unlisten = hear(options.connection, (message, from) => {
       this.#heard(message, from);
     });
   }
@@ -329,7 +329,9 @@ export class Omemo {
       throw error;
     }
     // A lost connection is reported by itself; what is owed stays owed.
-    if (from.isFull) this.acknowledge(from).catch(() => undefined);
+    // To those we do not deal with, it would show that we are here.
+    if (from.isFull && this.#options.connection.audience(from))
+      this.acknowledge(from).catch(() => undefined);
   }
 }
 

@@ -1,9 +1,8 @@
 /** Named locks across processes: rows in the store, with a fencing number for what outlives its owner. */
 import { randomBytes } from 'node:crypto';
-import { readFileSync, readlinkSync } from 'node:fs';
-import { hostname } from 'node:os';
 import { type Cancel, type Clock, sleep } from '../core/clock.ts';
-import { Exit, JetError, systemCode } from '../core/errors.ts';
+import { Exit, JetError } from '../core/errors.ts';
+import { BEAT_MS, lives, ownerOf, thisProcess } from './owner.ts';
 import type { Schema, Store } from './store.ts';
 
 /** The table of locks. A released lock keeps its row, so that its fencing number only grows. */
@@ -21,11 +20,6 @@ export const locksSchema: Schema = {
   ],
 };
 
-/** How often an owner says that it lives. */
-const BEAT_MS = 10_000;
-/** After how long a silent owner that cannot be looked up (another machine or container) counts as dead. */
-const SILENT_MS = 60_000;
-
 /** A lock that is held. */
 export interface Lock {
   readonly name: string;
@@ -35,13 +29,6 @@ export interface Lock {
   held(): boolean;
   /** Gives it up. Calling it twice does nothing. */
   release(): void;
-}
-
-/** What a process is known by. */
-interface Owner {
-  readonly machine: string;
-  readonly pid: number;
-  readonly started: string;
 }
 
 /**
@@ -55,12 +42,7 @@ export function acquire(store: Store, clock: Clock, name: string): Lock | undefi
   const fence = store.transaction(() => {
     const row = store.get('SELECT * FROM lock WHERE name = ?', name);
     if (row && row['token'] !== null) {
-      const owner = {
-        machine: String(row['machine']),
-        pid: Number(row['pid']),
-        started: String(row['started']),
-      };
-      if (lives(owner, self, clock.now() - Number(row['beat']))) return undefined;
+      if (lives(ownerOf(row), clock.now() - Number(row['beat']))) return undefined;
     }
     const next = Number(row?.['fence'] ?? 0) + 1;
     store.run(
@@ -136,56 +118,5 @@ export async function withLock<T>(
     }
     await sleep(clock, pause + (randomBytes(1)[0] ?? 0) / 8, options.signal);
     pause = Math.min(pause * 1.5, 250);
-  }
-}
-
-function lives(owner: Owner, self: Owner, silent: number): boolean {
-  if (owner.machine !== self.machine) return silent < SILENT_MS;
-  const started = startOf(owner.pid);
-  // A process that is only suspended still holds its lock, however long it has been silent.
-  if (started !== undefined) return started === owner.started;
-  return exists(owner.pid) && silent < SILENT_MS;
-}
-
-function exists(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return systemCode(error) === 'EPERM';
-  }
-}
-
-/** Start time of a process in ticks since boot, where the system tells it; undefined otherwise. */
-function startOf(pid: number): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    // The program's name, in brackets, may hold spaces and brackets itself.
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
-  } catch {
-    return undefined;
-  }
-}
-
-let known: Owner | undefined;
-
-function thisProcess(): Owner {
-  known ??= {
-    machine: [
-      hostname(),
-      tryRead(() => readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()),
-      tryRead(() => readlinkSync('/proc/self/ns/pid')),
-    ].join(' '),
-    pid: process.pid,
-    started: startOf(process.pid) ?? '',
-  };
-  return known;
-}
-
-function tryRead(read: () => string): string {
-  try {
-    return read();
-  } catch {
-    return '';
   }
 }

@@ -26,6 +26,8 @@ export interface Sending {
   readonly source: FileSource;
   /** A full address: the resource that was found. */
   readonly to: Jid;
+  /** The session id that the resource expects; random by default. */
+  readonly sid?: string;
   readonly envelope: Envelope;
   /** How the peer reads digests. */
   readonly hashForm: 'raw' | 'hex';
@@ -83,7 +85,7 @@ export async function sendFile(
         transport: await transfer.offerTransport(session),
       },
     ];
-    await around.sessions.initiate(to, contents, transfer);
+    await around.sessions.initiate(to, contents, transfer, sending.sid);
     reporter.waiting(`${to.bare.toString()} to accept ${source.name}`);
   } catch (error) {
     // What the peer answers reaches the transfer by the session itself.

@@ -5,6 +5,7 @@ import { attr, type Element, xml } from './xml.ts';
 
 const CARBONS = 'urn:xmpp:carbons:2';
 const FORWARD = 'urn:xmpp:forward:0';
+const UNANSWERED = new Set(['disconnect', 'remote-server-timeout']);
 
 /** A copy of a message that another of our resources received or sent. */
 export interface Carbon {
@@ -13,9 +14,42 @@ export interface Carbon {
   readonly from: Jid;
 }
 
-/** Asks the server for copies. */
-export async function enableCarbons(connection: Connection): Promise<void> {
-  await connection.iq(null, 'set', xml('enable', { xmlns: CARBONS }));
+/**
+ * Asks the server for copies, now and in every new session on it. False where it has none: then what is
+ * sent to our bare address does not reach us, since our priority is negative.
+ *
+ * @throws StanzaError `disconnect`, `remote-server-timeout`
+ */
+export async function enableCarbons(connection: Connection): Promise<boolean> {
+  const enable = async () => {
+    try {
+      await connection.iq(null, 'set', xml('enable', { xmlns: CARBONS }));
+      return true;
+    } catch (error) {
+      if (!(error instanceof StanzaError) || UNANSWERED.has(error.condition)) throw error;
+      return false;
+    }
+  };
+  connection.onState((state) => {
+    // A stream that is lost once more comes back here.
+    if (state.kind === 'online' && !state.resumed) enable().catch(() => undefined);
+  });
+  return enable();
+}
+
+/**
+ * Hears messages to our full address, and the copies of those to our bare one as if they had come here.
+ * What our other resources sent is nothing to us.
+ */
+export function hear(
+  connection: Connection,
+  listener: (message: Element, from: Jid) => void,
+): () => void {
+  return connection.onMessage((message, from) => {
+    const carbon = readCarbon(message, from, connection.jid);
+    if (carbon === undefined) listener(message, from);
+    else if (carbon.direction === 'received') listener(carbon.message, carbon.from);
+  });
 }
 
 /** Unwraps a copy; undefined unless it is from our own bare address (§11) and well-formed. */
@@ -29,31 +63,4 @@ export function readCarbon(message: Element, from: Jid, own: Jid): Carbon | unde
       return { direction, message: inner, from: sender };
   }
   return undefined;
-}
-
-/**
- * Hears of messages, also of those that the server gave to another of our resources: nothing that is sent
- * to our bare address reaches a negative priority but as a copy. Returns the removal.
- */
-export function hearMessages(
-  connection: Connection,
-  listener: (message: Element, from: Jid) => void,
-): () => void {
-  return connection.onMessage((message, from) => {
-    const copy = readCarbon(message, from, connection.jid);
-    if (copy === undefined) listener(message, from);
-    else if (copy.direction === 'received') listener(copy.message, copy.from);
-  });
-}
-
-/** Has copies sent for as long as the connection lasts; a server without them is done without. */
-export async function useCarbons(connection: Connection): Promise<void> {
-  const enable = () =>
-    enableCarbons(connection).catch((error: unknown) => {
-      if (!(error instanceof StanzaError)) throw error;
-    });
-  connection.onState((state) => {
-    if (state.kind === 'online' && !state.resumed) void enable();
-  });
-  await enable();
 }

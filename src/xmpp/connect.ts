@@ -3,7 +3,8 @@ import { randomId } from '../core/bytes.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Jid } from '../core/jid.ts';
 import type { Connection } from './connection.ts';
-import { establish, type Login } from './establish.ts';
+import type { Login } from './establish.ts';
+import { establishThrough, type Gate } from './gate.ts';
 import type { LookUp, Target } from './resolve.ts';
 import { Session } from './session.ts';
 import type { SocksProxy } from './socket.ts';
@@ -25,6 +26,8 @@ export interface ConnectOptions {
   readonly log?: (line: string) => void;
   /** Ends the attempt; a connection that stands is closed by its owner, who may have farewells to say. */
   readonly signal?: AbortSignal;
+  /** Who gives leave to have a session; without one nobody is asked. */
+  readonly gate?: Gate;
   /** The look-up of SRV records; the system's by default. */
   readonly lookUp?: LookUp;
 }
@@ -33,12 +36,20 @@ export interface ConnectOptions {
  * Connects, logs in and binds a resource.
  *
  * @throws JetError, all with exit 3: `wrong-password`, `untrusted-certificate`, `server-unreachable`,
- * `no-tls`, `no-mechanism`, `login-refused`, `server-not-proven`, `session-limit`; the signal's reason
+ * `no-tls`, `no-mechanism`, `login-refused`, `server-not-proven`, `session-limit`; what the gate throws;
+ * the signal's reason
  */
 export async function connect(options: ConnectOptions): Promise<Connection> {
   const jid = options.jid.isFull ? options.jid : options.jid.withResource(`jet.${randomId()}`);
   const login: Login = { ...options, jid, domain: jid.domain, account: jid.bare.toString() };
-  const session = new Session(login, await establish(login));
+  const { gate } = options;
+  let session: Session;
+  try {
+    session = new Session(login, await establishThrough(gate, login), gate);
+  } catch (error) {
+    gate?.leave();
+    throw error;
+  }
   if (options.signal?.aborted === true) await session.close();
   options.signal?.throwIfAborted();
   return session;

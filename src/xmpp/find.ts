@@ -36,7 +36,20 @@ export interface Candidate {
 }
 
 /** The resource that was chosen. */
-export type FoundPeer = Pick<Candidate, 'jid' | 'features' | 'software' | 'forms' | 'isJet'>;
+export type FoundPeer = Pick<Candidate, 'jid' | 'features' | 'software' | 'forms' | 'isJet'> & {
+  /** The session id that it expects, when it answered a proposal. */
+  readonly sid?: string;
+};
+
+/** A way to ask an account that does not depend on presence; one of its resources answers, or more. */
+export interface Asking {
+  /** The id of the session that it is about. */
+  readonly id: string;
+  /** Asks; `answered` is told the full addresses. */
+  make(answered: (jid: Jid) => void): Promise<void>;
+  /** Listens no more; `retract` takes the question back. Does nothing before `make`. */
+  end(retract: boolean): void;
+}
 
 /** All of `features`, and one at least of `envelopes`. */
 export interface Wanted {
@@ -68,16 +81,20 @@ export interface FindOptions {
   readonly wait: number | 'forever';
   readonly clock: Clock;
   readonly signal?: AbortSignal;
+  /** Used once when nobody good enough is found by presence, and no full address was given. */
+  readonly asking?: Asking;
   readonly notify: (line: string) => void;
 }
 
 /** @throws JetError with exit 4 when nobody good enough is there in time. */
 export async function findPeer(options: FindOptions): Promise<FoundPeer> {
-  const { target, presence, roster, clock, wait, signal } = options;
+  const { target, presence, roster, clock, wait, signal, asking } = options;
   const end = wait === 'forever' ? Infinity : clock.monotonic() + wait;
   const search = new Search(options, end);
   let pause = 2000;
   let said = false;
+  let asked = target.isFull;
+  let sid: string | undefined;
   try {
     for (;;) {
       signal?.throwIfAborted();
@@ -86,7 +103,10 @@ export async function findPeer(options: FindOptions): Promise<FoundPeer> {
       search.ask(true);
       for (;;) {
         const best = search.best();
-        if (best !== undefined) return best;
+        if (best !== undefined) {
+          if (search.volunteered(best.jid)) sid = asking?.id;
+          return { ...best, ...(sid !== undefined && { sid }) };
+        }
         if (!said && search.idle) {
           said = true;
           options.notify(`waiting for ${target.toString()}`);
@@ -98,8 +118,12 @@ export async function findPeer(options: FindOptions): Promise<FoundPeer> {
       }
       if (clock.monotonic() >= end) throw absent(target, search.candidates);
       pause = Math.min(30_000, pause * 2);
+      if (asked) continue;
+      asked = true;
+      await asking?.make((jid) => search.volunteer(jid));
     }
   } finally {
+    asking?.end(sid === undefined);
     search.stop();
   }
 }
@@ -122,6 +146,8 @@ class Search {
   readonly #asked = new Map<string, number>();
   readonly #silent = new Set<string>();
   readonly #answered = new Map<string, Candidate>();
+  /** Those that we know from their own answer, not from their presence. */
+  readonly #volunteers = new Map<string, Known>();
   #jetSince: number | undefined;
   #failure: Error | undefined;
   #change = new AbortController();
@@ -133,7 +159,10 @@ class Search {
     this.#end = end;
     this.#stop = options.presence.onChange((jid, resource) => {
       if (!jid.sameBare(options.target)) return;
-      if (resource === undefined) this.#answered.delete(jid.toString());
+      if (resource === undefined) {
+        this.#answered.delete(jid.toString());
+        this.#volunteers.delete(jid.toString());
+      }
       this.#change.abort();
     });
   }
@@ -148,6 +177,18 @@ class Search {
     return this.#silent.size === 0;
   }
 
+  /** A resource that says that it is there. */
+  volunteer(jid: Jid): void {
+    if (this.#volunteers.size >= MOST_ASKED) return;
+    const seen = this.#options.clock.monotonic();
+    this.#volunteers.set(jid.toString(), { jid, priority: 0, seen, caps: undefined });
+    this.#change.abort();
+  }
+
+  volunteered(jid: Jid): boolean {
+    return this.#volunteers.has(jid.toString());
+  }
+
   /** Asks those that are new, or `again` everybody who has not answered. */
   ask(again: boolean): void {
     const { presence, target, clock } = this.#options;
@@ -156,7 +197,9 @@ class Search {
       .filter(({ jid }) => !target.isFull || jid.equals(target));
     if (target.isFull && there.length === 0)
       there.push({ jid: target, priority: 0, seen: 0, caps: undefined });
-    for (const known of there.slice(0, MOST_ASKED)) {
+    for (const known of this.#volunteers.values())
+      if (!there.some(({ jid }) => jid.equals(known.jid))) there.push(known);
+    for (const known of there.slice(-MOST_ASKED)) {
       const key = known.jid.toString();
       const asked = this.#asked.get(key) === known.seen;
       if (this.#silent.has(key) || (asked && (!again || this.#answered.has(key)))) continue;

@@ -38,7 +38,7 @@ export class Responder {
   /** Takes an iq of type get or set; anything else is dropped. */
   take(iq: Element, from: Jid | undefined): void {
     const id = attr(iq, 'id');
-    if (id === undefined || id.length > LONGEST_ID) return;
+    if (id === undefined) return;
     this.#answer(iq, id, from ?? this.#host.jid().bare)
       .catch((error: unknown) =>
         error instanceof StanzaError ? error : new StanzaError('cancel', 'internal-server-error'),
@@ -60,6 +60,8 @@ export class Responder {
   async #answer(iq: Element, id: string, from: Jid): Promise<Element | undefined> {
     const absent = new StanzaError('cancel', 'service-unavailable');
     if (!isOwn(from, this.#host.jid()) && !this.#host.audience(from)) throw absent;
+    // Not before: a server answers for a resource that is not there however long the id is.
+    if (id.length > LONGEST_ID) throw new StanzaError('modify', 'bad-request');
     const type = attr(iq, 'type');
     const [payload, ...more] = iq.getChildElements();
     if ((type !== 'get' && type !== 'set') || payload === undefined || more.length > 0)

@@ -8,7 +8,8 @@ import { sleep, type Cancel } from '../core/clock.ts';
 import { messageOf } from '../core/errors.ts';
 import { Jid } from '../core/jid.ts';
 import { StanzaError, type Connection, type ConnectionState } from './connection.ts';
-import { NS_SM, establish, isFinal, type Established, type Login } from './establish.ts';
+import { NS_SM, isFinal, type Established, type Login } from './establish.ts';
+import { establishThrough, type Gate } from './gate.ts';
 import { acknowledge, openLedger, received, sent, type Ledger } from './ledger.ts';
 import { Requests } from './requests.ts';
 import { Responder } from './responder.ts';
@@ -27,6 +28,9 @@ const MOST_UNACKNOWLEDGED = 512;
 /** The longest loss in ms that a session outlives when the server states no limit. */
 const LONGEST_LOSS = 300_000;
 const SLOWEST_RETRY = 60_000;
+/** How often another session may take the place of ours within this many ms, before we leave it to it. */
+const MOST_EVICTIONS = 3;
+const EVICTIONS_WITHIN = 600_000;
 /** Stream errors after which a reconnect would be a war or in vain. */
 const FINAL_CONDITIONS = new Set([
   'conflict',
@@ -48,6 +52,7 @@ type Listener = (stanza: Element, from: Jid) => void;
 /** See {@link Connection}. */
 export class Session implements Connection {
   readonly #login: Login;
+  readonly #gate: Gate | undefined;
   readonly #requests: Requests;
   readonly #responder: Responder;
   readonly #messages = new Set<Listener>();
@@ -63,12 +68,15 @@ export class Session implements Connection {
   #lostAt = 0;
   #heard = 0;
   #probed = false;
+  /** When we were evicted, on the monotonic clock. */
+  #evictions: number[] = [];
   #askTimer: Cancel | undefined;
   #aliveTimer: Cancel | undefined;
   audience: (from: Jid) => boolean = () => false;
 
-  constructor(login: Login, established: Established) {
+  constructor(login: Login, established: Established, gate?: Gate) {
     this.#login = login;
+    this.#gate = gate;
     this.#jid = established.jid;
     this.#stream = established.stream;
     this.#requests = new Requests(login.clock);
@@ -155,8 +163,8 @@ export class Session implements Connection {
     if (this.#phase === 'closed') return;
     const online = this.#phase === 'online';
     this.#end('closed by us');
-    if (!online) return;
     try {
+      if (!online) return;
       const gone = this.#stream.send(xml('presence', { type: 'unavailable' }));
       gone.catch(() => undefined);
       if (this.#ledger !== undefined)
@@ -164,7 +172,8 @@ export class Session implements Connection {
           .send(xml('a', { xmlns: NS_SM, h: this.#ledger.inbound }))
           .catch(() => undefined);
     } finally {
-      await this.#stream.close();
+      if (online) await this.#stream.close();
+      this.#gate?.leave();
     }
   }
 
@@ -264,16 +273,31 @@ export class Session implements Connection {
   #lose(reason: Error): void {
     if (this.#phase !== 'online') return;
     this.#stopTimers();
+    const evicted = reason instanceof StreamError && this.#evicted(reason.condition);
     const final = reason instanceof StreamError && FINAL_CONDITIONS.has(reason.condition);
-    if (final) {
+    if (final && !evicted) {
       this.#end(reason.message);
+      this.#gate?.leave();
       return;
     }
     this.#phase = 'lost';
     this.#lostAt = this.#login.clock.monotonic();
-    if (this.#ledger === undefined || this.#ledger.id === '') this.#abandon();
+    if (evicted || this.#ledger === undefined || this.#ledger.id === '') this.#abandon();
+    if (evicted) this.#gate?.refused(reason.message);
     this.#tell({ kind: 'lost', reason: reason.message });
     void this.#reconnect();
+  }
+
+  /**
+   * True when the server took our session away for another one, and we may queue for one again: not for
+   * ever, for the other one may do the same.
+   */
+  #evicted(condition: string): boolean {
+    if (condition !== 'conflict' || this.#gate === undefined) return false;
+    const now = this.#login.clock.monotonic();
+    this.#evictions = this.#evictions.filter((at) => now - at < EVICTIONS_WITHIN);
+    this.#evictions.push(now);
+    return this.#evictions.length <= MOST_EVICTIONS;
   }
 
   async #reconnect(): Promise<void> {
@@ -284,7 +308,8 @@ export class Session implements Connection {
         const elapsed = this.#login.clock.monotonic() - this.#lostAt;
         if (elapsed > this.#longestLoss) this.#abandon();
         const ledger = this.#ledger;
-        const established = await establish(
+        const established = await establishThrough(
+          this.#gate,
           { ...this.#login, signal },
           ledger && { id: ledger.id, inbound: ledger.inbound, jid: this.#jid },
         );
@@ -299,6 +324,7 @@ export class Session implements Connection {
         this.#login.log?.(`! ${messageOf(error)}`);
         if (isFinal(error)) {
           this.#end(messageOf(error));
+          this.#gate?.leave();
           return;
         }
       }

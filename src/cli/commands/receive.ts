@@ -47,7 +47,9 @@ export async function receive(
     onConflict: settings.onConflict(),
     ...(maxSize === undefined ? {} : { maxSize }),
   };
-  return withAccount(context, (account) =>
-    account.receive(from, options, showEvents(context), context.signals.abort),
+  return withAccount(
+    context,
+    (account) => account.receive(from, options, showEvents(context), context.signals.abort),
+    true,
   );
 }

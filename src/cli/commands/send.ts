@@ -3,7 +3,7 @@ import { accessSync, constants, statSync } from 'node:fs';
 import type { RouteOptions } from '../../app/types.ts';
 import { Exit, type ExitStatus, JetError, systemCode } from '../../core/errors.ts';
 import { splitSend } from '../arguments.ts';
-import { type Context, withAccount } from '../context.ts';
+import { type Context, WAIT_MS, withAccount } from '../context.ts';
 import type { Settings } from '../settings.ts';
 import { showEvents } from '../show.ts';
 
@@ -15,7 +15,7 @@ export async function send(
 ): Promise<ExitStatus> {
   const { files, to: jid } = splitSend(items, to);
   for (const file of files) checkFile(file);
-  const options = routeOptions(context.settings, 30_000);
+  const options = routeOptions(context.settings, WAIT_MS);
   return withAccount(context, (account) =>
     account.send(files, jid, options, showEvents(context), context.signals.abort),
   );
