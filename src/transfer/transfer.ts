@@ -4,7 +4,7 @@
  */
 import type { Element } from '@xmpp/xml';
 import type { Cancel, Clock } from '../core/clock.ts';
-import { asError, messageOf } from '../core/errors.ts';
+import { asError, Exit, JetError, messageOf } from '../core/errors.ts';
 import { SealedError } from '../jet/sealed.ts';
 import type { End, SessionHandler } from '../jingle/handler.ts';
 import type { Session } from '../jingle/session.ts';
@@ -149,9 +149,8 @@ export class Transfer implements SessionHandler {
 
   accepted(contents: readonly Content[]): void {
     const content = contents.find(({ name }) => name === this.#content.name);
-    if (content?.transport === undefined) throw new StanzaError('modify', 'bad-request');
-    if (!this.#heeding(() => this.#side.consented?.(content))) return;
-    this.#current(content.transport).remote(content.transport);
+    if (content && !this.#heeding(() => this.#side.consented?.(content))) return;
+    this.#answered(content?.transport);
     this.#dispatch({ on: 'accepted' });
   }
 
@@ -172,7 +171,7 @@ export class Transfer implements SessionHandler {
   }
 
   transportAccepted(_creator: Creator, _name: string, transport: Element): void {
-    this.#current(transport).remote(transport);
+    this.#answered(transport);
     this.#dispatch({ on: 'replace-accepted' });
   }
 
@@ -392,13 +391,26 @@ export class Transfer implements SessionHandler {
     this.#resolve(outcome);
   }
 
-  /** The negotiation that an answer belongs to. */
-  #current(transport: Element): Negotiation {
+  /**
+   * Takes the peer's answer to our transport. One that cannot be used is the end: few peers look at what
+   * their answer is answered with, so that each side would wait for the other. @throws StanzaError
+   */
+  #answered(transport: Element | undefined): void {
     const negotiation = this.#negotiation;
-    if (negotiation === undefined || transport.getNS() !== negotiation.namespace) {
-      throw new StanzaError('modify', 'bad-request', 'another transport than was offered');
+    try {
+      if (negotiation === undefined || transport?.getNS() !== negotiation.namespace)
+        throw new StanzaError('modify', 'bad-request', 'another transport than was offered');
+      negotiation.remote(transport);
+    } catch (error) {
+      const message =
+        'the other side answered in a form that cannot be used. Try again, or with another --route.';
+      const options = { cause: error };
+      this.#dispatch({
+        on: 'fault',
+        error: new JetError(Exit.transport, 'bad-answer', message, options),
+      });
+      throw error;
     }
-    return negotiation;
   }
 
   async #drop(): Promise<void> {

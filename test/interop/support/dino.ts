@@ -152,7 +152,10 @@ class Dino implements Client {
   }
 
   async moving(mark: number): Promise<void> {
-    await this.#running.heard(({ event, state }) => event === 'transfer' && state === 'in progress', mark);
+    await this.#running.heard(
+      ({ event, state }) => event === 'transfer' && state === 'in progress',
+      mark,
+    );
   }
 
   async received(file: string): Promise<string | undefined> {

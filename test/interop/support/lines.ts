@@ -14,7 +14,8 @@ export interface Command {
   readonly write?: (id: number, what: string, words: Told) => string;
 }
 
-const asJson = (id: number, what: string, words: Told) => JSON.stringify({ id, do: what, ...words });
+const asJson = (id: number, what: string, words: Told) =>
+  JSON.stringify({ id, do: what, ...words });
 
 /** A driver that runs: everything it told, and its answers. */
 export class Lines {
