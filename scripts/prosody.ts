@@ -32,6 +32,8 @@ export interface ProsodyOptions {
   readonly modules?: readonly string[];
   /** Default modules to leave out. */
   readonly without?: readonly string[];
+  /** A folder of further modules. */
+  readonly plugins?: string;
   /** Lua lines appended to the host's section. */
   readonly extra?: string;
 }
@@ -235,6 +237,7 @@ function configuration(
     `pidfile = "${folder}/prosody.pid"`,
     `data_path = "${folder}/data"`,
     `certificates = "${folder}"`,
+    options.plugins === undefined ? '' : `plugin_paths = { ${JSON.stringify(options.plugins)} }`,
     `modules_enabled = { ${modules.map((name) => `"${name}"`).join('; ')} }`,
     'modules_disabled = { "s2s" }',
     'interfaces = { "127.0.0.1" }',

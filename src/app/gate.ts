@@ -8,7 +8,7 @@ import type { SlotSettings } from './types.ts';
 
 /** Milliseconds between two looks at the queue: for who is next, and at the most. */
 const NEXT_MS = 100;
-const MOST_MS = 1000;
+const MOST_MS = 3000;
 
 /** The slots of one account as a gate before its connection. */
 export class AccountGate implements Gate {
@@ -105,7 +105,7 @@ export class AccountGate implements Gate {
     return new JetError(
       Exit.account,
       'slots-taken',
-      `No connection slot of ${this.#account} became free for ${seconds} seconds: ${this.#why(standing)}. ` +
+      `No connection slot of ${this.#account} became free for ${seconds} seconds: ${this.#why({ ...standing, ahead: 0 })}. ` +
         'End one of these, wait longer with --wait, or allow more with --slots.',
     );
   }

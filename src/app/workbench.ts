@@ -90,11 +90,11 @@ export class Workbench {
       ...this.transports.features,
       PING,
     );
-    const [copies, { id }] = await Promise.all([
-      enableCarbons(this.connection),
+    const [{ id }, copied] = await Promise.all([
       omemo.ensureDevice(),
+      enableCarbons(this.connection),
     ]);
-    if (!copies) this.log('the server copies no messages (XEP-0280)');
+    if (!copied) this.log('the server copies no messages (XEP-0280)');
     if (waits) this.disco.setForm(jetForm(id));
     return omemo;
   }

@@ -7,6 +7,9 @@ import type { Context } from './context.ts';
 const packageFile = new URL('../../package.json', import.meta.url);
 const { version } = JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string };
 
+/** Every command may have to wait for a connection slot; those that meet others show it in their own help, too. */
+const WAIT = ['-w, --wait <seconds>', 'how long to wait for others, or forever'] as const;
+
 const program = new Command('jet')
   .description('Encrypted file transfer from the shell, from one XMPP address to another.')
   .version(version, '-V, --version')
@@ -16,6 +19,7 @@ const program = new Command('jet')
   .option('--proxy <url>', 'socks5://host:port for every connection')
   .option('--ephemeral', 'take this device off the list at the end')
   .option('--slots <n>', 'connections at once of all jet processes of an account (default: 4)')
+  .option(...WAIT)
   .option('-q, --quiet', 'errors only')
   .option('-v, --verbose', 'also what is said to the server, secrets struck out')
   .option('--json', 'one JSON object a line on stdout')
@@ -33,7 +37,7 @@ Examples:
 
 const routed = (command: Command) =>
   command
-    .option('-w, --wait <seconds>', 'how long to wait for the other side, or forever')
+    .option(...WAIT)
     .option('--route <kind>', 'only direct, proxy or ibb')
     .option('--no-direct', 'never tell or use an address of this machine')
     .option('--ports <range>', 'listen for direct connections here, such as 40000-40100')

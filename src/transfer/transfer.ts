@@ -70,6 +70,17 @@ export interface Side {
 
 /** Milliseconds without a byte after which the peer is asked for a sign of life. */
 const STALL_MS = 60_000;
+/** How often in a row, before it is the end: a client may be there and take nothing any more. */
+const MOST_STALLS = 2;
+
+function stalled(): JetError {
+  const seconds = (STALL_MS * MOST_STALLS) / 1000;
+  return new JetError(
+    Exit.transport,
+    'stalled',
+    `not a byte moved for ${seconds} seconds: the other side has given up without a word, or the network hangs. Try again.`,
+  );
+}
 
 /** The content that a transfer is about. */
 export interface ContentId {
@@ -314,12 +325,17 @@ export class Transfer implements SessionHandler {
    * A network that is cut, or a peer that was killed in-band, says nothing. An empty session-info
    * (XEP-0166 §6.8) must be acknowledged: a peer that is gone ends the session by that.
    */
-  #watch(): void {
+  #watch(stalls = 0): void {
     const before = this.#side.moved;
     this.#stall = this.#around.clock.after(STALL_MS, () => {
       if (this.#state.at !== 'streaming') return;
-      if (this.#side.moved === before) this.#attempt(this.#session?.info([]) ?? Promise.resolve());
-      this.#watch();
+      const again = this.#side.moved === before ? stalls + 1 : 0;
+      if (again >= MOST_STALLS) {
+        this.fail(stalled());
+        return;
+      }
+      if (again > 0) this.#attempt(this.#session?.info([]) ?? Promise.resolve());
+      this.#watch(again);
     });
   }
 

@@ -1,6 +1,7 @@
 /**
  * Connections in memory, joined by a server that routes as RFC 6121 says: full addresses, presence
- * (broadcast, directed, probed, unavailable at the end), iq with error replies. Every stanza is
+ * (broadcast, directed, probed, unavailable at the end), iq with error replies, and copies of messages
+ * as XEP-0280 says. Every stanza is
  * written out and parsed again on its way, so that nothing is shared but text.
  */
 import xml, { type Element, Parser } from '@xmpp/xml';
@@ -15,6 +16,7 @@ import {
 } from '../../src/xmpp/connection.ts';
 
 const STANZAS = 'urn:ietf:params:xml:ns:xmpp-stanzas';
+const CARBONS = 'urn:xmpp:carbons:2';
 
 /** A request to a bare address or a server. */
 export interface ServerIq {
@@ -198,7 +200,16 @@ class Server implements Network {
           .filter((end) => end.priority >= 0)
           .map((end) => end.jid);
     for (const target of targets) this.#forward(stanza, target);
-    if (targets.length === 0 && stanza.attrs['type'] !== 'error')
+    const copies = this.#resources(to).filter(
+      (end) => end.copies && !targets.some((target) => target.equals(end.jid)),
+    );
+    stanza.attrs['xmlns'] = 'jabber:client';
+    for (const { jid } of copies) {
+      const forwarded = xml('forwarded', { xmlns: 'urn:xmpp:forward:0' }, reparse(stanza));
+      const copy = xml('received', { xmlns: CARBONS }, forwarded);
+      this.#forward(xml('message', { from: to.bare.toString(), type: 'chat' }, copy), jid);
+    }
+    if (targets.length + copies.length === 0 && stanza.attrs['type'] !== 'error')
       sender.deliver(reparse(failure(stanza, to, unavailable())));
   }
 
@@ -224,8 +235,10 @@ class Server implements Network {
   ): Promise<void> {
     const payload = stanza.getChildElements()[0];
     let reply: Element;
+    const copies = payload?.is('enable', CARBONS) === true && address === undefined;
+    if (copies) sender.copies = true;
     try {
-      const handler = this.#handlers.get(payload?.getNS() ?? '');
+      const handler = copies ? () => undefined : this.#handlers.get(payload?.getNS() ?? '');
       if (handler === undefined || payload === undefined) throw unavailable();
       reply = result(stanza, to, await handler({ from: sender.jid, to, type, payload }));
     } catch (error) {
@@ -244,6 +257,7 @@ class End implements TestConnection {
   readonly received: Element[] = [];
   readonly directed = new Set<string>();
   presence: Element | undefined;
+  copies = false;
   audience: (from: Jid) => boolean = () => false;
   readonly #server: Server;
   readonly #waiting = new Map<string, (reply: Element) => void>();

@@ -32,6 +32,8 @@ export interface Party {
 export class World {
   readonly nodes = new Map<string, Element>();
   readonly parties: Party[] = [];
+  /** Whom all parties deal with. */
+  audience: (from: Jid) => boolean = () => true;
   readonly #listeners = new Set<(account: string, node: string) => void>();
   readonly #inboxes = new Map<string, Set<(message: Element, from: Jid) => void>>();
   readonly #folders: string[] = [];
@@ -68,6 +70,11 @@ export class World {
 
   get(account: string, node: string): Element | undefined {
     return this.nodes.get(`${account} ${node}`);
+  }
+
+  /** Delivers a message to a full address, as from whoever the test says. */
+  inject(to: Jid, message: Element, from: Jid): void {
+    for (const listener of this.#inboxes.get(to.toString()) ?? []) listener(message, from);
   }
 
   close(): void {
@@ -122,7 +129,7 @@ export class World {
       },
       onPresence: never,
       onState: never,
-      audience: () => false,
+      audience: (from) => this.audience(from),
       close: () => Promise.resolve(),
     };
   }

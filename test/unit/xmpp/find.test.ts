@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { Jid } from '../../../src/core/jid.ts';
 import { CapsCache, capsVer } from '../../../src/xmpp/caps.ts';
 import { Disco } from '../../../src/xmpp/disco.ts';
-import { announce, findPeer, WAITING_JET } from '../../../src/xmpp/find.ts';
+import { announce, findPeer, type FindOptions, WAITING_JET } from '../../../src/xmpp/find.ts';
 import { answerPings } from '../../../src/xmpp/ping.ts';
 import { Presence } from '../../../src/xmpp/presence.ts';
 import { Roster } from '../../../src/xmpp/roster.ts';
@@ -27,7 +27,7 @@ function setUp() {
     return { connection, presence, roster: new Roster(connection), caps: new CapsCache(disco) };
   };
   const bob = person('bob@x.org/b');
-  const find = (who: ReturnType<typeof person>) =>
+  const search = (who: ReturnType<typeof person>, options: Partial<FindOptions> = {}) =>
     findPeer({
       ...who,
       target: address('bob@x.org'),
@@ -35,12 +35,14 @@ function setUp() {
       wait: 30_000,
       clock,
       notify: () => undefined,
-    }).then(
-      (peer) => peer.jid.toString(),
-      (error: unknown) => error,
-    );
+      ...options,
+    }).catch((error: unknown) => error as Error);
+  const find = async (who: ReturnType<typeof person>) => {
+    const found = await search(who);
+    return found instanceof Error ? found : found.jid.toString();
+  };
   const wait = () => announce({ ...bob, deals: (from) => from.sameBare(address('alice@x.org')) });
-  return { clock, network, bob, person, find, wait };
+  return { clock, network, bob, person, search, find, wait };
 }
 
 test('XEP-0115 §5.2: the simple example has its hash', () => {
@@ -136,4 +138,80 @@ test('only the nodes that we named are known', async () => {
   const caps = presence.of(address('bob@x.org'))[0]?.caps;
   expect((await ask(`${caps?.node ?? ''}#${caps?.ver ?? ''}`))?.name).toBe('query');
   await expect(ask('other')).rejects.toMatchObject({ condition: 'item-not-found' });
+});
+
+/** Someone of bob's account whom no presence shows, and who answers what is asked of the account. */
+function hidden(
+  { network, clock }: Pick<ReturnType<typeof setUp>, 'network' | 'clock'>,
+  features: readonly string[],
+) {
+  const connection = network.connect('bob@x.org/hidden');
+  new Disco(connection, 'another').addFeatures(...features);
+  answerPings(connection);
+  connection.audience = () => true;
+  const calls: string[] = [];
+  const asking = {
+    id: 'the-session',
+    make: (answered: (jid: Jid) => void) => {
+      calls.push(`asked at ${clock.monotonic()}`);
+      answered(connection.jid);
+      return Promise.resolve();
+    },
+    end: (retract: boolean) => calls.push(retract ? 'retracted' : 'kept'),
+  };
+  return { connection, calls, asking };
+}
+
+test('whom presence does not show is found by what it answers, and is promised its session', async () => {
+  const world = setUp();
+  const { calls, asking } = hidden(world, ['jet', 'omemo']);
+  const found = world.search(world.person('alice@x.org/a'), { asking });
+  await world.clock.advance(3000);
+  expect(await found).toMatchObject({ sid: 'the-session', isJet: false });
+  expect(calls).toEqual(['asked at 2000', 'kept']);
+});
+
+test('who answers is examined like any other: one that is unable or silent is not taken', async () => {
+  for (const kind of ['unable', 'silent']) {
+    const world = setUp();
+    const { connection, calls, asking } = hidden(world, kind === 'unable' ? [] : ['jet', 'omemo']);
+    if (kind === 'silent') connection.freeze();
+    const found = world.search(world.person('alice@x.org/a'), { asking });
+    await world.clock.advance(40_000);
+    const code = kind === 'unable' ? 'peer-unable' : 'peer-absent';
+    expect(await found).toMatchObject({ exit: 4, code });
+    expect(calls).toEqual(['asked at 2000', 'retracted']);
+  }
+});
+
+test('nobody is asked when presence is enough or a full address was given', async () => {
+  const world = setUp();
+  const { calls, asking } = hidden(world, ['jet', 'omemo']);
+  await world.wait();
+  const alice = world.person('alice@x.org/a');
+  const first = world.search(alice, { asking });
+  await world.clock.advance(1000);
+  expect(await first).toMatchObject({ isJet: true });
+  const second = world.search(alice, { asking, target: address('bob@x.org/nobody') });
+  await world.clock.advance(40_000);
+  expect(await second).toMatchObject({ code: 'peer-absent' });
+  expect(calls).toEqual(['retracted', 'retracted']);
+});
+
+test('one that presence shows is taken rather than one that answers, and the question is taken back', async () => {
+  const world = setUp();
+  const { calls, asking } = hidden(world, ['jet', 'omemo']);
+  const late = {
+    ...asking,
+    make: async (answered: (jid: Jid) => void) => {
+      await world.wait();
+      await asking.make(answered);
+    },
+  };
+  const found = world.search(world.person('alice@x.org/a'), { asking: late });
+  await world.clock.advance(5000);
+  const peer = await found;
+  expect(peer).toMatchObject({ isJet: true });
+  expect(peer).not.toHaveProperty('sid');
+  expect(calls.at(-1)).toBe('retracted');
 });
