@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFailed } from 'vitest';
 import type { JetHome, JetProcess } from '../../support/jet.ts';
 import { ended, midway, type Ended } from '../../support/pair.ts';
-import type { Manners } from './suite.ts';
+import { FULL, type Manners } from './suite.ts';
 import { digest, record, World } from './world.ts';
 
 /** Large enough to be interrupted; more than Dino takes by itself. */
@@ -48,7 +48,9 @@ export function mishaps({ title, kind, ...manners }: Manners): void {
         return kept(home.start(all, { guard: HANGS }));
       };
 
-      it('declined by the client', async () => {
+      const on = (one: string) => it.skipIf(!FULL && one !== path);
+
+      on('direct')('declined by the client', async () => {
         if (manners.declines) {
           await world.client.answer('decline');
           const sent = await ended(await send(SMALL));
@@ -56,13 +58,12 @@ export function mishaps({ title, kind, ...manners }: Manners): void {
           return;
         }
         // It can only leave the offer alone; jet gives it two minutes.
-        if (path === 'proxy') return;
         await world.client.answer('ignore');
         const sent = await ended(await send(SMALL));
         await told(direction, path, 'never answered by the client', sent, [4]);
       });
 
-      it('cancelled by jet', async () => {
+      on('proxy')('cancelled by jet', async () => {
         const mark = world.client.mark();
         const process = await send(LARGE, SLOWLY);
         await midway(process);
@@ -74,7 +75,7 @@ export function mishaps({ title, kind, ...manners }: Manners): void {
         expect(end.ok, end.words).toBe(false);
       });
 
-      it('cancelled by the client', async ({ skip }) => {
+      on('direct')('cancelled by the client', async ({ skip }) => {
         skip(!manners.cancels, 'it has no way to do that');
         const process = await send(LARGE, SLOWLY);
         await midway(process);
@@ -82,7 +83,7 @@ export function mishaps({ title, kind, ...manners }: Manners): void {
         await told(direction, path, 'cancelled by the client', await ended(process), [7, 9]);
       });
 
-      it('client killed', async () => {
+      on('proxy')('client killed', async () => {
         const process = await send(LARGE, SLOWLY);
         await midway(process);
         await world.client.kill();
@@ -91,7 +92,7 @@ export function mishaps({ title, kind, ...manners }: Manners): void {
         await told(direction, path, 'client killed', sent, [7]);
       });
 
-      it('server restarted', async () => {
+      on('direct')('server restarted', async () => {
         const mark = world.client.mark();
         const file = await world.file('restart.bin', 40_000_000);
         const all = ['send', '--json', '--verbose', '--route', path, ...SLOWLY, file];
@@ -121,7 +122,9 @@ export function mishaps({ title, kind, ...manners }: Manners): void {
         return file;
       };
 
-      it('declined by jet', async () => {
+      const on = (one: string) => it.skipIf(!FULL && one !== path);
+
+      on('direct')('declined by jet', async () => {
         await writeFile(join(out, 'file.bin'), 'there');
         const process = await receive(['--on-conflict', 'skip']);
         await offer(100_000);
@@ -133,7 +136,7 @@ export function mishaps({ title, kind, ...manners }: Manners): void {
         await world.client.start();
       });
 
-      it('cancelled by jet', async () => {
+      on('direct')('cancelled by jet', async () => {
         const process = await receive();
         await offer(LARGE);
         await midway(process);
@@ -145,7 +148,7 @@ export function mishaps({ title, kind, ...manners }: Manners): void {
         await world.client.start();
       });
 
-      it('client killed', async () => {
+      on('proxy')('client killed', async () => {
         const process = await receive();
         await offer(LARGE);
         await midway(process);
@@ -156,7 +159,7 @@ export function mishaps({ title, kind, ...manners }: Manners): void {
         expect(await readdir(out)).toEqual([]);
       });
 
-      it('server restarted', async () => {
+      on('direct')('server restarted', async () => {
         const mark = world.client.mark();
         const process = await receive();
         const file = await offer(LARGE);
