@@ -25,6 +25,8 @@ export interface Client {
   /** Resolves when it has had a stream since `mark`. */
   online(mark: number): Promise<void>;
   answer(how: Answer): Promise<void>;
+  /** Resolves when it has an OMEMO session with an account, so that a person's file would be encrypted. */
+  acquainted(jid: string): Promise<void>;
   /** Offers a file, encrypted; resolves once it is on its way to the peer. */
   send(path: string, to: string): Promise<void>;
   /** Breaks off the file that is coming; rejects where the client has no way to do that. */

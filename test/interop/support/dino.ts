@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { Answer, Client, ClientEnd, ClientOptions } from './client.ts';
-import { Lines, type Told } from './lines.ts';
+import { Lines, logged, type Told } from './lines.ts';
 
 const run = promisify(execFile);
 const SOURCE = fileURLToPath(new URL('./dino_driver.c', import.meta.url));
@@ -127,6 +127,11 @@ class Dino implements Client {
   async answer(how: Answer): Promise<void> {
     this.#answer = how;
     await this.#lines?.ask('answer', { how });
+  }
+
+  async acquainted(jid: string): Promise<void> {
+    const text = `session for decryption with device from ${jid}/`;
+    await logged(join(this.#folder, 'client.log'), text, 60_000);
   }
 
   async send(path: string, to: string): Promise<void> {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Answer, Client, ClientEnd, ClientOptions } from './client.ts';
-import { Lines, type Told } from './lines.ts';
+import { Lines, logged, type Told } from './lines.ts';
 
 const DRIVER = fileURLToPath(new URL('./libervia_driver.py', import.meta.url));
 
@@ -94,9 +94,12 @@ class Libervia implements Client {
     await this.#lines?.ask('answer', { how, folder: join(this.#folder, 'received') });
   }
 
+  async acquainted(jid: string): Promise<void> {
+    const text = `Encryption session has been set for ${jid} with OLDMEMO`;
+    await logged(join(this.#folder, 'client.log'), text, 60_000);
+  }
+
   async send(path: string, to: string): Promise<void> {
-    const bare = to.split('/')[0] ?? to;
-    await this.#running.ask('encrypt', { jid: bare });
     const result = await this.#running.ask('send', { path, to });
     if (result === null || typeof result !== 'object' || !('progress' in result))
       throw new Error(`Libervia did not send: ${JSON.stringify(result)}`);

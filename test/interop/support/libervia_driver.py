@@ -17,7 +17,6 @@ from gi.repository import GLib
 
 NAME = "org.libervia.Libervia"
 PATH = "/org/libervia/Libervia/bridge"
-OLDMEMO = "eu.siacs.conversations.axolotl"
 PROFILE = "jet"
 CODE = "/usr/share/libervia"
 
@@ -132,10 +131,6 @@ class Driver:
     def do_answer(self, done, failed, how, folder):
         self.accepting, self.folder = how, folder
         done()
-
-    def do_encrypt(self, done, failed, jid):
-        """What a person does before the first encrypted message."""
-        self.call(self.core, "messageEncryptionStart", (jid, OLDMEMO, True, PROFILE), done, failed)
 
     def do_send(self, done, failed, path, to, encrypted=True):
         extra = json.dumps({"encrypted": True} if encrypted else {})

@@ -1,5 +1,7 @@
 /** A program of another project in a process group of its own, spoken to by JSON lines. */
 import { spawn, type ChildProcess } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 /** What a driver tells. */
 export type Told = Readonly<Record<string, unknown>>;
@@ -110,5 +112,14 @@ export class Lines {
 
   #look(): void {
     for (const look of [...this.#looks]) look();
+  }
+}
+
+/** Resolves when a text stands in a log; rejects after so many milliseconds. */
+export async function logged(file: string, text: string, ms: number): Promise<void> {
+  const end = Date.now() + ms;
+  while (!(await readFile(file, 'utf8')).includes(text)) {
+    if (Date.now() > end) throw new Error(`never logged: ${text}`);
+    await sleep(100);
   }
 }

@@ -114,6 +114,7 @@ export function mishaps({ title, kind, ...manners }: Manners): void {
         const all = ['receive', '--json', '--yes', '--once', '--verbose', '--out', out];
         const process = kept(home.start([...all, ...way, ...args], { guard: HANGS }));
         await process.said(/"event":"waiting"/);
+        await world.client.acquainted(home.jid);
         return process;
       };
       const offer = async (size: number) => {

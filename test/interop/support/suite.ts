@@ -95,6 +95,7 @@ export function files(manners: Manners): void {
       keepOnFailure(`from ${titleOf(one)}`, [waiting.process]);
       const mark = world.client.mark();
       const before = waiting.ends();
+      await world.client.acquainted(waiting.home.jid);
       await world.client.send(file, waiting.home.jid).catch((error: unknown) => {
         if (!manners.unsendable(one)) throw error;
       });
