@@ -128,6 +128,10 @@ class SendingSide implements Side {
     return this.#reporter.bytes;
   }
 
+  get whole(): boolean {
+    return this.#reporter.bytes === this.#sending.source.size;
+  }
+
   /** What is said about the file: the digest follows in a `<checksum/>`. */
   offer(session: Session): Pick<Content, 'description' | 'security'> {
     const { name, size, mtime: date } = this.#sending.source;

@@ -62,6 +62,8 @@ export interface Side {
   certainty?(payloads: readonly Element[]): Certainty;
   /** Bytes that have moved so far: what shows that the stream lives. */
   readonly moved: number;
+  /** Of the side that sends: whether the whole file is out. */
+  readonly whole?: boolean;
   /** Compares hashes, moves the part to its name. @throws JetError */
   land?(): Promise<void>;
   /** Frees what it holds. Never rejects. */
@@ -212,7 +214,7 @@ export class Transfer implements SessionHandler {
   #succeeded(payloads: readonly Element[]): void {
     this.#heeding(() => {
       const certainty = this.#side.certainty?.(payloads) ?? 'delivered';
-      this.#dispatch({ on: 'peer-success', certainty });
+      this.#dispatch({ on: 'peer-success', certainty, whole: this.#side.whole === true });
     });
   }
 

@@ -36,6 +36,8 @@ extern GType dino_message_processor_get_type(void);
 extern void *dino_conversation_manager_IDENTITY, *dino_file_manager_IDENTITY, *dino_message_processor_IDENTITY;
 extern void *dino_conversation_manager_create_conversation(void *self, void *jid, void *account, int *type);
 extern void dino_conversation_manager_start_conversation(void *self, void *conversation);
+extern void dino_file_manager_is_upload_available(void *self, void *conversation, GAsyncReadyCallback done, void *data);
+extern gboolean dino_file_manager_is_upload_available_finish(void *self, GAsyncResult *result);
 extern void dino_file_manager_send_file(void *self, GFile *file, void *conversation, GAsyncReadyCallback done, void *data);
 extern void dino_file_manager_send_file_finish(void *self, GAsyncResult *result);
 extern void dino_file_manager_download_file(void *self, void *transfer, GAsyncReadyCallback done, void *data);
@@ -151,7 +153,8 @@ static void on_file(void *manager, GObject *transfer, void *in, void *data) {
 }
 
 typedef struct {
-  char *number;
+  void *with;
+  char *path;
   char *file;
 } Sending;
 
@@ -165,6 +168,22 @@ static void sent(GObject *manager, GAsyncResult *result, void *data) {
   g_free(file);
 }
 
+static gboolean ask(void *data);
+
+/* A person can click only once Dino knows a resource that takes files. */
+static void available(GObject *manager, GAsyncResult *result, void *data) {
+  Sending *sending = data;
+  if (dino_file_manager_is_upload_available_finish(manager, result))
+    dino_file_manager_send_file(manager, g_file_new_for_path(sending->path), sending->with, sent, sending);
+  else
+    g_timeout_add(100, ask, sending);
+}
+
+static gboolean ask(void *data) {
+  dino_file_manager_is_upload_available(files(), ((Sending *)data)->with, available, data);
+  return G_SOURCE_REMOVE;
+}
+
 /* -- requests -- */
 
 static void perform(char **words) {
@@ -174,8 +193,10 @@ static void perform(char **words) {
     void *with = conversation(words[3]);
     if (!with) return answer(number, "no such conversation");
     Sending *sending = g_new0(Sending, 1);
+    sending->with = with;
+    sending->path = g_strdup(words[2]);
     sending->file = g_path_get_basename(words[2]);
-    dino_file_manager_send_file(files(), g_file_new_for_path(words[2]), with, sent, sending);
+    ask(sending);
     answer(number, NULL);
   } else if (!strcmp(verb, "answer") && count == 3) {
     accepting = !strcmp(words[2], "accept");
