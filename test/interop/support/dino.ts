@@ -153,7 +153,7 @@ class Dino implements Client {
       event === 'sent' ||
       (event === 'transfer' && (state === 'failed' || (state === 'complete' && sent === false)));
     const end = await this.#running.heard(over, mark);
-    return { ok: end['state'] !== 'failed', words: String(end['state'] ?? 'sent') };
+    return { ok: end['state'] !== 'failed', words: JSON.stringify(end) };
   }
 
   async moving(mark: number): Promise<void> {

@@ -59,7 +59,7 @@ export class Lines {
     const id = ++this.#count;
     this.#child.stdin?.write(`${this.#write(id, what, words)}\n`);
     const answer = await this.heard((told) => told['id'] === id);
-    if (answer['error'] !== undefined) throw new Error(`${what}: ${String(answer['error'])}`);
+    if (answer['error'] !== undefined) throw new Error(`${what}: ${JSON.stringify(answer)}`);
     return answer['result'];
   }
 
