@@ -24,6 +24,12 @@ const PACKAGES = [
     for: ['demo', 'test', 'acceptance', 'interop'],
   },
   {
+    name: 'python3-cryptography',
+    probe: ['/usr/bin/python3', '-c', 'import cryptography'],
+    for: ['test'],
+    optional: true,
+  },
+  {
     name: 'python3-oldmemo',
     probe: ['/usr/bin/python3', '-c', 'import oldmemo'],
     for: ['test'],

@@ -24,7 +24,10 @@ export interface ProsodyOptions {
   readonly proxyAddress?: string;
   /** Allow in-band registration (XEP-0077); default false. */
   readonly registration?: boolean;
-  /** Bytes a second for each client stream, as in the package's default `limits`; default none. */
+  /**
+   * Bytes a second for each client stream, as in the package's default `limits`; default none. In whole
+   * thousands: what Prosody reads without a `k` it takes for ten times as much.
+   */
   readonly c2sRate?: number;
   /** How it waits for sockets; default the package's. */
   readonly backend?: 'epoll' | 'event';
@@ -254,7 +257,9 @@ function configuration(
     `allow_registration = ${String(options.registration === true)}`,
     'authentication = "internal_hashed"',
     'storage = "internal"',
-    options.c2sRate === undefined ? '' : `limits = { c2s = { rate = "${options.c2sRate}b/s" } }`,
+    options.c2sRate === undefined
+      ? ''
+      : `limits = { c2s = { rate = "${options.c2sRate / 1000}kb/s" } }`,
     `ssl = { key = "${folder}/server.key"; certificate = "${folder}/server.crt" }`,
     `c2s_direct_tls_ssl = { key = "${folder}/server.key"; certificate = "${folder}/server.crt" }`,
     `log = { { levels = { min = "debug" }, to = "file", filename = "${folder}/prosody.log" } }`,

@@ -1,10 +1,19 @@
 /** The one place that composes: opens the account, and gives the commands what they ask of it. */
 import { join } from 'node:path';
 import { connectOptions } from './app/connecting.ts';
+import { fetch, list } from './app/fetching.ts';
 import { AccountGate } from './app/gate.ts';
-import { addContact, contacts, devices, removeContact } from './app/people.ts';
+import {
+  addContact,
+  contacts,
+  devices,
+  removeContact,
+  removeDevices,
+  staleDevices,
+} from './app/people.ts';
 import { receive } from './app/receiving.ts';
 import { send } from './app/sending.ts';
+import { share } from './app/sharing.ts';
 import type { AccountSettings, OpenAccount, Ui } from './app/types.ts';
 import { Workbench } from './app/workbench.ts';
 import { systemClock } from './core/clock.ts';
@@ -12,9 +21,14 @@ import { omemoSchema } from './omemo/schema.ts';
 import { locksSchema } from './store/locks.ts';
 import { slotsSchema } from './store/slots.ts';
 import { openStore, type Store } from './store/store.ts';
+import { catalogueSchema } from './transfer/catalogue.ts';
+import { journalSchema } from './transfer/journal-row.ts';
 import { connect } from './xmpp/connect.ts';
 import type { Connection } from './xmpp/connection.ts';
 import { register } from './xmpp/register.ts';
+
+/** Every folder that stores something owns its tables. */
+const SCHEMAS = [locksSchema, slotsSchema, omemoSchema, journalSchema, catalogueSchema];
 
 export { explain } from './app/connecting.ts';
 
@@ -61,7 +75,7 @@ export async function registerAccount(
 }
 
 function storeOf({ home }: AccountSettings): Store {
-  return openStore(join(home.data, 'jet.db'), [locksSchema, slotsSchema, omemoSchema]);
+  return openStore(join(home.data, 'jet.db'), SCHEMAS);
 }
 
 /** Connects as soon as there is a slot for it. */
@@ -79,19 +93,26 @@ function account(bench: Workbench): OpenAccount {
     jid: bench.connection.jid,
     send: (...args) => send(bench, ...args),
     receive: (...args) => receive(bench, ...args),
+    fetch: (...args) => fetch(bench, ...args),
+    list: (...args) => list(bench, ...args),
+    share: (...args) => share(bench, ...args),
     contacts: () => contacts(bench),
     addContact: (jid) => addContact(bench, jid),
     removeContact: (jid) => removeContact(bench, jid),
     devices: (jid) => devices(bench, jid),
-    trust: (jid, fingerprint) => {
-      bench.openOmemo(false).trust(jid, fingerprint);
-      return Promise.resolve();
-    },
-    distrust: (jid, fingerprint) => {
-      bench.openOmemo(false).distrust(jid, fingerprint);
-      return Promise.resolve();
-    },
+    staleDevices: () => staleDevices(bench),
+    removeDevices: (ids) => removeDevices(bench, ids),
+    pin: (jid, keys) => now(() => bench.openOmemo(false).pinWritten(jid, keys)),
+    checkKeys: (jid, keys) => now(() => bench.openOmemo(false).checkWritten(jid, keys)),
+    trust: (jid, key, device) => now(() => bench.openOmemo(false).trust(jid, key, device)),
+    forgetJet: (jid, key) => now(() => bench.openOmemo(false).forgetJet(jid, key)),
+    distrust: (jid, key) => now(() => bench.openOmemo(false).distrust(jid, key)),
     removeDevice: () => bench.openOmemo(false).removeOwnDevice(),
     close: () => bench.close(),
   };
+}
+
+/** What needs no network, as a promise. */
+function now(action: () => void): Promise<void> {
+  return Promise.resolve().then(action);
 }

@@ -1,8 +1,9 @@
 /** Contacts and their devices: the roster, the device lists and what is trusted of them. */
+import { Exit, JetError } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import { parseDeviceList } from '../omemo/devicelist.ts';
 import { NODE_DEVICES } from '../omemo/names.ts';
-import type { Contact, Device } from './types.ts';
+import type { Contact, Device, StaleDevice } from './types.ts';
 import type { Workbench } from './workbench.ts';
 
 /** @see OpenAccount.contacts */
@@ -68,6 +69,35 @@ export async function devices(bench: Workbench, jid?: Jid): Promise<readonly Dev
         listed: false,
       })),
   ];
+}
+
+/** @see OpenAccount.staleDevices */
+export function staleDevices(bench: Workbench): Promise<readonly StaleDevice[]> {
+  return bench.openOmemo(false).staleDevices();
+}
+
+/** @see OpenAccount.removeDevices */
+export async function removeDevices(bench: Workbench, ids: readonly number[]): Promise<void> {
+  const omemo = bench.openOmemo(false);
+  const own = bench.connection.jid.bare;
+  const listed = parseDeviceList(await bench.pep.fetch(own, NODE_DEVICES));
+  for (const id of ids) {
+    if (id === omemo.device?.id) {
+      throw new JetError(
+        Exit.usage,
+        'own-device',
+        `${id} is this device: jet logout takes it off the list.`,
+      );
+    }
+    if (!listed.includes(id)) {
+      throw new JetError(
+        Exit.usage,
+        'no-such-device',
+        `There is no device ${id} on the list of ${own.toString()}: jet devices shows them.`,
+      );
+    }
+  }
+  await omemo.removeDevices(new Set(ids));
 }
 
 /** Requests of contacts reach only who is available; the roster that comes after them shows the answers. */

@@ -19,7 +19,7 @@ export async function receive(
   signal: AbortSignal,
 ): Promise<ExitStatus> {
   const { clock, connection, roster, ui } = bench;
-  const omemo = await bench.ready(options.verifiedOnly, true);
+  const omemo = await bench.ready(options.verifiedOnly, 'offer');
   const waiting = new Waiting(clock, options, signal, () => receiver.busy);
   const { maxSize } = options;
   const ask = oneAtATime((offer: Offer, until: AbortSignal) => ui.confirmOffer(offer, until));
@@ -34,7 +34,8 @@ export async function receive(
     },
     ended: (exit) => waiting.ended(exit),
     refused: (peer, why) => {
-      ui.notice('offer-refused', `Refused an offer of ${peer.bare.toString()}: ${why}.`);
+      const reason = why.replace(/\.$/, '');
+      ui.notice('offer-refused', `Refused an offer of ${peer.bare.toString()}: ${reason}.`);
     },
   });
   const deals = (jid: Jid) =>

@@ -4,8 +4,12 @@
  */
 import type { ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
+import type { Hash } from '../jingle/hashes.ts';
 import type { Route } from '../jingle/transport.ts';
+import type { WrittenKey } from '../omemo/uri.ts';
 import type { TransferEvent } from '../transfer/events.ts';
+import type { AskedRange } from '../transfer/selector.ts';
+import type { Listed } from '../transfer/listing.ts';
 
 /** A server given by hand instead of a look-up; the certificate must match the JID's domain all the same. */
 export interface ServerAddress {
@@ -86,8 +90,12 @@ export interface Ui {
   /** Rejects with the signal's reason when it aborts while the question stands. */
   confirmOffer(offer: OfferQuestion, signal?: AbortSignal): Promise<boolean>;
   confirmTrust(question: TrustQuestion, signal?: AbortSignal): Promise<boolean>;
-  /** Something to be known: a device made, keys pinned. `code` is a kebab-case word for --json. */
-  notice(code: string, message: string): void;
+  /**
+   * Something to be known: a device made, keys pinned. `code` is a kebab-case word for --json.
+   *
+   * @param trust - it is about whom to trust: told with --quiet, too
+   */
+  notice(code: string, message: string, trust?: boolean): void;
 }
 
 /** Ports of 1 to 65,535, both ends included. */
@@ -131,6 +139,43 @@ export interface ReceiveOptions extends RouteOptions {
   readonly maxSize?: number;
 }
 
+/** How files are pulled. */
+export interface FetchOptions extends RouteOptions {
+  /** An absolute path: of a folder that is there, or of the file to be. */
+  readonly out: string;
+  /** Only data goes to standard output, and `out` means nothing. */
+  readonly stdout: boolean;
+  /** Default: rename in a folder, fail for a file that was named. */
+  readonly onConflict?: OnConflict;
+  /** The only bytes that are wanted; without a length up to the end. */
+  readonly range?: AskedRange;
+}
+
+/** What is shared with whom, and for how long. */
+export interface ShareOptions extends RouteOptions {
+  /** Who may fetch. */
+  readonly to: readonly Jid[];
+  /** All contacts may. */
+  readonly contacts: boolean;
+  /** Who may ask without sealed elements: programs that are no jet. */
+  readonly plain: readonly Jid[];
+  /** Milliseconds since the epoch when sharing ends. */
+  readonly until?: number;
+  /** Sharing ends after so many files were taken. */
+  readonly count?: number;
+  readonly links: boolean;
+  readonly exclude: readonly string[];
+}
+
+/** A file that is shared, for the line with which the other side fetches it. */
+export interface SharedFile {
+  readonly path: string;
+  readonly name: string;
+  readonly size: number;
+  /** 64 lower-case hex digits. */
+  readonly sha256: string;
+}
+
 /** An entry of the roster (RFC 6121 §2). */
 export interface Contact {
   readonly jid: Jid;
@@ -153,6 +198,13 @@ export interface Device {
   readonly own: boolean;
   /** False for one that we remember and that is on the list no longer. */
   readonly listed: boolean;
+}
+
+/** A device of our own account that is of no use any more. */
+export interface StaleDevice {
+  readonly id: number;
+  /** `no-bundle`: nobody can encrypt to it; `silent`: a jet that was not used for 90 days. */
+  readonly why: 'no-bundle' | 'silent';
 }
 
 export type OnEvent = (event: TransferEvent) => void;
@@ -179,6 +231,29 @@ export interface OpenAccount {
     on: OnEvent,
     signal: AbortSignal,
   ): Promise<ExitStatus>;
+  /** Pulls files by their hashes, one after another. Ends as `send` does. */
+  fetch(
+    hashes: readonly Hash[],
+    from: Jid,
+    options: FetchOptions,
+    on: OnEvent,
+    signal: AbortSignal,
+  ): Promise<ExitStatus>;
+  /** What a contact lets us fetch; the status when it could not be had, which was told as an event. */
+  list(
+    from: Jid,
+    options: RouteOptions,
+    on: OnEvent,
+    signal: AbortSignal,
+  ): Promise<readonly Listed[] | ExitStatus>;
+  /** Serves files until it is ended. `ready` is told each file once it can be fetched. */
+  share(
+    paths: readonly string[],
+    options: ShareOptions,
+    ready: (file: SharedFile) => void,
+    on: OnEvent,
+    signal: AbortSignal,
+  ): Promise<ExitStatus>;
   contacts(): Promise<readonly Contact[]>;
   /** Adds to the roster and asks to see their presence. */
   addContact(jid: Jid): Promise<void>;
@@ -186,8 +261,18 @@ export interface OpenAccount {
   removeContact(jid: Jid): Promise<boolean>;
   /** Those of a contact, or our own. */
   devices(jid?: Jid): Promise<readonly Device[]>;
-  /** Marks as trusted and compared. Throws JetError (exit 2) when the contact has no such device. */
-  trust(jid: Jid, fingerprint: string): Promise<void>;
+  /** Devices of our own account that may be taken off the list; never this one. */
+  staleDevices(): Promise<readonly StaleDevice[]>;
+  /** Takes devices of our own account off the list. Throws JetError (exit 2) for this one and unlisted ones. */
+  removeDevices(ids: readonly number[]): Promise<void>;
+  /** The keys that an address was written with: verified from now on. Throws JetError (exit 6) when they cannot be. */
+  pin(jid: Jid, keys: readonly WrittenKey[]): Promise<void>;
+  /** The check of `pin` without its change. */
+  checkKeys(jid: Jid, keys: readonly WrittenKey[]): Promise<void>;
+  /** Marks as trusted and compared. Throws JetError (exit 6) when the key is another's. */
+  trust(jid: Jid, fingerprint: string, device?: number): Promise<void>;
+  /** Forgets that a key is a jet's. Throws JetError (exit 6) when the key is another's. */
+  forgetJet(jid: Jid, fingerprint: string): Promise<void>;
   distrust(jid: Jid, fingerprint: string): Promise<void>;
   /** Takes our device off the list and deletes its bundle and its local state. */
   removeDevice(): Promise<void>;

@@ -1,5 +1,6 @@
 /** The parts of an open account, put together once: what every command of it works with. */
-import { systemClock, type Clock } from '../core/clock.ts';
+import { systemClock, within, type Clock } from '../core/clock.ts';
+import { messageOf } from '../core/errors.ts';
 import { Jid } from '../core/jid.ts';
 import { defaultCiphers } from '../jet/ciphers.ts';
 import { EnvelopeRegistry } from '../jet/envelope.ts';
@@ -14,7 +15,7 @@ import { Omemo } from '../omemo/omemo.ts';
 import { pepPort, type PepPort } from '../omemo/pep-port.ts';
 import type { Store } from '../store/store.ts';
 import type { Protection } from '../transfer/content.ts';
-import { jetForm } from '../transfer/jet-form.ts';
+import { jetForm, type WaitsFor } from '../transfer/jet-form.ts';
 import type { Surroundings } from '../transfer/transfer.ts';
 import { ibb } from '../transport/ibb/index.ts';
 import { s5b } from '../transport/s5b/index.ts';
@@ -30,6 +31,9 @@ import { Roster } from '../xmpp/roster.ts';
 import { socksOf } from './connecting.ts';
 import { Courtesies } from './courtesies.ts';
 import type { AccountSettings, RouteOptions, Ui } from './types.ts';
+
+/** Milliseconds for taking an ephemeral device off the list. */
+const FAREWELL_MS = 20_000;
 
 /** Envelopes, ciphers and transports are registered here and nowhere else. */
 export class Workbench {
@@ -78,9 +82,10 @@ export class Workbench {
 
   /**
    * Our device published, our features complete: all before the first presence. One that does not wait
-   * for offers does not say that it takes files, so that no other sender chooses it.
+   * for anything does not say that it takes files, so that no other sender chooses it.
    */
-  async ready(verifiedOnly: boolean, waits: boolean): Promise<Omemo> {
+  async ready(verifiedOnly: boolean, ...waitsFor: WaitsFor[]): Promise<Omemo> {
+    const waits = waitsFor.length > 0;
     const omemo = this.openOmemo(verifiedOnly);
     this.envelopes.register(omemo.envelope());
     this.disco.addFeatures(
@@ -95,11 +100,14 @@ export class Workbench {
       enableCarbons(this.connection),
     ]);
     if (!copied) this.log('the server copies no messages (XEP-0280)');
-    if (waits) this.disco.setForm(jetForm(id));
+    if (waits) this.disco.setForm(jetForm(id, waitsFor));
     return omemo;
   }
 
-  /** OMEMO of the account, opened once; no device is made by that. */
+  /**
+   * OMEMO of the account, opened once; no device is made by that. Who asks for verified keys only has
+   * it for all from then on.
+   */
   openOmemo(verifiedOnly: boolean): Omemo {
     const { ui } = this;
     this.#omemo ??= Omemo.open({
@@ -118,10 +126,11 @@ export class Workbench {
         },
       }),
       say: (event) => {
-        const { code, message } = describeEvent(event);
-        ui.notice(code, message);
+        const { code, message, trust } = describeEvent(event);
+        ui.notice(code, message, trust);
       },
     });
+    if (verifiedOnly) this.#omemo.requireVerified();
     return this.#omemo;
   }
 
@@ -161,8 +170,13 @@ export class Workbench {
   async close(): Promise<void> {
     await this.sessions.close();
     if (this.settings.ephemeral) {
-      await this.#omemo?.removeOwnDevice().catch((error: unknown) => {
-        this.log(String(error));
+      const removal = this.#omemo?.removeOwnDevice() ?? Promise.resolve();
+      const late = () => new Error('the server did not answer in time');
+      await within(this.clock, FAREWELL_MS, removal, late).catch((error: unknown) => {
+        this.ui.notice(
+          'device-left',
+          `This device is still on the account's list (${messageOf(error)}): take it off with jet devices --remove ID.`,
+        );
       });
     }
     this.#omemo?.close();

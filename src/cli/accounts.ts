@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import type { HomeFolders } from '../app/types.ts';
 import { Exit, JetError, messageOf, systemCode } from '../core/errors.ts';
 import { randomId } from '../core/bytes.ts';
+import { systemClock } from '../core/clock.ts';
 import { Jid } from '../core/jid.ts';
 
 /** An account; its password is here or, without one, in the system's keyring. */
@@ -93,6 +94,28 @@ function writeAccounts(home: HomeFolders, accounts: readonly SavedAccount[]): vo
   }
 }
 
+/** Milliseconds that one change of the file may wait for others. */
+const TURN_MS = 30_000;
+
+/** Reads, changes and writes the file, one process at a time: two logins at once both stay. */
+async function changeAccounts(
+  home: HomeFolders,
+  change: (accounts: readonly SavedAccount[]) => readonly SavedAccount[],
+): Promise<void> {
+  // Loaded only by what changes the file: most commands only read it.
+  const [{ openStore }, { locksSchema, withLock }] = await Promise.all([
+    import('../store/store.ts'),
+    import('../store/locks.ts'),
+  ]);
+  const store = openStore(join(home.data, 'jet.db'), [locksSchema]);
+  const write = () => writeAccounts(home, change(readAccounts(home)));
+  try {
+    await withLock(store, systemClock, 'accounts', write, { wait: TURN_MS });
+  } finally {
+    store.close();
+  }
+}
+
 /** Saves or replaces an account, its password in the file or the keyring. */
 export async function saveAccount(
   home: HomeFolders,
@@ -101,18 +124,15 @@ export async function saveAccount(
   keyring: boolean,
 ): Promise<void> {
   if (keyring) await withKeyring(jid, (entry) => entry.setPassword(password));
-  const others = readAccounts(home).filter((a) => !a.jid.sameBare(jid));
-  writeAccounts(home, [...others, { jid, ...(keyring ? {} : { password }) }]);
+  const account = { jid, ...(keyring ? {} : { password }) };
+  await changeAccounts(home, (all) => [...all.filter((a) => !a.jid.sameBare(jid)), account]);
 }
 
 /** Forgets an account and its password. */
 export async function forgetAccount(home: HomeFolders, account: SavedAccount): Promise<void> {
   if (account.password === undefined)
     await withKeyring(account.jid, (entry) => entry.deletePassword());
-  writeAccounts(
-    home,
-    readAccounts(home).filter((a) => !a.jid.sameBare(account.jid)),
-  );
+  await changeAccounts(home, (all) => all.filter((a) => !a.jid.sameBare(account.jid)));
 }
 
 /** The password of a saved account. @throws JetError (exit 3) when the keyring has none */

@@ -207,7 +207,7 @@ export function askPassword(
   );
 }
 
-function userInterface({ terminal, settings }: Context): Ui {
+function userInterface({ terminal, settings, signals }: Context): Ui {
   return {
     interactive: canAsk(),
     confirmOffer: ({ peer, name, size, fingerprint }, signal) =>
@@ -216,19 +216,19 @@ function userInterface({ terminal, settings }: Context): Ui {
         const what = `${escapeText(peer.toString())} offers ${escapeText(name)} (${formatSize(size)}).`;
         return confirm(`${what} Accept?`, signal);
       }),
-    confirmTrust: ({ peer, deviceId, fingerprint }, signal) =>
+    confirmTrust: ({ peer, deviceId, fingerprint }, signal = signals.abort) =>
       terminal.still(() => {
         terminal.line(
           `${escapeText(peer.toString())} has a new device ${deviceId}: ${formatFingerprint(fingerprint)}`,
         );
         return confirm('Did you compare this fingerprint, and trust it?', signal);
       }),
-    notice: (code, message) => {
+    notice: (code, message, trust = false) => {
       if (settings.on('json'))
         process.stdout.write(
           `${toJson({ event: 'notice', id: 'jet', time: Date.now(), code, message })}\n`,
         );
-      terminal.line(escapeText(message));
+      terminal.line(escapeText(message), trust);
     },
   };
 }

@@ -1,4 +1,5 @@
 /** Sizes, rates, durations and fingerprints for people. */
+export { groupFingerprint as formatFingerprint, parseFingerprint } from '../omemo/uri.ts';
 
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
 
@@ -28,15 +29,4 @@ export function formatDuration(seconds: number): string {
   const minutes = Math.floor(whole / 60);
   if (minutes < 60) return `${minutes}:${two(whole % 60)}`;
   return `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${two(whole % 60)}`;
-}
-
-/** A fingerprint in groups of eight hex digits, as other clients show it. */
-export function formatFingerprint(hex: string): string {
-  return hex.replace(/(.{8})(?=.)/g, '$1 ');
-}
-
-/** 64 hex digits in lower case from what a person wrote, spaces and colons allowed; undefined if it is none. */
-export function parseFingerprint(text: string): string | undefined {
-  const hex = text.replace(/[\s:]/g, '').toLowerCase();
-  return /^[0-9a-f]{64}$/.test(hex) ? hex : undefined;
 }

@@ -82,6 +82,18 @@ export const EVENTS: Readonly<
       peer,
       file: text('the landed path, or the name of the source'),
       bytes: count('how many went through'),
+      part_of: optional({
+        schema: {
+          type: 'object',
+          properties: {
+            offset: { type: 'integer', minimum: 0 },
+            size: { type: 'integer', minimum: 0 },
+          },
+          required: ['offset', 'size'],
+          additionalProperties: false,
+        },
+        about: 'only a part was asked for: where it begins, and the size of the file',
+      }),
       sha256: optional(hex('hash of the file')),
       elapsed: { schema: { type: 'number', minimum: 0 }, about: 'milliseconds that bytes flowed' },
       exit,

@@ -2,6 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import type { ExitStatus } from '../core/errors.ts';
+import type { DeviceFlags } from './commands/devices.ts';
+import type { FetchFlags } from './commands/fetch.ts';
+import type { ShareFlags } from './commands/share.ts';
 import type { Context } from './context.ts';
 
 const packageFile = new URL('../../package.json', import.meta.url);
@@ -20,7 +23,7 @@ const program = new Command('jet')
   .option('--ephemeral', 'take this device off the list at the end')
   .option('--slots <n>', 'connections at once of all jet processes of an account (default: 4)')
   .option(...WAIT)
-  .option('-q, --quiet', 'errors only')
+  .option('-q, --quiet', 'errors and changes of trust only')
   .option('-v, --verbose', 'also what is said to the server, secrets struck out')
   .option('--json', 'one JSON object a line on stdout')
   .option('--no-color', 'no colours')
@@ -101,6 +104,7 @@ routed(
     `
 Examples:
   $ jet send report.pdf bob@example.org
+  $ jet send report.pdf 'xmpp:bob@example.org?omemo-sid-ID=FINGERPRINT'
   $ jet send --to bob@example.org -- -odd-name.txt`,
   )
   .action((items: string[], flags: { to?: string }, self: Command) =>
@@ -126,20 +130,78 @@ Examples:
   .action((jids: string[], flags: { yes?: true; once?: true }, self: Command) =>
     run(self, async (c) => (await import('./commands/receive.ts')).receive(c, jids, flags), true),
   );
+const several = (value: string, before: string[] = []) => [...before, value];
+routed(
+  program
+    .command('share [paths...]')
+    .usage('[options] PATH...')
+    .description('let others fetch files by their hashes'),
+)
+  .option('--to <jid>', 'who may fetch; as often as you like', several)
+  .option('--contacts', 'every contact may fetch')
+  .option('--allow-plain <jid>', 'who may ask without sealed elements', several)
+  .option('--until <time>', 'end then: a time, or a span such as 8h')
+  .option('--count <n>', 'end when so many files were taken')
+  .option('--links', 'share what symbolic links in folders lead to, too')
+  .option('--exclude <glob>', 'leave these out of folders', several)
+  .option('--print-unit', 'print a systemd user unit, and do nothing else')
+  .addHelpText(
+    'after',
+    `
+Examples:
+  $ jet share report.pdf --to bob@example.org
+  $ jet share ~/Public --contacts --until 8h`,
+  )
+  .action((paths: string[], flags: ShareFlags, self: Command) =>
+    run(self, async (c) => (await import('./commands/share.ts')).share(c, paths, flags), true),
+  );
+routed(
+  program
+    .command('fetch [words...]')
+    .usage('[options] HASH... JID')
+    .description('pull files that a contact shares'),
+)
+  .option('--list', 'print what may be fetched')
+  .option('--range <range>', 'only these bytes: START-END, both inclusive, or START-')
+  .option('--stdout', 'write the data to standard output')
+  .option('-o, --out <path>', 'the file, or a folder that is there (default: here)')
+  .option('--on-conflict <what>', 'rename, overwrite, skip or fail')
+  .addHelpText(
+    'after',
+    `
+Examples:
+  $ jet fetch --list bob@example.org
+  $ jet fetch sha-256:0fde71fa… bob@example.org
+  $ jet fetch --range 0-1023 --stdout sha-256:0fde71fa… bob@example.org | xxd`,
+  )
+  .action((words: string[], flags: FetchFlags, self: Command) =>
+    run(self, async (c) => (await import('./commands/fetch.ts')).fetch(c, words, flags)),
+  );
 program
   .command('devices [jid]')
   .description('fingerprints of a contact, or our own')
-  .action((jid: string | undefined, _: object, self: Command) =>
-    run(self, async (c) => (await import('./commands/devices.ts')).devices(c, jid)),
+  .option('--prune', 'take those of our own devices off the list that are of no use any more')
+  .option('--remove <id...>', 'take these of our own devices off the list')
+  .option('-y, --yes', 'do not ask before --prune')
+  .action((jid: string | undefined, flags: DeviceFlags, self: Command) =>
+    run(self, async (c) => (await import('./commands/devices.ts')).devices(c, jid, flags)),
   );
 program
-  .command('trust <jid> <fingerprint...>')
+  .command('trust <jid> [fingerprint...]')
   .description('trust a device whose fingerprint was compared')
-  .action((jid: string, words: string[], _: object, self: Command) =>
-    run(self, async (c) => (await import('./commands/trust.ts')).trust(c, jid, words)),
+  .option('--plain', 'only forget that it is a jet: it need not seal elements any more')
+  .addHelpText(
+    'after',
+    `
+Examples:
+  $ jet trust bob@example.org FINGERPRINT
+  $ jet trust 'xmpp:bob@example.org?omemo-sid-ID=FINGERPRINT'`,
+  )
+  .action((jid: string, words: string[], flags: { plain?: true }, self: Command) =>
+    run(self, async (c) => (await import('./commands/trust.ts')).trust(c, jid, words, flags)),
   );
 program
-  .command('distrust <jid> <fingerprint...>')
+  .command('distrust <jid> [fingerprint...]')
   .description('refuse a device from now on')
   .action((jid: string, words: string[], _: object, self: Command) =>
     run(self, async (c) => (await import('./commands/distrust.ts')).distrust(c, jid, words)),

@@ -9,9 +9,14 @@ import { formatFingerprint, formatRate, formatSize } from './format.ts';
 import { toJson } from './json.ts';
 import { advance, type Progress, routeText } from './progress.ts';
 
-/** Gives the listener for a command's events. */
-export function showEvents({ terminal, settings }: Context): OnEvent {
+/**
+ * Gives the listener for a command's events.
+ *
+ * @param data - stdout holds the data itself, or a list: JSON goes to stderr then, and no path is printed
+ */
+export function showEvents({ terminal, settings }: Context, data = false): OnEvent {
   const json = settings.on('json');
+  const out = data ? process.stderr : process.stdout;
   const running = new Map<string, Progress>();
   const move = (id: string, change: (p: Progress) => Progress) => {
     const before = running.get(id);
@@ -22,7 +27,7 @@ export function showEvents({ terminal, settings }: Context): OnEvent {
   };
   let route: Route | undefined;
   return (event) => {
-    if (json) process.stdout.write(`${toJson(event)}\n`);
+    if (json) out.write(`${toJson(event)}\n`);
     switch (event.event) {
       case 'waiting':
         terminal.waiting(escapeText(event.what));
@@ -55,7 +60,7 @@ export function showEvents({ terminal, settings }: Context): OnEvent {
         terminal.ended(event.id);
         // The sentence of the error closes what went wrong.
         if (event.exit === Exit.done) terminal.line(closing(event, route));
-        if (!json && event.direction === 'receive' && event.status === 'verified')
+        if (!json && !data && event.direction === 'receive' && event.status === 'verified')
           process.stdout.write(`${event.file}\n`);
         break;
       case 'error':
@@ -69,6 +74,11 @@ function closing(event: TransferEvent & { event: 'end' }, route: Route | undefin
   const way = event.direction === 'send' ? 'to' : 'from';
   const rate = event.elapsed > 0 ? `, ${formatRate((event.bytes * 1000) / event.elapsed)}` : '';
   const hash = event.sha256 === undefined ? '' : `, SHA-256 ${event.sha256}`;
+  const { part_of: whole, bytes } = event;
+  const part =
+    whole === undefined
+      ? ''
+      : `, bytes ${whole.offset} to ${whole.offset + Math.max(0, bytes - 1)} of ${formatSize(whole.size)}`;
   const by = route === undefined ? '' : `, ${routeText(route)}`;
-  return `${escapeText(event.file)} ${way} ${escapeText(event.peer)}: ${event.status}, ${formatSize(event.bytes)}${rate}${by}${hash}`;
+  return `${escapeText(event.file)} ${way} ${escapeText(event.peer)}: ${event.status}, ${formatSize(event.bytes)}${part}${rate}${by}${hash}`;
 }

@@ -10,6 +10,7 @@ export interface TerminalOptions {
 }
 
 const SHOW_CURSOR = '\u001b[?25h';
+const HIDE_CURSOR = '\u001b[?25l';
 
 /** The person's side of the program. */
 export class Terminal {
@@ -60,9 +61,13 @@ export class Terminal {
     return terminal;
   }
 
-  /** A line that stays, its parts from the network escaped by the caller. Not shown with --quiet. */
-  line(text: string): void {
-    if (!this.#options.quiet) this.#write(text);
+  /**
+   * A line that stays, its parts from the network escaped by the caller.
+   *
+   * @param always - shown with --quiet, too
+   */
+  line(text: string, always = false): void {
+    if (always || !this.#options.quiet) this.#write(text);
   }
 
   /** An error: shown with --quiet, too. */
@@ -120,6 +125,8 @@ export class Terminal {
 
   #redraw(): void {
     if (this.#bars.size === 0) this.waiting(this.#waiting);
+    // The bars draw themselves at the next tick, but hide the cursor only when they begin.
+    else process.stderr.write(HIDE_CURSOR);
   }
 
   #write(text: string): void {

@@ -1,13 +1,12 @@
 /** Landing a file: a part beside the target that only `finish` turns into the file. */
-import { constants } from 'node:fs';
-import { open, rename, rm, type FileHandle } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
-import { randomId } from '../core/bytes.ts';
-import { systemCode } from '../core/errors.ts';
+import { rm, type FileHandle } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { alignDown, alignedBuffer, ALIGNMENT, alignUp, readAligned } from './aligned.ts';
+import type { PartIdentity } from './identity.ts';
 import { release } from './memory.ts';
-import { alternativeName, partName } from './names.ts';
-import { placeNew, syncFolder } from './place.ts';
-import { checkLanding, type LandingPlan, targetExists, writeFailure } from './refusal.ts';
+import { checkName, makePart, partIdentity, reopenPart, type Part } from './part.ts';
+import { permit, place, syncFolder } from './place.ts';
+import { checkLanding, type LandingPlan, writeFailure } from './refusal.ts';
 import { WriteRing } from './ring.ts';
 import { FILE_MODE } from './umask.ts';
 
@@ -28,36 +27,22 @@ export interface LandingOptions extends LandingPlan {
   readonly direct?: boolean;
 }
 
+/** How to go on with a part that was set aside. */
+export interface ResumeOptions extends LandingOptions {
+  readonly part: string;
+  /** Bytes that are written in the part. */
+  readonly offset: number;
+  readonly expected: PartIdentity;
+}
+
+/** How far a part is written, durably, and what it is known by. */
+export interface Checkpoint {
+  readonly written: number;
+  readonly identity: PartIdentity;
+}
+
 /** Files below this size in bytes go through the page cache. */
 const SMALL = 4 * 1024 * 1024;
-const MAX_ALTERNATIVES = 10_000;
-const MAX_ATTEMPTS = 8;
-
-/** Opens the part exclusively, so that neither a planted link nor another receiver's part is used. */
-async function openPart(
-  target: string,
-  direct: boolean,
-): Promise<{ path: string; file: FileHandle; direct: boolean }> {
-  const base = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
-  let path = join(dirname(target), partName(basename(target)));
-  let wanted = direct;
-  for (let attempt = 0; ; attempt++) {
-    try {
-      const flags = wanted ? base | constants.O_DIRECT : base;
-      return { path, file: await open(path, flags, 0o600), direct: wanted };
-    } catch (error) {
-      const code = systemCode(error);
-      if (attempt > MAX_ATTEMPTS) throw error;
-      if ((code === 'EINVAL' || code === 'EOPNOTSUPP') && wanted) {
-        wanted = false;
-        // Some kernels refuse O_DIRECT only after they have made the file; it is ours and empty.
-        await rm(path, { force: true });
-      } else if (code === 'EEXIST') {
-        path = join(dirname(target), partName(basename(target), randomId().slice(0, 8)));
-      } else throw error;
-    }
-  }
-}
 
 /** A file that is being received. */
 export class Landing implements Sink {
@@ -66,19 +51,25 @@ export class Landing implements Sink {
   /** True when the bytes pass by the page cache (O_DIRECT). */
   readonly direct: boolean;
   readonly #options: LandingOptions;
-  readonly #file: FileHandle;
-  readonly #ring: WriteRing;
+  readonly #part: Part;
+  #ring: WriteRing;
+  /** Bytes that stood in the part without a gap before the ring began. */
+  #base: number;
+  /** The range that takes bytes; undefined: the landing itself does. */
+  #range: Sink | undefined;
   #finishing: Promise<string | undefined> | undefined;
   #closed = false;
   /** False once the part became the file or was removed: its name may be another's then. */
   #ours = true;
 
-  private constructor(options: LandingOptions, part: string, file: FileHandle, direct: boolean) {
+  private constructor(options: LandingOptions, part: Part, base: number) {
     this.#options = options;
-    this.part = part;
-    this.direct = direct;
-    this.#file = file;
-    this.#ring = new WriteRing(file, direct, 0, options.size);
+    this.part = part.path;
+    this.direct = part.direct;
+    this.#part = part;
+    this.#base = base;
+    const start = part.direct ? alignDown(base) : base;
+    this.#ring = new WriteRing(part.file, part.direct, start, options.size - start);
   }
 
   /**
@@ -88,25 +79,128 @@ export class Landing implements Sink {
    * `write-failed`
    */
   static async open(options: LandingOptions): Promise<Landing | undefined> {
-    const { target, size } = options;
     if ((await checkLanding(options)) === 'skip') return undefined;
     try {
-      const part = await openPart(target, options.direct !== false && size >= SMALL);
-      return new Landing(options, part.path, part.file, part.direct);
+      return new Landing(options, await makePart(options.target, wantsDirect(options)), 0);
+    } catch (error) {
+      throw writeFailure(options.target, error);
+    }
+  }
+
+  /**
+   * Opens a part again, if it is what it was; undefined when the target is there and the policy is
+   * `skip`. The first byte to write is that at `start`, at most 4,095 before the offset.
+   *
+   * @remarks From the first write on the part's times are no longer those of `expected`. What is to
+   * survive a crash is recorded before, without them: `checkpoint` gives it.
+   * @throws JetError (exit 8) `part-missing`, `part-changed`, and as `open`
+   */
+  static async resume(
+    options: ResumeOptions,
+  ): Promise<{ readonly landing: Landing; readonly start: number } | undefined> {
+    const { target, size, offset, part, expected } = options;
+    if ((await checkLanding({ ...options, size: size - offset })) === 'skip') return undefined;
+    try {
+      const opened = await reopenPart(part, wantsDirect(options), offset, expected);
+      const landing = new Landing(options, opened, offset);
+      return { landing, start: landing.#ring.end };
     } catch (error) {
       throw writeFailure(target, error);
     }
   }
 
+  /** The open part, for reading what is written (aligned, by `readAligned`). Closed by the landing. */
+  get file(): FileHandle {
+    return this.#part.file;
+  }
+
   /** @throws JetError (exit 8) `disk-full`, `write-failed` */
-  async write(bytes: Buffer): Promise<void> {
+  write(bytes: Buffer): Promise<void> {
+    return this.#take(undefined, bytes);
+  }
+
+  /**
+   * A sink for the bytes from `offset` to `offset + length`, at any position up to what is written.
+   * Waits for the writes before it; from then on the landing itself and earlier ranges take no more,
+   * so that bytes of an old session never mix with those of a new one.
+   *
+   * @throws JetError (exit 8) `disk-full`, `write-failed`; RangeError for a range that leaves a gap
+   * or the file
+   */
+  async range(offset: number, length: number): Promise<Sink> {
+    let room = length;
+    const range: Sink = {
+      write: async (bytes) => {
+        if (bytes.length > room) throw new RangeError('more bytes than the range has');
+        room -= bytes.length;
+        await this.#take(range, bytes);
+      },
+    };
+    this.#range = range;
+    await this.settle();
+    if (!(offset >= 0 && length >= 0 && offset <= this.#base))
+      throw new RangeError('the range leaves a gap');
+    if (offset + length > this.#options.size) throw new RangeError('the range leaves the file');
+    const start = this.direct ? alignDown(offset) : offset;
+    const head = await this.#read(start, offset);
+    this.#ring = new WriteRing(this.file, this.direct, start, length, head);
+    return range;
+  }
+
+  /**
+   * Everything that was taken stands in the part, which is cut to that: it can be read, and hashed.
+   * After it bytes go to a new `range` only.
+   *
+   * @returns bytes that are written without a gap
+   * @throws JetError (exit 8) `disk-full`, `write-failed`
+   */
+  async settle(): Promise<number> {
     try {
-      await this.#ring.write(bytes);
+      await this.#flush();
+      this.#base = this.#written;
+      await this.file.truncate(this.#base);
+      return this.#base;
     } catch (error) {
       throw writeFailure(this.#options.target, error);
     }
-    // The ring has copied them.
-    release(bytes);
+  }
+
+  /**
+   * Makes durable what came so far, while more may come.
+   *
+   * @throws JetError (exit 8) `disk-full`, `write-failed`
+   */
+  async checkpoint(): Promise<Checkpoint> {
+    try {
+      const ring = this.#ring;
+      const written = Math.max(this.#base, await ring.reach());
+      await this.file.datasync();
+      return { written, identity: await partIdentity(this.file, written, false) };
+    } catch (error) {
+      throw writeFailure(this.#options.target, error);
+    }
+  }
+
+  /**
+   * Sets the part aside, durably and cut to what is written.
+   *
+   * @returns what `resume` wants to know
+   * @throws JetError (exit 8) `disk-full`, `write-failed`: the part is closed and kept all the same
+   */
+  async suspend(): Promise<Checkpoint> {
+    this.#ring.stop();
+    try {
+      // A write that failed ends the part where it stands; what is before that is good.
+      await this.#flush().catch(() => undefined);
+      const written = this.#written;
+      await this.file.truncate(written);
+      await this.file.sync();
+      return { written, identity: await partIdentity(this.file, written, true) };
+    } catch (error) {
+      throw writeFailure(this.#options.target, error);
+    } finally {
+      await this.#close('remove');
+    }
   }
 
   /**
@@ -131,16 +225,53 @@ export class Landing implements Sink {
     if (part === 'remove') await this.#remove();
   }
 
-  async #finish(): Promise<string | undefined> {
-    const { target } = this.#options;
+  /** Bytes without a gap, once the ring is flushed. */
+  get #written(): number {
+    return Math.max(this.#base, this.#ring.intact);
+  }
+
+  async #take(range: Sink | undefined, bytes: Buffer): Promise<void> {
+    if (this.#range !== range) throw new Error('another range is being written');
     try {
-      await this.#ring.flush();
-      await this.#file.truncate(this.#ring.intact);
-      await this.#chmod();
-      await this.#file.sync();
+      await this.#ring.write(bytes);
+    } catch (error) {
+      throw writeFailure(this.#options.target, error);
+    }
+    // The ring has copied them.
+    release(bytes);
+  }
+
+  /** Bytes behind the end of a range are written again as they are: a direct write has whole blocks. */
+  async #flush(): Promise<void> {
+    this.#ring.stop();
+    const end = this.#ring.end;
+    await this.#ring.flush(await this.#read(end, Math.min(this.#base, alignUp(end))));
+  }
+
+  /** Less than one block; empty unless direct, since only then it is of use. */
+  async #read(from: number, end: number): Promise<Buffer> {
+    if (!this.direct || end <= from) return Buffer.alloc(0);
+    return readAligned(this.file, alignedBuffer(ALIGNMENT), from, end);
+  }
+
+  async #finish(): Promise<string | undefined> {
+    const { target, onConflict } = this.#options;
+    try {
+      await this.settle();
+      await permit(this.file, FILE_MODE);
+      await this.file.sync();
+      // What lands is what was written here, not what somebody put in its place.
+      this.#ours = false;
+      await checkName(this.#part);
+      this.#ours = true;
       await this.#close('remove');
-      const landed = await this.#place();
-      if (landed !== undefined) await syncFolder(dirname(target));
+      const landed = await place(this.part, target, onConflict);
+      if (landed === undefined) {
+        await this.#remove();
+        return undefined;
+      }
+      this.#ours = false;
+      await syncFolder(dirname(target));
       return landed;
     } catch (error) {
       await this.#close('keep');
@@ -148,23 +279,16 @@ export class Landing implements Sink {
     }
   }
 
-  /** File systems without permissions may refuse to set them. */
-  async #chmod(): Promise<void> {
-    await this.#file.chmod(FILE_MODE).catch((error: unknown) => {
-      if (!['EPERM', 'EOPNOTSUPP', 'ENOSYS'].includes(systemCode(error) ?? '')) throw error;
-    });
-  }
-
   async #close(part: 'keep' | 'remove'): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     if (part === 'keep') {
       // Padding and what lies behind a failed write must not look like data.
-      await this.#ring.flush().catch(() => undefined);
-      await this.#file.truncate(this.#ring.intact).catch(() => undefined);
+      await this.#flush().catch(() => undefined);
+      await this.file.truncate(this.#written).catch(() => undefined);
     }
     await this.#ring.settle();
-    await this.#file.close().catch(() => undefined);
+    await this.file.close().catch(() => undefined);
   }
 
   async #remove(): Promise<void> {
@@ -172,26 +296,8 @@ export class Landing implements Sink {
     this.#ours = false;
     await rm(this.part, { force: true }).catch(() => undefined);
   }
+}
 
-  async #place(): Promise<string | undefined> {
-    const { target, onConflict } = this.#options;
-    if (onConflict === 'overwrite') {
-      await rename(this.part, target);
-      this.#ours = false;
-      return target;
-    }
-    for (let n = 0; n < MAX_ALTERNATIVES; n++) {
-      const path = n === 0 ? target : join(dirname(target), alternativeName(basename(target), n));
-      if (await placeNew(this.part, path)) {
-        this.#ours = false;
-        return path;
-      }
-      if (onConflict === 'skip') {
-        await this.#remove();
-        return undefined;
-      }
-      if (onConflict === 'fail') break;
-    }
-    throw targetExists(target);
-  }
+function wantsDirect({ direct, size }: LandingOptions): boolean {
+  return direct !== false && size >= SMALL;
 }

@@ -40,10 +40,10 @@ function fitName(name: string, addition: string, max: number): string {
   return cut + addition + kept;
 }
 
-/** No leading dots (hidden), dashes (options) or spaces; no trailing dots or spaces. */
-function trim(name: string): string {
-  return name.replace(/^[.\-\s]+/u, '').replace(/[.\s]+$/u, '');
-}
+/** No leading dots (hidden), dashes (options) or spaces. */
+const LEADING = /^[.\-\s]+/u;
+/** No trailing dots or spaces: some systems drop them. */
+const TRAILING = /[.\s]+$/u;
 
 /**
  * A name that stays in its folder on every system, at most MAX_NAME_BYTES bytes long, in NFC.
@@ -53,11 +53,38 @@ function trim(name: string): string {
  */
 export function safeName(name: string): string {
   const segments = name.split(/[/\\]/u).filter((segment) => segment !== '');
-  const plain = (segments.at(-1) ?? '').replace(UNSAFE, '').replace(RESERVED, '_').normalize('NFC');
+  return clean(segments.at(-1) ?? '', true);
+}
+
+/**
+ * The name of something inside a folder that is received: as `safeName`, but leading dots and dashes
+ * stay, and what is no separator here does not split it. Idempotent.
+ */
+export function safeInnerName(name: string): string {
+  return clean(name.replace(/[/\\]/gu, '_'), false);
+}
+
+function clean(name: string, top: boolean): string {
+  const trim = (text: string) =>
+    (top ? text.replace(LEADING, '') : text.trimStart()).replace(TRAILING, '');
+  const plain = name.replace(UNSAFE, '').replace(RESERVED, '_').normalize('NFC');
   const fitted = trim(fitName(trim(plain), '', MAX_NAME_BYTES - 1));
   // The byte that was left free is for this mark.
   if (DEVICE.test(fitted)) return `_${fitted}`;
   return fitted === '' ? 'file' : fitted;
+}
+
+/**
+ * What two names have in common when some file system takes them for one: letters of either case, in
+ * any form of Unicode, without what such systems ignore.
+ */
+export function foldName(name: string): string {
+  return name
+    .normalize('NFKD')
+    .replace(/\p{Default_Ignorable_Code_Point}/gu, '')
+    .toUpperCase()
+    .toLowerCase()
+    .normalize('NFKD');
 }
 
 /** The nth alternative of a taken name: `name (1).ext`. */

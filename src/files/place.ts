@@ -1,10 +1,46 @@
 /** Giving a finished part its name without ever replacing a file that was there before. */
 import { constants, type BigIntStats } from 'node:fs';
-import { link, lstat, open, rename, rm } from 'node:fs/promises';
+import { link, lstat, open, rename, rm, type FileHandle } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { systemCode } from '../core/errors.ts';
+import { alternativeName } from './names.ts';
+import { type ConflictPolicy, targetExists } from './refusal.ts';
 
 /** What link() says where a hard link cannot be made: no such thing here, or not of this file. */
 const NO_LINKS = new Set(['EPERM', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
+
+const MAX_ALTERNATIVES = 10_000;
+
+/**
+ * Names the part as the policy has it.
+ *
+ * @returns the path it has, or undefined when `skip` found the target taken; the part stays then
+ * @throws JetError (exit 8) `target-exists`; the system's error
+ */
+export async function place(
+  part: string,
+  target: string,
+  onConflict: ConflictPolicy,
+): Promise<string | undefined> {
+  if (onConflict === 'overwrite') {
+    await rename(part, target);
+    return target;
+  }
+  for (let n = 0; n < MAX_ALTERNATIVES; n++) {
+    const path = n === 0 ? target : join(dirname(target), alternativeName(basename(target), n));
+    if (await placeNew(part, path)) return path;
+    if (onConflict === 'skip') return undefined;
+    if (onConflict === 'fail') break;
+  }
+  throw targetExists(target);
+}
+
+/** Sets permission bits; file systems without them may refuse that. */
+export async function permit(file: FileHandle, mode: number): Promise<void> {
+  await file.chmod(mode).catch((error: unknown) => {
+    if (!['EPERM', 'EOPNOTSUPP', 'ENOSYS'].includes(systemCode(error) ?? '')) throw error;
+  });
+}
 
 /**
  * Names the part `path` unless that is taken, by whatever it may be: false then, and the part stays.

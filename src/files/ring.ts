@@ -1,13 +1,7 @@
 /** A ring of page-aligned blocks, written at positions with several writes under way. */
 import type { FileHandle } from 'node:fs/promises';
+import { alignDown, alignedBuffers, ALIGNMENT, alignUp } from './aligned.ts';
 
-/** The one part of the global that is used here; the compiler's library for Node lacks it. */
-declare const WebAssembly: {
-  Memory: new (size: { initial: number; maximum: number }) => { readonly buffer: ArrayBuffer };
-};
-
-/** What O_DIRECT wants address, length and offset to be multiples of. */
-export const ALIGNMENT = 4096;
 const BLOCK = 1024 * 1024;
 const BLOCKS = 8;
 
@@ -15,8 +9,10 @@ const BLOCKS = 8;
 export class WriteRing {
   readonly #file: FileHandle;
   readonly #direct: boolean;
-  readonly #free: Buffer[] = [];
+  readonly #free: Buffer[];
   readonly #writes = new Set<Promise<void>>();
+  /** Settles when nothing reads the current block any more. */
+  #pin: Promise<void> = Promise.resolve();
   #current: Buffer | undefined;
   #filled = 0;
   #position: number;
@@ -29,19 +25,32 @@ export class WriteRing {
    * @param direct - the file was opened with O_DIRECT
    * @param position - where the first byte goes; a multiple of ALIGNMENT when direct
    * @param expected - bytes to come: small files get a small ring
+   * @param head - fewer than ALIGNMENT bytes that stand at `position` already and are written again:
+   * those that come follow them
    */
-  constructor(file: FileHandle, direct: boolean, position: number, expected: number) {
+  constructor(
+    file: FileHandle,
+    direct: boolean,
+    position: number,
+    expected: number,
+    head: Buffer = Buffer.alloc(0),
+  ) {
     this.#file = file;
     this.#direct = direct;
     this.#position = position;
-    this.#taken = position;
-    const blocks = Math.max(1, Math.min(BLOCKS, Math.ceil(expected / BLOCK)));
-    const wanted = Math.min(BLOCK, Math.max(1, expected));
-    const size = Math.ceil(wanted / ALIGNMENT) * ALIGNMENT;
-    // The memory of WebAssembly is the only one that starts at a page.
-    const pages = Math.ceil((blocks * size) / 65_536);
-    const memory = new WebAssembly.Memory({ initial: pages, maximum: pages }).buffer;
-    for (let i = 0; i < blocks; i++) this.#free.push(Buffer.from(memory, i * size, size));
+    this.#taken = position + head.length;
+    const coming = head.length + expected;
+    const blocks = Math.max(1, Math.min(BLOCKS, Math.ceil(coming / BLOCK)));
+    this.#free = alignedBuffers(blocks, alignUp(Math.min(BLOCK, Math.max(1, coming))));
+    if (head.length > 0) {
+      this.#current = this.#free.pop();
+      this.#filled = this.#current === undefined ? 0 : head.copy(this.#current);
+    }
+  }
+
+  /** Where the bytes taken so far end. */
+  get end(): number {
+    return this.#taken;
   }
 
   /** How many bytes stand in the file without a gap, once `flush` has ended. */
@@ -75,21 +84,51 @@ export class WriteRing {
     this.#check();
   }
 
-  /** Writes what is left, padded when direct: truncate after it. @throws what a write failed with */
-  async flush(): Promise<void> {
+  /**
+   * Writes what is left and takes no more. Padded when direct: truncate after it.
+   *
+   * @param after - bytes that stand in the file behind the end; the padding is taken from them first
+   * @throws what a write failed with
+   */
+  async flush(after: Buffer = Buffer.alloc(0)): Promise<void> {
+    this.stop();
     const block = this.#current;
     if (block !== undefined && this.#filled > 0) {
-      const length = this.#direct ? Math.ceil(this.#filled / ALIGNMENT) * ALIGNMENT : this.#filled;
+      const length = this.#direct ? alignUp(this.#filled) : this.#filled;
       block.fill(0, this.#filled, length);
+      after.copy(block.subarray(0, length), this.#filled);
       this.#start(block, length);
     }
     await this.settle();
     this.#check();
   }
 
+  /**
+   * Waits until what was taken so far stands in the file, while more may come. Up to ALIGNMENT − 1
+   * bytes at the end wait for the next time when direct.
+   *
+   * @returns up to where the file is written without a gap
+   * @throws what a write failed with
+   */
+  async reach(): Promise<number> {
+    let end = this.#position;
+    const block = this.#current;
+    const length = this.#direct ? alignDown(this.#filled) : this.#filled;
+    if (block !== undefined && length > 0) {
+      // The block is written once more when it is full; the bytes are the same then.
+      const write = this.#attempt(block.subarray(0, length), end);
+      this.#pin = Promise.all([this.#pin, write]).then(() => undefined);
+      end += length;
+    }
+    await Promise.all([...this.#writes, this.#pin]);
+    this.#check();
+    return end;
+  }
+
   /** Resolves when no write is under way. */
   async settle(): Promise<void> {
     while (this.#writes.size > 0) await Promise.all(this.#writes);
+    await this.#pin;
   }
 
   #check(): void {
@@ -97,21 +136,29 @@ export class WriteRing {
   }
 
   #start(block: Buffer, length: number): void {
+    const pin = this.#pin;
     const position = this.#position;
-    const write = this.#put(block.subarray(0, length), position)
-      .catch((error: unknown) => {
-        // Blocks finish in any order: the first gap is what counts.
-        if (this.#failure === undefined || position < this.#failure.position)
-          this.#failure = { error, position };
-      })
-      .then(() => {
+    const write = Promise.all([pin, this.#attempt(block.subarray(0, length), position)]).then(
+      () => {
         this.#writes.delete(write);
         this.#free.push(block);
-      });
+      },
+    );
     this.#writes.add(write);
+    this.#pin = Promise.resolve();
     this.#position += length;
     this.#current = undefined;
     this.#filled = 0;
+  }
+
+  async #attempt(bytes: Buffer, position: number): Promise<void> {
+    try {
+      await this.#put(bytes, position);
+    } catch (error) {
+      // Blocks finish in any order: the first gap is what counts.
+      if (this.#failure === undefined || position < this.#failure.position)
+        this.#failure = { error, position };
+    }
   }
 
   async #put(bytes: Buffer, position: number): Promise<void> {

@@ -3,31 +3,11 @@ import { constants, type BigIntStats } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { Exit, JetError, systemCode } from '../core/errors.ts';
+import { type SourceIdentity, sameSource, sourceIdentity } from './identity.ts';
 
-/** What tells a file from another and from itself after a change. */
-export interface SourceIdentity {
-  readonly dev: bigint;
-  readonly ino: bigint;
-  readonly size: bigint;
-  readonly mtimeNs: bigint;
-  readonly ctimeNs: bigint;
-}
+export type { SourceIdentity } from './identity.ts';
 
 const BLOCK = 1024 * 1024;
-
-function identityOf({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): SourceIdentity {
-  return { dev, ino, size, mtimeNs, ctimeNs };
-}
-
-function same(a: SourceIdentity, b: SourceIdentity): boolean {
-  return (
-    a.dev === b.dev &&
-    a.ino === b.ino &&
-    a.size === b.size &&
-    a.mtimeNs === b.mtimeNs &&
-    a.ctimeNs === b.ctimeNs
-  );
-}
 
 function refusal(path: string, error: unknown): JetError {
   const options = { cause: error };
@@ -71,24 +51,27 @@ export class FileSource {
   readonly size: number;
   readonly mtime: Date;
   readonly identity: SourceIdentity;
-  readonly #file: FileHandle;
+  /** For reading at positions; closed with the source. */
+  readonly file: FileHandle;
   #closed = false;
 
-  private constructor(path: string, file: FileHandle, stats: BigIntStats) {
+  private constructor(path: string, name: string, file: FileHandle, stats: BigIntStats) {
     this.path = path;
-    this.name = basename(path);
+    this.name = name;
     this.size = Number(stats.size);
     this.mtime = stats.mtime;
-    this.identity = identityOf(stats);
-    this.#file = file;
+    this.identity = sourceIdentity(stats);
+    this.file = file;
   }
 
   /**
    * Opens a regular file.
    *
-   * @throws JetError (exit 8) `file-missing`, `file-unreadable`, `is-a-folder`, `not-a-file`
+   * @param expected - what it was when the transfer began, to go on with it
+   * @throws JetError (exit 8) `file-missing`, `file-unreadable`, `is-a-folder`, `not-a-file`,
+   * `source-changed` when it is not what was expected
    */
-  static async open(path: string): Promise<FileSource> {
+  static async open(path: string, expected?: SourceIdentity): Promise<FileSource> {
     let file: FileHandle;
     try {
       // Without O_NONBLOCK a fifo would hold us here until somebody writes to it.
@@ -105,30 +88,40 @@ export class FileSource {
           `${path} is a folder. Send the files in it, or an archive of it.`,
         );
       if (!stats.isFile()) throw notRegular(path);
-      return new FileSource(path, file, stats);
+      if (expected !== undefined && !sameSource(sourceIdentity(stats), expected))
+        throw changed(`${path} is not the file any more that it was when the transfer began`);
+      return new FileSource(path, basename(path), file, stats);
     } catch (error) {
       await file.close();
       throw error instanceof JetError ? error : refusal(path, error);
     }
   }
 
+  /** A source of a file that is open already, under a name of its own; `path` is for messages. */
+  static async of(file: FileHandle, name: string, path: string): Promise<FileSource> {
+    return new FileSource(path, name, file, await file.stat({ bigint: true }));
+  }
+
   /**
-   * The bytes from `offset` on, in order. A block is valid only until the next one is asked for.
+   * The bytes from `offset` up to `end`, in order. A block is valid only until the next one is asked
+   * for.
    *
-   * @throws JetError (exit 8) `source-changed` when the file is no longer what was opened
+   * @throws RangeError for a range that is none of this file; JetError (exit 8) `source-changed` when the file is no longer what was opened
    */
-  async *read(offset = 0): AsyncGenerator<Buffer, void, undefined> {
-    const room = Math.max(1, Math.min(BLOCK, this.size - offset));
+  async *read(offset = 0, end = this.size): AsyncGenerator<Buffer, void, undefined> {
+    if (!(offset >= 0 && offset <= end && end <= this.size))
+      throw new RangeError('the range leaves the file');
+    const room = Math.max(1, Math.min(BLOCK, end - offset));
     let [current, spare] = [Buffer.allocUnsafeSlow(room), Buffer.allocUnsafeSlow(room)];
     let position = offset;
-    let pending = this.#fill(current, position);
+    let pending = this.#fill(current, position, end);
     try {
-      while (position < this.size) {
+      while (position < end) {
         const got = await pending;
         if (got === 0) throw this.#changed();
         position += got;
         // The next block is read while the consumer works on this one.
-        pending = position < this.size ? this.#fill(spare, position) : Promise.resolve(0);
+        pending = position < end ? this.#fill(spare, position, end) : Promise.resolve(0);
         yield current.subarray(0, got);
         [current, spare] = [spare, current];
       }
@@ -140,20 +133,20 @@ export class FileSource {
 
   /** @throws JetError (exit 8) `source-changed` when size, times or the file itself changed */
   async check(): Promise<void> {
-    const now = identityOf(await this.#file.stat({ bigint: true }));
-    if (!same(now, this.identity)) throw this.#changed();
+    const now = sourceIdentity(await this.file.stat({ bigint: true }));
+    if (!sameSource(now, this.identity)) throw this.#changed();
   }
 
   /** Closes the file; twice is once. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await this.#file.close();
+    await this.file.close();
   }
 
-  #fill(block: Buffer, position: number): Promise<number> {
-    const length = Math.min(block.length, this.size - position);
-    const filled = this.#file.read(block, 0, length, position).then(
+  #fill(block: Buffer, position: number, end: number): Promise<number> {
+    const length = Math.min(block.length, end - position);
+    const filled = this.file.read(block, 0, length, position).then(
       ({ bytesRead }) => bytesRead,
       (error: unknown) => {
         throw refusal(this.path, error);
@@ -165,10 +158,10 @@ export class FileSource {
   }
 
   #changed(): JetError {
-    return new JetError(
-      Exit.localFile,
-      'source-changed',
-      `${this.path} was changed while it was being sent. Send it again.`,
-    );
+    return changed(`${this.path} was changed while it was being sent`);
   }
+}
+
+function changed(what: string): JetError {
+  return new JetError(Exit.localFile, 'source-changed', `${what}. Send it again.`);
 }

@@ -20,5 +20,12 @@ function read(): number {
   return before;
 }
 
+const UMASK = read();
+
 /** Permission bits of a new file of the user, as any other program would make it. */
-export const FILE_MODE = 0o666 & ~read();
+export const FILE_MODE = 0o666 & ~UMASK;
+
+/** Permission bits that were asked for, without set-id and sticky ones and what the user denies. */
+export function allowedMode(mode: number): number {
+  return mode & 0o777 & ~UMASK;
+}

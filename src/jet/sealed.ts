@@ -5,6 +5,7 @@
 import {
   createCipheriv,
   createDecipheriv,
+  createHash,
   hkdfSync,
   randomBytes,
   timingSafeEqual,
@@ -168,7 +169,9 @@ export class Seals {
 
   /** The name that both sides know the file's first transfer by: 32 hex digits. Known once accepted. */
   transferId(): string {
-    const parts = [this.#required(this.#first), this.#required('accept')];
+    // Digests, for elements may be long and OpenSSL takes no more than 1,024 bytes of info.
+    const said = [this.#required(this.#first), this.#required('accept')];
+    const parts = said.map((bytes) => createHash('sha256').update(bytes).digest());
     const info = prefixed([Buffer.from(NS_SEALED), Buffer.from('transfer-id'), ...parts]);
     return this.#derive(info, ID_BYTES).toString('hex');
   }

@@ -38,3 +38,14 @@ export interface SessionHandler {
   /** Called once, last. */
   ended(end: End): Told;
 }
+
+/** For a session that was refused: what still comes means nothing. */
+export const REFUSED: SessionHandler = {
+  accepted: () => undefined,
+  transportInfo: () => undefined,
+  transportReplace: () => undefined,
+  transportAccepted: () => undefined,
+  transportRejected: () => undefined,
+  info: () => undefined,
+  ended: () => undefined,
+};

@@ -2,13 +2,13 @@
 import type { Clock } from '../core/clock.ts';
 import type { Store } from '../store/store.ts';
 import { MAX_ADVANCE } from './crypto/index.ts';
-import type { Address } from './sessions.ts';
+import type { Address } from './session-rows.ts';
 
 const HOUR = 3_600_000;
 /** Steps beyond the free ones that one device may really use in an hour. */
 const STEPS_AN_HOUR = 500_000;
-/** Messages an hour that may fail after a long advance (0.3 s each); counted apart from the real ones. */
-const FAILURES_AN_HOUR = 20;
+/** Steps an hour that messages may cost which then prove forged; counted apart from the real ones. */
+const WASTED_AN_HOUR = 2_000_000;
 
 /** The allowances of one account. */
 export class Allowance {
@@ -41,10 +41,14 @@ export class Allowance {
     });
   }
 
-  /** How far a chain of this device may be advanced now. */
-  advance(of: Address): number {
-    const failed = this.#used(`failed ${of.jid} ${of.device}`) >= FAILURES_AN_HOUR;
-    if (failed) return Allowance.FREE;
+  /**
+   * How far a chain of this device may be advanced now. Forged headers narrow this for new chains
+   * alone: in a chain that is known they cost the way but once, so a real message finds its way there
+   * whatever came before.
+   */
+  advance(of: Address, chain: 'known' | 'new'): number {
+    const wasted = chain === 'new' && this.#used(`wasted ${of.jid} ${of.device}`) >= WASTED_AN_HOUR;
+    if (wasted) return Allowance.FREE;
     const left = STEPS_AN_HOUR - this.#used(`advance ${of.jid} ${of.device}`);
     return Math.min(MAX_ADVANCE, Math.max(Allowance.FREE, left));
   }
@@ -56,9 +60,9 @@ export class Allowance {
     }
   }
 
-  /** A message was not authentic. */
-  failed(of: Address): void {
-    this.take(`failed ${of.jid} ${of.device}`, 1, FAILURES_AN_HOUR);
+  /** A message cost this many steps and was not authentic. */
+  wasted(of: Address, steps: number): void {
+    this.take(`wasted ${of.jid} ${of.device}`, steps, WASTED_AN_HOUR + 2 * MAX_ADVANCE);
   }
 
   #hour(): number {

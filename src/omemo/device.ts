@@ -20,6 +20,9 @@ const ROTATE_MS = 7 * DAY;
 /** and kept this long after its making, for key exchanges that were under way. */
 const KEEP_MS = 37 * DAY;
 
+/** Ids of prekeys that an older state passes over, since the lost time may have used them: at least, at most. */
+const PASSED_OVER = [1000, 50_000] as const;
+
 /** Our device. */
 export interface Device {
   /** In [1, 2^31 − 1]. */
@@ -152,6 +155,45 @@ export class OwnDevice {
     this.#store.run(sql, staleness, this.#account);
   }
 
+  /** The mark of our state that the server saw last; undefined before the first. */
+  mark(): string | undefined {
+    return this.#text('mark');
+  }
+
+  /** Stores a mark, in the transaction whose steps it stands for. */
+  setMark(mark: string): void {
+    const sql = 'UPDATE omemo_device SET mark = ? WHERE account = ?';
+    this.#store.run(sql, mark, this.#account);
+  }
+
+  /** What the file of the store was known by; undefined before it was looked at. */
+  place(): string | undefined {
+    return this.#text('place');
+  }
+
+  /** Remembers the file of the store. */
+  setPlace(place: string): void {
+    const sql = 'UPDATE omemo_device SET place = ? WHERE account = ?';
+    this.#store.run(sql, place, this.#account);
+  }
+
+  /**
+   * For a state that is not the newest: its prekeys may have been used in the time that it does not
+   * know, so that a recorded key exchange would be taken again. None of them is kept.
+   */
+  renewKeys(): void {
+    this.#store.transaction(() => {
+      for (const table of ['signed_prekey', 'prekey']) {
+        this.#store.run(`DELETE FROM omemo_${table} WHERE account = ?`, this.#account);
+      }
+      const sql =
+        'UPDATE omemo_device SET next_prekey = next_prekey + ?, next_signed = next_signed + ? WHERE account = ?';
+      const skip = () => randomInt(...PASSED_OVER);
+      this.#store.run(sql, skip(), skip(), this.#account);
+      this.maintain();
+    });
+  }
+
   /** Deletes the device, its keys and all sessions; whom to trust stays. */
   remove(): void {
     this.#store.transaction(() => {
@@ -159,6 +201,12 @@ export class OwnDevice {
         this.#store.run(`DELETE FROM omemo_${table} WHERE account = ?`, this.#account);
       }
     });
+  }
+
+  #text(column: 'mark' | 'place'): string | undefined {
+    const sql = `SELECT ${column} AS text FROM omemo_device WHERE account = ?`;
+    const text = this.#store.get(sql, this.#account)?.['text'];
+    return typeof text === 'string' ? text : undefined;
   }
 
   #newestSigned(): Row | undefined {

@@ -1,5 +1,6 @@
 /** XEP-0384 0.3 §4.2 and §4.3: the list of an account's devices; other clients' entries are kept as they are. */
 import { type Element, xml } from '../xmpp/xml.ts';
+import { randomInt } from '../core/bytes.ts';
 import { type Clock, sleep } from '../core/clock.ts';
 import { Exit, JetError } from '../core/errors.ts';
 import { ITEM_ID, NODE_DEVICES, NS_OMEMO, parseId } from './names.ts';
@@ -10,16 +11,25 @@ export const MAX_DEVICES = 100;
 /** Publishing is repeated this often when another client writes at the same moment. */
 const ATTEMPTS = 4;
 
-/** The ids of a list: each once, malformed entries left out, an absent or foreign payload is empty. */
-export function parseDeviceList(list: Element | undefined): number[] {
+/**
+ * The ids of a list: each once, malformed entries left out, an absent or foreign payload is empty.
+ *
+ * @param known - ids that come first and count however long the list is
+ */
+export function parseDeviceList(
+  list: Element | undefined,
+  known: ReadonlySet<number> = new Set(),
+): number[] {
   if (!list?.is('list', NS_OMEMO)) return [];
-  const ids = new Set<number>();
+  const first = new Set<number>();
+  const others = new Set<number>();
   for (const entry of list.getChildren('device')) {
     const id = parseId(entry.attrs['id']);
-    if (id !== undefined) ids.add(id);
-    if (ids.size === MAX_DEVICES) break;
+    if (id === undefined) continue;
+    if (known.has(id)) first.add(id);
+    else if (others.size < MAX_DEVICES) others.add(id);
   }
-  return [...ids];
+  return [...first, ...others];
 }
 
 /** The same list with some devices added or taken away; whatever else it holds stays. */
@@ -33,14 +43,14 @@ export function editDeviceList(
     const id = entry.name === 'device' ? parseId(entry.attrs['id']) : undefined;
     if (id === undefined || !change.remove?.has(id)) edited.append(entry);
   }
-  if (change.add !== undefined && !listed(list, change.add)) {
+  if (change.add !== undefined && !isListed(list, change.add)) {
     edited.append(xml('device', { id: change.add }));
   }
   return edited;
 }
 
 /** True when the whole list, however long, names the device. */
-function listed(list: Element | undefined, id: number): boolean {
+export function isListed(list: Element | undefined, id: number): boolean {
   if (!list?.is('list', NS_OMEMO)) return false;
   return list.getChildren('device').some((entry) => parseId(entry.attrs['id']) === id);
 }
@@ -60,11 +70,12 @@ export async function publishDeviceList(
 ): Promise<boolean> {
   for (let attempt = 0; attempt <= ATTEMPTS; attempt++) {
     const list = await pep.fetch(null, NODE_DEVICES);
-    const complete = change.add === undefined || listed(list, change.add);
-    const clean = ![...(change.remove ?? [])].some((id) => listed(list, id));
+    const complete = change.add === undefined || isListed(list, change.add);
+    const clean = ![...(change.remove ?? [])].some((id) => isListed(list, id));
     if (complete && clean) return attempt > 0;
     if (attempt === ATTEMPTS) break;
-    if (attempt > 0) await sleep(clock, 250 * 2 ** attempt);
+    // Not in step with the other writer, or both would go on undoing each other's.
+    if (attempt > 0) await sleep(clock, 250 * 2 ** attempt + randomInt(0, 250));
     await pep.publish(NODE_DEVICES, ITEM_ID, editDeviceList(list, change));
   }
   throw new JetError(

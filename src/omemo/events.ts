@@ -1,5 +1,5 @@
 /** What OMEMO says to the user: every change of a device or of trust. */
-
+import { shellCommand } from '../core/shell.ts';
 import { groupFingerprint } from './uri.ts';
 
 /** Why a device is neither encrypted to nor taken from. */
@@ -18,31 +18,70 @@ export type OmemoEvent =
   | { readonly event: 'device-made'; readonly device: number; readonly fingerprint: string }
   | { readonly event: 'device-restored'; readonly device: number }
   | { readonly event: 'device-removed'; readonly device: number }
+  /** Our state was older than what the server saw last: all sessions and prekeys are new. */
+  | { readonly event: 'state-renewed'; readonly device: number }
+  /** The store lies in another file than before: no sending chain is gone on with. */
+  | { readonly event: 'state-moved'; readonly device: number }
+  /** Other clients took our device off the list more often than we put it back. */
+  | { readonly event: 'device-dropped'; readonly device: number }
+  /** An envelope of ours was refused: new key exchanges, a fresh secret. */
+  | { readonly event: 'sessions-renewed'; readonly jid: string }
   | { readonly event: 'publish-failed'; readonly reason: string }
   | {
       readonly event: 'pinned';
       readonly jid: string;
       readonly device: number | undefined;
       readonly fingerprint: string;
-      /** First contact, an answer at the terminal, or `jet trust`. */
-      readonly by: 'first-contact' | 'answer' | 'user';
+      /** First contact, an answer at the terminal, an address written with its keys, or `jet trust`. */
+      readonly by: 'first-contact' | 'answer' | 'address' | 'user';
       readonly verified: boolean;
     }
   | { readonly event: 'distrusted'; readonly jid: string; readonly fingerprint: string }
-  | { readonly event: 'jet-forgotten'; readonly jid: string; readonly fingerprint: string }
+  /** The key was used by `jid`, so that `other`, who shows it as well, has it no longer. */
+  | {
+      readonly event: 'bound';
+      readonly jid: string;
+      readonly fingerprint: string;
+      readonly other: string;
+    }
+  | {
+      readonly event: 'jet-forgotten' | 'no-jet';
+      readonly jid: string;
+      readonly fingerprint: string;
+    }
   | {
       readonly event: 'refused';
       readonly jid: string;
       readonly device: number;
       readonly fingerprint: string;
       readonly why: Refusal;
+      /** Whose the key is, with `other-jid`. */
+      readonly owner?: string;
     };
 
-/** An event in a sentence; `code` is a stable word for `--json`. */
-export function describeEvent(event: OmemoEvent): {
+/** An event as it is said. */
+export interface Said {
+  /** A stable word for `--json`. */
   readonly code: string;
+  /** A sentence, or a few. */
   readonly message: string;
-} {
+  /** It is about whom to trust: said with `--quiet`, too. */
+  readonly trust: boolean;
+}
+
+const OF_DEVICES: readonly string[] = [
+  'device-made',
+  'device-restored',
+  'device-removed',
+  'publish-failed',
+];
+
+/** An event in words. */
+export function describeEvent(event: OmemoEvent): Said {
+  return { ...sentenceOf(event), trust: !OF_DEVICES.includes(event.event) };
+}
+
+function sentenceOf(event: OmemoEvent): Omit<Said, 'trust'> {
   const code = `omemo-${event.event}`;
   switch (event.event) {
     case 'device-made':
@@ -57,6 +96,26 @@ export function describeEvent(event: OmemoEvent): {
       };
     case 'device-removed':
       return { code, message: `Took the device ${event.device} off the account's list.` };
+    case 'state-renewed':
+      return {
+        code,
+        message: `The keys of this device (${event.device}) were older than the server knows it: they come from a backup, or a copy of them is used elsewhere. All encrypted sessions and prekeys are made anew. Give each place a JET_HOME of its own.`,
+      };
+    case 'state-moved':
+      return {
+        code,
+        message: `The database of this device (${event.device}) was moved or copied: new encrypted sessions are begun. Use only one of the copies.`,
+      };
+    case 'device-dropped':
+      return {
+        code,
+        message: `Another client takes this device (${event.device}) off the account's list again and again: it is put back in an hour. Until then contacts may not encrypt to it.`,
+      };
+    case 'sessions-renewed':
+      return {
+        code,
+        message: `${event.jid} could not decrypt what was sent: new encrypted sessions are begun, and the file is offered once more.`,
+      };
     case 'publish-failed':
       return {
         code,
@@ -68,6 +127,16 @@ export function describeEvent(event: OmemoEvent): {
       return {
         code,
         message: `The key ${groupFingerprint(event.fingerprint)} of ${event.jid} is distrusted from now on.`,
+      };
+    case 'bound':
+      return {
+        code,
+        message: `The key ${groupFingerprint(event.fingerprint)} is bound to ${event.jid}, who used it. It is not trusted any more as one of ${event.other}, who showed it, too.`,
+      };
+    case 'no-jet':
+      return {
+        code,
+        message: `The key ${groupFingerprint(event.fingerprint)} of ${event.jid} was not known as a jet's: it may transfer without sealed elements anyhow.`,
       };
     case 'jet-forgotten':
       return {
@@ -86,6 +155,8 @@ function pinnedSentence(event: OmemoEvent & { event: 'pinned' }): string {
       return `First contact with ${event.jid}: the key ${groupFingerprint(event.fingerprint)} is trusted from now on. To be sure, compare it with \`jet devices\` on the other side.`;
     case 'answer':
       return `The key ${key} is trusted from now on.`;
+    case 'address':
+      return `The key ${key} was written with the address: it is trusted and counts as compared.`;
     case 'user':
       return `The key ${key} is trusted and counts as compared.`;
   }
@@ -104,8 +175,11 @@ function refusedSentence({
   device,
   fingerprint,
   why,
+  owner,
 }: OmemoEvent & { event: 'refused' }): string {
-  const allow =
-    why === 'other-jid' ? '' : ` To allow it: jet trust ${jid} ${fingerprint}, after comparing it.`;
-  return `The device ${device} of ${jid} is not trusted: ${WHY[why]}. Its key is ${groupFingerprint(fingerprint)}.${allow}`;
+  const refused = `The device ${device} of ${jid} is not trusted: ${WHY[why]}. Its key is ${groupFingerprint(fingerprint)}.`;
+  // The commands come last and alone, to be copied.
+  return owner === undefined
+    ? `${refused} If its owner confirms that, allow it by: ${shellCommand('jet trust', jid, fingerprint)}`
+    : `${refused} It is a key of ${owner}; if it never was, give it up by: ${shellCommand('jet distrust', owner, fingerprint)}`;
 }

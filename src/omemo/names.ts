@@ -4,6 +4,8 @@
 export const NS_OMEMO = 'eu.siacs.conversations.axolotl';
 /** PEP node of the device list. */
 export const NODE_DEVICES = `${NS_OMEMO}.devicelist`;
+/** Namespace of ours for what no other client reads: the mark of a device's state. */
+export const NS_STATE = 'urn:xmpp:jet-transfer:state:0';
 /** Item id that clients publish singletons under. */
 export const ITEM_ID = 'current';
 /** Largest device id: clients keep them in signed 32 bits. */
@@ -12,6 +14,16 @@ export const MAX_DEVICE = 2 ** 31 - 1;
 /** PEP node of a device's bundle. */
 export function bundleNode(device: number): string {
   return `${NS_OMEMO}.bundles:${device}`;
+}
+
+/** PEP node of a device's mark, readable by the account alone. */
+export function markNode(device: number): string {
+  return `${NS_STATE}:${device}`;
+}
+
+/** PEP node that whoever goes on from a mark makes before. */
+export function claimNode(device: number, mark: string): string {
+  return `${NS_STATE}:${device}:${mark}`;
 }
 
 /** Reads a device or key id from an attribute; undefined when it is no positive integer of 31 bits. */

@@ -1,25 +1,27 @@
 /** XEP-0384 0.3 for one account: what the rest of the program sees of src/omemo. */
 import { randomBytes } from 'node:crypto';
-import { type Element, xml } from '../xmpp/xml.ts';
 import type { Clock } from '../core/clock.ts';
 import { Exit, JetError } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import { type Envelope, EnvelopeError } from '../jet/envelope.ts';
 import type { Store } from '../store/store.ts';
-import { hear } from '../xmpp/carbons.ts';
 import type { Connection } from '../xmpp/connection.ts';
 import { Contacts } from './contacts.ts';
+import { Continuity } from './continuity.ts';
 import { CryptoError, fingerprint, LEGACY, parseKeyExchange } from './crypto/index.ts';
 import { type Device, OwnDevice } from './device.ts';
-import { omemoEnvelope, type OneEntry, type Recipient } from './envelope.ts';
+import { Encryption } from './encryption.ts';
+import { omemoEnvelope } from './envelope.ts';
 import type { OmemoEvent } from './events.ts';
-import { type KeyEntry, randomIv, readEncrypted, writeEncrypted } from './header.ts';
-import { NS_OMEMO } from './names.ts';
+import type { Header, KeyEntry } from './header.ts';
+import { Messages } from './messages.ts';
 import type { PepPort } from './pep-port.ts';
 import { Publisher } from './publisher.ts';
 import { type Decrypted, Sessions } from './sessions.ts';
+import { type StaleDevice, staleDevices } from './stale.ts';
 import { Trust } from './trust.ts';
 import type { Candidate, Pin } from './trust-rule.ts';
+import type { WrittenKey } from './uri.ts';
 
 /** What OMEMO works with. */
 export interface OmemoOptions {
@@ -46,7 +48,9 @@ export class Omemo {
   readonly #trust: Trust;
   readonly #contacts: Contacts;
   readonly #publisher: Publisher;
-  readonly #unlisten: () => void;
+  readonly #continuity: Continuity;
+  readonly #messages: Messages;
+  readonly #encryption: Encryption;
 
   private constructor(options: OmemoOptions) {
     const { store, clock, pep, say } = options;
@@ -57,13 +61,29 @@ export class Omemo {
     this.#sessions = new Sessions(store, clock, this.#account, this.#own);
     const { verifiedOnly, askTrust: ask } = options;
     this.#trust = new Trust({ store, clock, account, verifiedOnly, ask, say });
-    this.#contacts = new Contacts(pep, this.#sessions, this.#trust, () => ({
+    this.#contacts = new Contacts(pep, clock, this.#sessions, this.#trust, () => ({
       account,
       id: this.#own.load()?.id,
     }));
-    this.#publisher = new Publisher({ pep, store, clock, account, own: this.#own, say });
-    this.#unlisten = hear(options.connection, (message, from) => {
-      this.#heard(message, from);
+    const [own, sessions, trust] = [this.#own, this.#sessions, this.#trust];
+    this.#publisher = new Publisher({ pep, store, clock, account, own, say });
+    this.#continuity = new Continuity({ pep, store, clock, account, own, sessions, say });
+    this.#encryption = new Encryption({
+      contacts: this.#contacts,
+      sessions,
+      trust,
+      wantsTag: (to) => options.wantsTag?.(to),
+      step: (body) => this.#step(body),
+    });
+    this.#messages = new Messages({
+      connection: options.connection,
+      own,
+      sessions,
+      trust,
+      decrypt: (from, header) => {
+        this.#decryptHeard(from, header);
+      },
+      step: async (body) => (await this.#step(body)) !== undefined,
     });
   }
 
@@ -74,13 +94,20 @@ export class Omemo {
 
   /** Stops watching; the store and the connection stay open. */
   close(): void {
-    this.#unlisten();
+    this.#messages.stop();
     this.#publisher.stop();
   }
 
-  /** Makes our device on the first run, and publishes it. @throws JetError, StanzaError */
-  ensureDevice(): Promise<Device> {
-    return this.#publisher.ensure();
+  /**
+   * Makes our device on the first run, and publishes it. A state that is not the newest is renewed
+   * before; only then messages are taken. @throws JetError, StanzaError
+   */
+  async ensureDevice(): Promise<Device> {
+    await this.#continuity.check();
+    const device = await this.#publisher.ensure();
+    this.#continuity.checkPlace();
+    this.#messages.listen();
+    return device;
   }
 
   /** Our device; undefined before it was made. */
@@ -103,7 +130,27 @@ export class Omemo {
     return this.#contacts.shownKey(jid, device);
   }
 
-  /** Pins a key as verified (`jet trust`, or a recipient written with its fingerprint). @throws JetError */
+  /** From now on only keys whose fingerprint the user compared. */
+  requireVerified(): void {
+    this.#trust.requireVerified();
+  }
+
+  /** The keys that an address was written with: pinned as verified, or refused. @throws JetError (exit 6) */
+  pinWritten(jid: Jid, keys: readonly WrittenKey[]): void {
+    this.#trust.pinWritten(jid.bare.toString(), keys);
+  }
+
+  /** The same check without a change. @throws JetError (exit 6) */
+  checkWritten(jid: Jid, keys: readonly WrittenKey[]): void {
+    this.#trust.checkWritten(jid.bare.toString(), keys);
+  }
+
+  /** `jet trust --plain`: the key need not seal elements any more. @throws JetError (exit 6) */
+  forgetJet(jid: Jid, key: string): void {
+    this.#trust.forgetJet(jid.bare.toString(), key);
+  }
+
+  /** Pins a key as verified (`jet trust`). @throws JetError (exit 6) */
   trust(jid: Jid, key: string, device?: number): void {
     this.#trust.trust(jid.bare.toString(), key, device);
   }
@@ -118,12 +165,19 @@ export class Omemo {
     const device = this.#own.load();
     if (!device) return;
     this.#publisher.stop();
-    await this.#publisher.withdraw(new Set([device.id]));
-    this.#own.remove();
+    await this.#publisher.withdraw(new Set([device.id]), () => {
+      this.#own.remove();
+    });
     this.#options.say({ event: 'device-removed', device: device.id });
   }
 
-  /** Takes stale devices of our own account off the list (`--prune`, `--remove`). */
+  /** The devices of our own account that are of no use any more, never this one. @throws StanzaError */
+  staleDevices(): Promise<StaleDevice[]> {
+    const { pep, clock } = this.#options;
+    return staleDevices(pep, this.#own.load()?.id, clock.now());
+  }
+
+  /** Takes devices of our own account off the list (`--prune`, `--remove`). @throws JetError, StanzaError */
   removeDevices(devices: ReadonlySet<number>): Promise<void> {
     return this.#publisher.withdraw(devices);
   }
@@ -132,8 +186,8 @@ export class Omemo {
   envelope(): Envelope {
     return omemoEnvelope({
       deviceId: () => this.#device().id,
-      encryptFor: (to, plaintext) => this.#encryptPlain(to, plaintext),
-      encryptForOne: (to, device, plaintext) => this.#encryptForOne(to, device, plaintext),
+      encryptFor: (to, plaintext) => this.#encryption.plain(to, plaintext),
+      encryptForOne: (to, device, plaintext) => this.#encryption.forOne(to, device, plaintext),
       decryptFrom: (jid, device, entry) => this.#decryptFrom(jid, device, entry),
       learn: (identityKey, tagged) => {
         this.#trust.setTagged(fingerprint(identityKey), tagged);
@@ -151,14 +205,14 @@ export class Omemo {
    * before Jingle begins (Dino and Libervia need one).
    *
    * @param form - `unreadable`: with a payload, for a client that looks at no message without; its tag fits
-   * nothing, so that the client shows nothing of it. Copies of it go to nobody.
+   * nothing, so that the client shows nothing of it.
    * @returns whether it begins a session with one of the devices
    * @throws JetError (exit 6), StanzaError
    */
   async greet(to: Jid, form: 'empty' | 'unreadable' = 'empty'): Promise<boolean> {
     const long = form === 'unreadable';
-    const entries = await this.#encryptFor(to, () => randomBytes(long ? 32 : 16));
-    await this.#sendEmpty(to, entries, long ? randomBytes(16) : undefined);
+    const entries = await this.#encryption.forAll(to, () => randomBytes(long ? 32 : 16));
+    await this.#messages.send(to, entries, long ? randomBytes(16) : undefined);
     return entries.some(({ isKeyExchange }) => isKeyExchange);
   }
 
@@ -176,15 +230,8 @@ export class Omemo {
   }
 
   /** Sends the empty message that is owed after a key exchange received or in a long chain, if any. */
-  async acknowledge(to: Jid): Promise<void> {
-    const jid = to.bare.toString();
-    const entries: KeyEntry[] = [];
-    for (const { device, identity } of this.#sessions.repliesDue(jid)) {
-      if (!this.#trust.accepts({ jid, device, fingerprint: identity })) continue;
-      const step = this.#sessions.encrypt({ jid, device }, identity, randomBytes(16));
-      if (step) entries.push({ device, ...step });
-    }
-    if (entries.length > 0) await this.#sendEmpty(to, entries);
+  acknowledge(to: Jid): Promise<void> {
+    return this.#messages.acknowledge(to);
   }
 
   /**
@@ -194,7 +241,9 @@ export class Omemo {
    * @returns false when there is nothing to retry with. @throws StanzaError
    */
   async renew(to: Jid): Promise<boolean> {
-    return (await this.#contacts.trusted(to.bare, true)).length > 0;
+    const renewed = (await this.#contacts.trusted(to.bare, true)).length > 0;
+    if (renewed) this.#options.say({ event: 'sessions-renewed', jid: to.bare.toString() });
+    return renewed;
   }
 
   #device(): Device {
@@ -203,59 +252,6 @@ export class Omemo {
       throw new JetError(Exit.internal, 'no-device', 'There is no OMEMO device yet.');
     }
     return device;
-  }
-
-  /** For an envelope without sealed elements: a jet gets none, so that nobody can talk us out of them. */
-  async #encryptPlain(to: Jid, plaintext: (device: Recipient) => Buffer): Promise<KeyEntry[]> {
-    const trusted = await this.#contacts.trusted(to.bare);
-    const plain = trusted.filter(({ fingerprint: key }) => !this.#trust.isJet(key));
-    const [jet] = trusted;
-    if (plain.length === 0 && jet !== undefined)
-      throw new JetError(
-        Exit.security,
-        'jet-without-seals',
-        `${jet.jid} is known as a jet, but what is online there does not say so: somebody may be between. Nothing was sent. If another program is meant to use that key now: jet trust --plain ${jet.jid} ${jet.fingerprint}`,
-      );
-    return this.#encryptFor(to, plaintext, plain);
-  }
-
-  async #encryptForOne(to: Jid, device: number, plaintext: Buffer): Promise<OneEntry> {
-    const trusted = await this.#contacts.trusted(to.bare);
-    const meant = trusted.filter((address) => address.device === device);
-    const [entry] = await this.#encryptFor(to, () => plaintext, meant);
-    const [address] = meant;
-    if (entry === undefined || address === undefined) throw new Error('no device was encrypted to');
-    return { entry, identityKey: Buffer.from(address.fingerprint, 'hex') };
-  }
-
-  /** @param devices - trusted ones, each with a session */
-  async #encryptFor(
-    to: Jid,
-    plaintext: (device: Recipient) => Buffer,
-    devices?: readonly Candidate[],
-  ): Promise<KeyEntry[]> {
-    const entries: KeyEntry[] = [];
-    const wanted = this.#options.wantsTag?.(to);
-    for (const address of devices ?? (await this.#contacts.trusted(to.bare))) {
-      const tagged = wanted ?? this.#trust.isTagged(address.fingerprint);
-      const { device } = address;
-      const bytes = plaintext({ device, fingerprint: address.fingerprint, tagged });
-      const step = this.#sessions.encrypt(address, address.fingerprint, bytes);
-      if (step) entries.push({ device, ...step });
-    }
-    if (entries.length > 0) return entries;
-    const jid = to.bare.toString();
-    throw this.#trust.isFirstContact(jid)
-      ? new JetError(
-          Exit.security,
-          'no-omemo',
-          `${jid} has no OMEMO device to encrypt to${this.#options.verifiedOnly ? ' that is verified' : ''}. Start jet or an OMEMO client there, or run “jet trust ${jid} FINGERPRINT”.`,
-        )
-      : new JetError(
-          Exit.security,
-          'untrusted',
-          `None of the present OMEMO devices of ${jid} is trusted. Compare a fingerprint with the owner, then run “jet trust ${jid} FINGERPRINT”.`,
-        );
   }
 
   async #decryptFrom(jid: Jid, device: number, entry: KeyEntry): Promise<Decrypted> {
@@ -273,7 +269,32 @@ export class Omemo {
         `The device ${device} of ${jid.toString()} is not trusted.`,
       );
     }
-    return this.#decrypt(address, identity, entry, exchange);
+    const decrypted = this.#decrypt(address, identity, entry, exchange);
+    // What an older state takes may have been taken before: it is used only at the newest mark.
+    if (await this.#step(() => undefined)) return decrypted;
+    decrypted.plaintext.fill(0);
+    throw new EnvelopeError(
+      'undecryptable',
+      'The keys of this device were not its newest ones; they are new now.',
+    );
+  }
+
+  /** Runs ratchet steps at the newest mark; undefined when ours was older and new keys are published. */
+  async #step<T>(body: () => T): Promise<{ readonly value: T } | undefined> {
+    const result = await this.#continuity.step(body);
+    if (!result) await this.#publisher.ensure();
+    return result;
+  }
+
+  #decryptHeard(from: Jid, { sender, entry }: Header): void {
+    const address = { jid: from.toString(), device: sender };
+    const exchange = entry.isKeyExchange ? exchangeOf(entry) : undefined;
+    const identity = exchange
+      ? fingerprint(exchange.identityKey)
+      : this.#sessions.identityOf(address);
+    if (identity === undefined) return;
+    if (!this.#trust.accepts({ ...address, fingerprint: identity })) return;
+    this.#decrypt(address, identity, entry, exchange);
   }
 
   #decrypt(
@@ -282,56 +303,14 @@ export class Omemo {
     entry: KeyEntry,
     exchange: ReturnType<typeof exchangeOf> | undefined,
   ): Decrypted {
-    if (!exchange) return this.#sessions.decrypt(address, identity, entry.message);
-    const decrypted = this.#sessions.decryptExchange(address, exchange);
+    const decrypted = exchange
+      ? this.#sessions.decryptExchange(address, exchange)
+      : this.#sessions.decrypt(address, identity, entry.message);
+    this.#trust.prove({ jid: address.jid, fingerprint: identity });
+    if (!exchange) return decrypted;
     this.#own.maintain();
     if (this.#own.staleness() > 0) this.#publisher.refill();
     return decrypted;
-  }
-
-  async #sendEmpty(to: Jid, entries: readonly KeyEntry[], payload?: Buffer): Promise<void> {
-    const only = [
-      xml('private', { xmlns: 'urn:xmpp:carbons:2' }),
-      xml('no-copy', { xmlns: 'urn:xmpp:hints' }),
-    ];
-    await this.#options.connection.send(
-      xml(
-        'message',
-        { to: to.toString(), type: 'chat' },
-        writeEncrypted(this.#device().id, entries, randomIv(), payload),
-        xml('no-store', { xmlns: 'urn:xmpp:hints' }),
-        ...(payload === undefined ? [] : only),
-      ),
-    );
-  }
-
-  /**
-   * Keeps the ratchets in step with chat and takes the sessions that messages open; their text is not
-   * looked at. Only devices that are trusted already: a message pins nothing, and strangers get no answer.
-   */
-  #heard(message: Element, from: Jid): void {
-    const encrypted = message.getChild('encrypted', NS_OMEMO);
-    const own = this.#own.load();
-    if (!encrypted || !own || message.attrs['type'] === 'error') return;
-    const header = readEncrypted(encrypted, own.id);
-    if (typeof header === 'string') return;
-    const address = { jid: from.bare.toString(), device: header.sender };
-    try {
-      const exchange = header.entry.isKeyExchange ? exchangeOf(header.entry) : undefined;
-      const identity = exchange
-        ? fingerprint(exchange.identityKey)
-        : this.#sessions.identityOf(address);
-      if (identity === undefined) return;
-      if (!this.#trust.accepts({ ...address, fingerprint: identity })) return;
-      this.#decrypt(address, identity, header.entry, exchange);
-    } catch (error) {
-      if (error instanceof EnvelopeError || error instanceof JetError) return;
-      throw error;
-    }
-    // A lost connection is reported by itself; what is owed stays owed.
-    // To those we do not deal with, it would show that we are here.
-    if (from.isFull && this.#options.connection.audience(from))
-      this.acknowledge(from).catch(() => undefined);
   }
 }
 

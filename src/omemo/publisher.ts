@@ -1,4 +1,5 @@
 /** XEP-0384 0.3 §4.2 to §4.4: keeps our device on the list and its bundle on the server, one process at a time. */
+import { randomInt } from '../core/bytes.ts';
 import { type Cancel, type Clock, sleep } from '../core/clock.ts';
 import { Exit, JetError, messageOf } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
@@ -7,19 +8,22 @@ import type { Store } from '../store/store.ts';
 import { Allowance } from './allowance.ts';
 import { readBundle, writeBundle } from './bundle.ts';
 import type { Device, OwnDevice } from './device.ts';
-import { parseDeviceList, publishDeviceList } from './devicelist.ts';
+import { isListed, parseDeviceList, publishDeviceList } from './devicelist.ts';
 import type { OmemoEvent } from './events.ts';
-import { bundleNode, ITEM_ID, NODE_DEVICES } from './names.ts';
+import { bundleNode, ITEM_ID, markNode, NODE_DEVICES } from './names.ts';
 import type { PepPort } from './pep-port.ts';
 
 /** Twenty first runs at once queue up here. */
 const WAIT_MS = 120_000;
 /** Used prekeys are replaced together, this long after the first. */
 const REFILL_MS = 500;
-/** The list is put back after 1, 2, 4 … seconds, and five times an hour at most. */
+/** A list just written is looked at again: who wrote at the same moment had not seen our entry. */
+const LOOK_AGAIN_MS = 1500;
+/** The list is put back after 1, 2, 4 … seconds (and up to half as much more), five times an hour at most. */
 const BACK_OFF_MS = 1000;
 const MAX_BACK_OFF_MS = 60_000;
 const PUT_BACKS_AN_HOUR = 5;
+const HOUR = 3_600_000;
 
 /** Publishes for one account. */
 export class Publisher {
@@ -30,8 +34,9 @@ export class Publisher {
   readonly #own: OwnDevice;
   readonly #allowance: Allowance;
   readonly #say: (event: OmemoEvent) => void;
-  #timer: Cancel | undefined;
+  readonly #timers = new Map<'refill' | 'list', Cancel>();
   #putBacks = 0;
+  #saidDropped = false;
   #stopped = false;
   readonly #unlisten: () => void;
 
@@ -69,28 +74,38 @@ export class Publisher {
       }
       this.#own.maintain();
       await this.#publishBundle(device);
-      await publishDeviceList(this.#pep, this.#clock, { add: device.id });
+      const written = await publishDeviceList(this.#pep, this.#clock, { add: device.id });
+      if (written) this.#lookIn(LOOK_AGAIN_MS);
       return device;
     });
   }
 
-  /** Takes devices of our account off the list and deletes their bundles. */
-  async withdraw(devices: ReadonlySet<number>): Promise<void> {
+  /**
+   * Takes devices of our account off the list and deletes what they published.
+   *
+   * @param after - done before any other process of ours can publish again
+   */
+  async withdraw(devices: ReadonlySet<number>, after?: () => void): Promise<void> {
     await this.#alone(async () => {
       await publishDeviceList(this.#pep, this.#clock, { remove: devices });
-      for (const id of devices) await this.#pep.deleteNode(bundleNode(id));
+      for (const id of devices) {
+        await this.#pep.deleteNode(bundleNode(id));
+        await this.#pep.deleteNode(markNode(id));
+      }
+      after?.();
     });
   }
 
   /** Publishes the refilled bundle soon. */
   refill(): void {
-    this.#later(REFILL_MS, () => this.ensure());
+    this.#later('refill', REFILL_MS, () => this.ensure());
   }
 
   /** Stops watching and publishing. */
   stop(): void {
     this.#stopped = true;
-    this.#timer?.();
+    for (const cancel of this.#timers.values()) cancel();
+    this.#timers.clear();
     this.#unlisten();
   }
 
@@ -125,25 +140,47 @@ export class Publisher {
   #listChanged(ids: readonly number[]): void {
     const device = this.#own.load();
     if (!device || ids.includes(device.id)) return;
-    if (!this.#allowance.take('put-back', 1, PUT_BACKS_AN_HOUR)) return;
-    const pause = Math.min(BACK_OFF_MS * 2 ** this.#putBacks++, MAX_BACK_OFF_MS);
-    this.#later(pause, async () => {
-      const written = await this.#alone(() =>
-        publishDeviceList(this.#pep, this.#clock, { add: device.id }),
-      );
-      if (written) this.#say({ event: 'device-restored', device: device.id });
+    const pause = Math.min(BACK_OFF_MS * 2 ** this.#putBacks, MAX_BACK_OFF_MS);
+    // Two that put themselves back in step would overwrite each other for ever.
+    this.#lookIn(pause + randomInt(0, pause / 2));
+  }
+
+  /** Looks at the list after a while, and puts our device back where it is missing. */
+  #lookIn(ms: number): void {
+    this.#later('list', ms, async () => {
+      const found = await this.#alone(() => this.#putBack());
+      const device = this.#own.load()?.id;
+      if (device === undefined || found === 'there') return;
+      if (found === 'put-back') {
+        this.#say({ event: 'device-restored', device });
+        return;
+      }
+      if (!this.#saidDropped) this.#say({ event: 'device-dropped', device });
+      this.#saidDropped = true;
+      this.#lookIn(HOUR);
     });
   }
 
-  #later(ms: number, action: () => Promise<unknown>): void {
-    if (this.#timer || this.#stopped) return;
-    this.#timer = this.#clock.after(ms, () => {
-      this.#timer = undefined;
+  async #putBack(): Promise<'there' | 'put-back' | 'too-often'> {
+    const device = this.#own.load();
+    const list = await this.#pep.fetch(null, NODE_DEVICES);
+    if (!device || isListed(list, device.id)) return 'there';
+    if (!this.#allowance.take('put-back', 1, PUT_BACKS_AN_HOUR)) return 'too-often';
+    this.#putBacks++;
+    await publishDeviceList(this.#pep, this.#clock, { add: device.id });
+    return 'put-back';
+  }
+
+  #later(what: 'refill' | 'list', ms: number, action: () => Promise<unknown>): void {
+    if (this.#timers.has(what) || this.#stopped) return;
+    const cancel = this.#clock.after(ms, () => {
+      this.#timers.delete(what);
       action().catch((error: unknown) => {
         // Nothing is lost: the next run publishes it.
         if (!this.#stopped) this.#say({ event: 'publish-failed', reason: messageOf(error) });
       });
     });
+    this.#timers.set(what, cancel);
   }
 
   #alone<T>(body: () => Promise<T>): Promise<T> {

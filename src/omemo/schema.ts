@@ -39,15 +39,17 @@ export const omemoSchema: Schema = {
        rank INTEGER NOT NULL,
        reply_due INTEGER NOT NULL)`,
     'CREATE INDEX omemo_session_of ON omemo_session (account, jid, device, rank)',
+    // A key may be shown under several JIDs, for bundles can be copied: one row for each.
     `CREATE TABLE omemo_identity (
        account TEXT NOT NULL,
        identity TEXT NOT NULL,
        jid TEXT NOT NULL,
        device INTEGER,
        state TEXT NOT NULL,
+       proven INTEGER NOT NULL DEFAULT 0,
        since INTEGER NOT NULL,
        tagged INTEGER NOT NULL DEFAULT 0,
-       PRIMARY KEY (account, identity))`,
+       PRIMARY KEY (account, identity, jid))`,
     'CREATE INDEX omemo_identity_of ON omemo_identity (account, jid)',
     `CREATE TABLE omemo_contact (
        account TEXT NOT NULL,
@@ -66,5 +68,10 @@ export const omemoSchema: Schema = {
        identity TEXT NOT NULL,
        since INTEGER NOT NULL,
        PRIMARY KEY (account, identity))`,
+    // The last mark of this state on the server, and the file that it was written in.
+    'ALTER TABLE omemo_device ADD COLUMN mark TEXT',
+    'ALTER TABLE omemo_device ADD COLUMN place TEXT',
+    // A session that may still receive, but whose sending chain another copy may have, too.
+    'ALTER TABLE omemo_session ADD COLUMN retired INTEGER NOT NULL DEFAULT 0',
   ],
 };

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { type Cancel, type Clock, sleep } from '../core/clock.ts';
 import { Exit, JetError } from '../core/errors.ts';
 import { BEAT_MS, lives, ownerOf, thisProcess } from './owner.ts';
-import type { Schema, Store } from './store.ts';
+import type { Row, Schema, Store } from './store.ts';
 
 /** The table of locks. A released lock keeps its row, so that its fencing number only grows. */
 export const locksSchema: Schema = {
@@ -41,9 +41,7 @@ export function acquire(store: Store, clock: Clock, name: string): Lock | undefi
   const token = randomBytes(16).toString('hex');
   const fence = store.transaction(() => {
     const row = store.get('SELECT * FROM lock WHERE name = ?', name);
-    if (row && row['token'] !== null) {
-      if (lives(ownerOf(row), clock.now() - Number(row['beat']))) return undefined;
-    }
+    if (row && taken(row, clock)) return undefined;
     const next = Number(row?.['fence'] ?? 0) + 1;
     store.run(
       'INSERT OR REPLACE INTO lock (name, token, machine, pid, started, beat, fence) VALUES (?, ?, ?, ?, ?, ?, ?)',
@@ -58,6 +56,21 @@ export function acquire(store: Store, clock: Clock, name: string): Lock | undefi
     return next;
   });
   return fence === undefined ? undefined : hold(store, clock, name, token, fence);
+}
+
+/** Whether somebody who lives holds a lock: another process, or any part of this one. */
+export function isHeld(store: Store, clock: Clock, name: string): boolean {
+  const row = store.get('SELECT * FROM lock WHERE name = ?', name);
+  return row !== undefined && taken(row, clock);
+}
+
+/** Drops a lock with its fencing number, once nothing will ever be named so again. */
+export function dropLock(store: Store, name: string): void {
+  store.run('DELETE FROM lock WHERE name = ?', name);
+}
+
+function taken(row: Row, clock: Clock): boolean {
+  return row['token'] !== null && lives(ownerOf(row), clock.now() - Number(row['beat']));
 }
 
 function hold(store: Store, clock: Clock, name: string, token: string, fence: number): Lock {

@@ -1,7 +1,7 @@
 /** One SQLite file an account home, shared by any number of processes. */
 import { chmodSync, closeSync, openSync } from 'node:fs';
 import Database from 'libsql';
-import { Exit, JetError, messageOf } from '../core/errors.ts';
+import { Exit, JetError, messageOf, systemCode } from '../core/errors.ts';
 
 /** A value that SQLite stores. Integers beyond 2^53 do not occur: sizes are bounded where they enter. */
 export type Value = string | number | Uint8Array | null;
@@ -20,6 +20,8 @@ export interface Schema {
 
 /** A store: synchronous, every call one statement. */
 export interface Store {
+  /** The path of the file. */
+  readonly file: string;
   all(sql: string, ...params: Value[]): Row[];
   get(sql: string, ...params: Value[]): Row | undefined;
   /** Runs a statement that changes rows; returns how many it changed. */
@@ -42,10 +44,9 @@ const BUSY_MS = 30_000;
  */
 export function openStore(file: string, schemas: readonly Schema[]): Store {
   try {
-    // Created here so that it is never, not even for a moment, readable by others.
-    closeSync(openSync(file, 'a', 0o600));
+    create(file);
     chmodSync(file, 0o600);
-    const store = new SqliteStore(new Database(file, { timeout: BUSY_MS }));
+    const store = new SqliteStore(file, new Database(file, { timeout: BUSY_MS }));
     migrate(store, schemas, file);
     return store;
   } catch (error) {
@@ -59,12 +60,27 @@ export function openStore(file: string, schemas: readonly Schema[]): Store {
   }
 }
 
+/**
+ * Makes the file where there is none, so that it is never, not even for a moment, readable by others.
+ * One that is there is not opened: to close it would drop the locks that SQLite holds for another
+ * connection of this process (POSIX), and other processes would take its log away under it.
+ */
+function create(file: string): void {
+  try {
+    closeSync(openSync(file, 'ax', 0o600));
+  } catch (error) {
+    if (systemCode(error) !== 'EEXIST') throw error;
+  }
+}
+
 class SqliteStore implements Store {
+  readonly file: string;
   readonly #db: Database.Database;
   readonly #statements = new Map<string, Database.Statement>();
   #depth = 0;
 
-  constructor(db: Database.Database) {
+  constructor(file: string, db: Database.Database) {
+    this.file = file;
     this.#db = db;
     // Readers and one writer at a time work side by side; a committed step survives a power cut.
     db.exec(`PRAGMA busy_timeout = ${BUSY_MS}`);
@@ -105,7 +121,8 @@ class SqliteStore implements Store {
       this.#db.exec('COMMIT');
       return result;
     } catch (error) {
-      this.#db.exec('ROLLBACK');
+      // After some failures SQLite has rolled back by itself; what failed is what counts.
+      if (this.#db.inTransaction) this.#db.exec('ROLLBACK');
       throw error;
     } finally {
       this.#depth--;

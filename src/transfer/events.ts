@@ -39,6 +39,8 @@ export type TransferEvent = { readonly id: string; readonly time: number } & (
       /** The landed path for a receiver, the source's name for a sender. */
       readonly file: string;
       readonly bytes: number;
+      /** What was transferred is only a part: of a file of `size` bytes those from `offset` on. */
+      readonly part_of?: { readonly offset: number; readonly size: number };
       /** Lower-case hex of the plaintext's SHA-256; absent when it is not known. */
       readonly sha256?: string;
       /** Milliseconds from the first byte to the end of the bytes. */

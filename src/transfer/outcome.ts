@@ -41,6 +41,9 @@ const PEER_REASONS: Partial<Record<string, string>> = {
   'connectivity-error': 'lost the connection to this side. Try again, or with another --route',
   'failed-application': 'could not go on with the file on its side',
   'failed-transport': 'could not use the route. Try again, or with another --route',
+  'file-not-available':
+    'has no such file, or does not share it with you. Check the hash, and ask there for `jet share`',
+  'file-too-large': 'has no room for the file, or takes none of this size',
   'general-error': 'had an error and ended the transfer',
   gone: 'went away. Send again when it is back',
   'incompatible-parameters': 'cannot take the file in this form',
@@ -50,6 +53,14 @@ const PEER_REASONS: Partial<Record<string, string>> = {
   'unsupported-applications': 'cannot receive files this way',
   'unsupported-transports': 'knows none of the routes that this side offers',
 };
+
+/** Reasons that lie with the file on the other side. */
+const OF_THE_FILE: ReadonlySet<string> = new Set([
+  'media-error',
+  'failed-application',
+  'file-not-available',
+  'file-too-large',
+]);
 
 /** The error of a transfer that ended in another way than it should; undefined when it did well. */
 export function errorOf(outcome: Outcome, subject: Subject): JetError | undefined {
@@ -133,8 +144,7 @@ function errorOfReason(
     );
   }
   const words = PEER_REASONS[reason] ?? `ended the transfer (${reason})`;
-  const exit =
-    reason === 'media-error' || reason === 'failed-application' ? Exit.remoteFile : Exit.transport;
+  const exit = OF_THE_FILE.has(reason) ? Exit.remoteFile : Exit.transport;
   return what(exit, `peer-${reason}`, `the other side ${words}`);
 }
 

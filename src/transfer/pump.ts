@@ -8,6 +8,7 @@ import type { Cipher } from '../jet/cipher.ts';
 import type { TransportSecret } from '../jet/envelope.ts';
 import { Decryptor, Encryptor, GcmError } from '../jet/gcm.ts';
 import { tooLarge } from '../jet/limits.ts';
+import { nodeName, type Algorithm, type Hash } from '../jingle/hashes.ts';
 import type { Bytestream } from '../jingle/transport.ts';
 import { RateLimiter } from './rate.ts';
 
@@ -42,6 +43,8 @@ export interface ReceiveOptions extends PumpOptions {
   readonly sink: Sink;
   /** Plaintext bytes announced. */
   readonly size: number;
+  /** Hash functions to compute beside SHA-256; default none. */
+  readonly functions?: readonly Algorithm[];
 }
 
 /** Plaintext bytes and their SHA-256 (32 bytes). */
@@ -224,10 +227,13 @@ export async function sendStream(options: SendOptions): Promise<Pumped> {
  */
 export async function receiveStream(
   options: ReceiveOptions,
-): Promise<Pumped & { readonly verified: true }> {
-  const { bytestream, sink, size, signal, onProgress } = options;
+): Promise<Pumped & { readonly verified: true; readonly digests: readonly Hash[] }> {
+  const { bytestream, sink, size, signal, onProgress, functions = [] } = options;
   const { duplex } = bytestream;
   const hash = createHash('sha256');
+  const others = functions
+    .filter((algorithm) => algorithm !== 'sha-256')
+    .map((algorithm) => ({ algorithm, hash: createHash(nodeName(algorithm)) }));
   const watch = new Watch(duplex, signal);
   let bytes = 0;
   try {
@@ -242,6 +248,7 @@ export async function receiveStream(
         const plain = decryptor.update(chunk.subarray(at, at + SLICE)).bytes;
         if (plain.length === 0) continue;
         hash.update(plain);
+        for (const other of others) other.hash.update(plain);
         bytes += plain.length;
         // The sink owns the buffer from here on. An output that nobody reads must not hold up an abort.
         await watch.unlessAborted(sink.write(plain));
@@ -254,7 +261,12 @@ export async function receiveStream(
     const { verified } = decryptor.final();
     duplex.resume();
     duplex.end();
-    return { bytes, sha256: hash.digest(), verified };
+    const sha256 = hash.digest();
+    const digests: Hash[] = [
+      { algorithm: 'sha-256', digest: sha256 },
+      ...others.map((other) => ({ algorithm: other.algorithm, digest: other.hash.digest() })),
+    ];
+    return { bytes, sha256, digests, verified };
   } catch (error) {
     const broken = watch.broken && !(error instanceof JetError || error instanceof GcmError);
     duplex.destroy();

@@ -2,31 +2,31 @@
 import { join } from 'node:path';
 import type { Element } from '@xmpp/xml';
 import { randomId } from '../core/bytes.ts';
-import { asError, Exit, JetError, messageOf, type ExitStatus } from '../core/errors.ts';
+import { asError, messageOf, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
-import { Landing, type ConflictPolicy } from '../files/landing.ts';
+import type { ConflictPolicy } from '../files/landing.ts';
 import { safeName } from '../files/names.ts';
 import { wipeSecret } from '../jet/secret.ts';
-import { decodeChecksum, encodeDescription } from '../jingle/file-description.ts';
-import { sameHash, type Hash } from '../jingle/hashes.ts';
-import type { SessionHandler } from '../jingle/handler.ts';
+import { encodeDescription } from '../jingle/file-description.ts';
+import { REFUSED, type SessionHandler } from '../jingle/handler.ts';
 import type { IncomingSession } from '../jingle/sessions.ts';
 import type { Content } from '../jingle/stanza.ts';
-import type { Bytestream } from '../jingle/transport.ts';
 import { StanzaError } from '../xmpp/connection.ts';
+import type { Protection } from './content.ts';
+import { DecryptingSide } from './decrypting.ts';
+import type { TransferEvent } from './events.ts';
 import {
   openOffer,
-  readOffer,
+  readIncoming,
   Unacceptable,
-  type Offered,
-  type Opened,
-  type Protection,
-} from './content.ts';
-import type { TransferEvent } from './events.ts';
-import type { ChecksumDue, Outcome } from './machine.ts';
-import { receiveStream } from './pump.ts';
+  type Incoming,
+  type OpenedOffer,
+} from './incoming.ts';
+import type { Outcome } from './machine.ts';
+import { Proof } from './proof.ts';
 import { Reporter } from './reporter.ts';
 import { clearDescription, type Extent } from './sealed.ts';
+import { fileTarget } from './targets.ts';
 import { Transfer, type Side, type Surroundings } from './transfer.ts';
 
 /** An offer whose envelope opened, for the one who decides. */
@@ -40,7 +40,7 @@ export interface Offer {
 }
 
 /** How offers are taken. */
-export interface Receiving {
+export interface ReceiverOptions {
   readonly out: string;
   readonly onConflict: ConflictPolicy;
   /** Larger offers are declined unasked; bytes. */
@@ -59,13 +59,13 @@ export interface Receiving {
 /** Waits for offers and takes them; one per session. */
 export class Receiver {
   readonly #around: Surroundings & Protection;
-  readonly #receiving: Receiving;
+  readonly #options: ReceiverOptions;
   readonly #live = new Set<Transfer>();
   readonly #stop = new AbortController();
 
-  constructor(around: Surroundings & Protection, receiving: Receiving) {
+  constructor(around: Surroundings & Protection, options: ReceiverOptions) {
     this.#around = around;
-    this.#receiving = receiving;
+    this.#options = options;
   }
 
   /** True while an offer is being decided or its bytes are on their way. */
@@ -77,24 +77,26 @@ export class Receiver {
   async handle({ session, contents }: IncomingSession): Promise<SessionHandler> {
     const peer = session.peer;
     try {
-      const offered = readOffer(contents);
-      this.#checkSize(offered.clear.size ?? 0);
-      if (this.#around.transports.get(offered.content.transport.getNS() ?? '') === undefined) {
+      const incoming = readIncoming(contents);
+      if (incoming.kind === 'request')
+        throw new Unacceptable('failed-application', 'it asked for a file, and none is shared');
+      this.#checkSize(incoming.clear.size ?? 0);
+      if (this.#around.transports.get(incoming.content.transport.getNS() ?? '') === undefined) {
         throw new Unacceptable('unsupported-transports', 'its transport is unknown');
       }
       const self = this.#around.connection.jid;
-      const opened = await openOffer(offered, self, session, this.#around);
-      this.#receiving.opened?.(peer);
+      const opened = await openOffer(incoming, self, session, this.#around);
+      this.#options.opened?.(peer);
       try {
         this.#checkSize(opened.file.size);
-        return this.#take(session, offered, opened);
+        return this.#take(session, incoming, opened);
       } catch (error) {
         wipeSecret(opened.secret);
         throw error;
       }
     } catch (error) {
       const why = error instanceof Unacceptable || error instanceof StanzaError;
-      this.#receiving.refused(peer, why ? error.message : `an error: ${messageOf(error)}`);
+      this.#options.refused(peer, why ? error.message : `an error: ${messageOf(error)}`);
       await session.terminate(error instanceof Unacceptable ? error.reason : 'general-error');
       return REFUSED;
     }
@@ -109,13 +111,17 @@ export class Receiver {
   }
 
   #checkSize(size: number): void {
-    const { maxSize } = this.#receiving;
+    const { maxSize } = this.#options;
     if (maxSize !== undefined && size > maxSize)
       throw new Unacceptable('media-error', `it is larger than --max-size ${maxSize}`);
   }
 
-  #take(session: IncomingSession['session'], offered: Offered, opened: Opened): SessionHandler {
-    const { content } = offered;
+  #take(
+    session: IncomingSession['session'],
+    incoming: Incoming,
+    opened: OpenedOffer,
+  ): SessionHandler {
+    const { content } = incoming;
     const { file } = opened;
     const { peer } = session;
     const offer: Offer = {
@@ -128,9 +134,9 @@ export class Receiver {
     const reporter = new Reporter(
       { ...about, direction: 'receive' },
       this.#around.clock,
-      this.#receiving.on,
+      this.#options.on,
     );
-    const side = new ReceivingSide(offered, opened, this.#receiving, reporter);
+    const side = new Receiving(incoming, opened, this.#options, reporter);
     const part = { sends: false, initiates: false };
     const id = { creator: content.creator, name: content.name };
     const transfer = new Transfer(this.#around, part, id, side);
@@ -142,12 +148,7 @@ export class Receiver {
     return transfer;
   }
 
-  async #see(
-    transfer: Transfer,
-    side: ReceivingSide,
-    offer: Offer,
-    reporter: Reporter,
-  ): Promise<void> {
+  async #see(transfer: Transfer, side: Receiving, offer: Offer, reporter: Reporter): Promise<void> {
     let accepted = false;
     // The peer may give up while the question stands: then it is taken back.
     const over = new AbortController();
@@ -156,7 +157,7 @@ export class Receiver {
     });
     try {
       const asked = AbortSignal.any([this.#stop.signal, over.signal]);
-      accepted = (await this.#receiving.decide(offer, asked)) && (await side.open());
+      accepted = (await this.#options.decide(offer, asked)) && (await side.open());
       transfer.decide(accepted);
     } catch (error) {
       transfer.fail(asError(error));
@@ -164,46 +165,59 @@ export class Receiver {
     const outcome = await ended;
     this.#live.delete(transfer);
     const exit = reporter.end(outcome, side.landed, side.sha256?.toString('hex'));
-    if (accepted || outcome.kind === 'failed') this.#receiving.ended(exit);
+    if (accepted || outcome.kind === 'failed') this.#options.ended(exit);
   }
 }
 
-const REFUSED: SessionHandler = {
-  accepted: () => undefined,
-  transportInfo: () => undefined,
-  transportReplace: () => undefined,
-  transportAccepted: () => undefined,
-  transportRejected: () => undefined,
-  info: () => undefined,
-  ended: () => undefined,
-};
-
-class ReceivingSide implements Side {
-  landed: string | undefined;
-  sha256: Buffer | undefined;
-  readonly #content: Offered['content'];
-  readonly #opened: Opened;
-  readonly #receiving: Receiving;
+/** The side that was offered a file. */
+class Receiving implements Side {
+  readonly #content: Incoming['content'];
+  readonly #opened: OpenedOffer;
+  readonly #options: ReceiverOptions;
   readonly #reporter: Reporter;
-  readonly #expected: Hash[];
-  #landing: Landing | undefined;
-  /** The sealed checksum is here. */
-  #proven = false;
+  #decrypting: DecryptingSide | undefined;
 
-  constructor(offered: Offered, opened: Opened, receiving: Receiving, reporter: Reporter) {
-    this.#content = offered.content;
+  constructor(
+    { content }: Incoming,
+    opened: OpenedOffer,
+    options: ReceiverOptions,
+    reporter: Reporter,
+  ) {
+    this.#content = content;
     this.#opened = opened;
-    this.#receiving = receiving;
+    this.#options = options;
     this.#reporter = reporter;
-    this.#expected = opened.file.hashes.filter(({ algorithm }) => algorithm === 'sha-256');
+  }
+
+  get landed(): string | undefined {
+    return this.#decrypting?.landed;
+  }
+
+  get sha256(): Buffer | undefined {
+    return this.#decrypting?.sha256;
+  }
+
+  get moved(): number {
+    return this.#reporter.bytes;
   }
 
   /** Makes the part; false when the file is there and is to be skipped. @throws JetError (exit 8) */
   async open(): Promise<boolean> {
-    const { out, onConflict } = this.#receiving;
-    const { name, size } = this.#opened.file;
-    this.#landing = await Landing.open({ target: join(out, safeName(name)), size, onConflict });
-    return this.#landing !== undefined;
+    const { out, onConflict } = this.#options;
+    const { cipher, secret, file, sealed } = this.#opened;
+    const { name, size } = file;
+    const target = await fileTarget({ target: join(out, safeName(name)), size, onConflict });
+    if (target === undefined) return false;
+    this.#decrypting = new DecryptingSide(
+      {
+        ...{ content: this.#content, cipher, secret, size, target, extent: this.#whole },
+        proof: new Proof(file, size),
+        partial: false,
+        ...(sealed && { sealed }),
+      },
+      this.#reporter,
+    );
+    return true;
   }
 
   accepted(transport: Element): Content {
@@ -220,87 +234,26 @@ class ReceivingSide implements Side {
     return { ...base, description: encodeDescription({ name: file.name, size, hashes, hashUsed }) };
   }
 
-  get moved(): number {
-    return this.#reporter.bytes;
-  }
+  stream: Side['stream'] = (bytestream, signal) => this.#side.receive(bytestream, signal);
 
-  async stream(bytestream: Bytestream, signal: AbortSignal): Promise<ChecksumDue> {
-    const sink = this.#landing;
-    if (sink === undefined) throw new Error('nothing to write to');
-    const { cipher, secret, file, sealed } = this.#opened;
-    this.#reporter.start(bytestream.route);
-    const { sha256 } = await receiveStream({
-      bytestream,
-      cipher,
-      secret,
-      size: file.size,
-      sink,
-      signal,
-      onProgress: (bytes) => this.#reporter.progress(bytes),
-    });
-    this.sha256 = sha256;
-    this.#reporter.finishing('the file to be written');
-    if (sealed !== undefined) return this.#proven ? 'none' : 'owed';
-    if (this.#expected.length > 0) return 'none';
-    return file.hashUsed.includes('sha-256') ? 'promised' : 'none';
-  }
+  info: Side['info'] = (payload) => this.#side.info(payload);
 
-  info(payload: Element): 'checksum' | undefined {
-    const checksum = decodeChecksum(payload);
-    if (checksum === undefined) {
-      if (payload.name === 'ringing') return undefined;
-      throw new StanzaError('modify', 'feature-not-implemented');
-    }
-    const { creator, name } = this.#content;
-    if (checksum.name !== name || checksum.creator !== creator) return undefined;
-    const hashes = this.#digests(payload, checksum.file.hashes);
-    this.#expected.push(...hashes);
-    return hashes.length > 0 ? 'checksum' : undefined;
-  }
+  land: NonNullable<Side['land']> = () => this.#side.land();
 
-  async land(): Promise<void> {
-    const digest = this.sha256;
-    if (this.#landing === undefined || digest === undefined) throw new Error('nothing to land');
-    const own: Hash = { algorithm: 'sha-256', digest };
-    if (!this.#expected.every((hash) => sameHash(hash, own))) {
-      throw new JetError(
-        Exit.security,
-        'hash-mismatch',
-        'its hash is not the one that the sender gave. Nothing was kept; ask for it again',
-      );
-    }
-    this.landed = await this.#landing.finish();
-    if (this.landed === undefined) {
-      throw new JetError(Exit.localFile, 'target-exists', 'a file of that name appeared meanwhile');
-    }
-  }
-
-  receipt(): Element | undefined {
-    const { sealed, file } = this.#opened;
-    if (this.sha256 === undefined) return undefined;
-    return sealed?.landed({
-      as: 'file',
-      size: file.size,
-      sha256: this.sha256,
-      ...this.#whole,
-    });
-  }
+  receipt: NonNullable<Side['receipt']> = () => this.#side.receipt();
 
   async finish(outcome: Outcome): Promise<void> {
     wipeSecret(this.#opened.secret);
     this.#opened.sealed?.wipe();
-    if (outcome.kind !== 'landed') await this.#landing?.abort('remove');
+    await this.#decrypting?.finish(outcome);
   }
 
   get #whole(): Extent {
     return { offset: 0, length: this.#opened.file.size };
   }
 
-  #digests(checksum: Element, clear: readonly Hash[]): Hash[] {
-    const { sealed } = this.#opened;
-    if (sealed === undefined) return clear.filter(({ algorithm }) => algorithm === 'sha-256');
-    const { range, file } = sealed.openChecksum(checksum, this.#whole);
-    this.#proven = true;
-    return [range, ...(file ? [file] : [])].map((digest) => ({ algorithm: 'sha-256', digest }));
+  get #side(): DecryptingSide {
+    if (this.#decrypting === undefined) throw new Error('nothing was accepted');
+    return this.#decrypting;
   }
 }

@@ -16,13 +16,15 @@ export interface Reported {
   readonly peer: string;
   readonly file: string;
   readonly size: number;
+  /** Of the whole, where only a part of `size` bytes is meant. */
+  readonly partOf?: { readonly offset: number; readonly size: number };
 }
 
 type Unstamped<T> = T extends unknown ? Omit<T, 'id' | 'time'> : never;
 
 /** The events of one transfer. */
 export class Reporter {
-  readonly #about: Reported;
+  #about: Reported;
   readonly #clock: Clock;
   readonly #on: (event: TransferEvent) => void;
   #bytes = 0;
@@ -41,6 +43,11 @@ export class Reporter {
     return this.#bytes;
   }
 
+  /** The peer has named what was asked for. */
+  names(what: Pick<Reported, 'file' | 'size' | 'partOf'>): void {
+    this.#about = { ...this.#about, ...what };
+  }
+
   offer(fingerprint: string): void {
     const { direction, peer, file, size } = this.#about;
     this.#emit({ event: 'offer', direction, peer, file, size, fingerprint });
@@ -50,10 +57,11 @@ export class Reporter {
     this.#emit({ event: 'waiting', what, peer: this.#about.peer });
   }
 
-  start(route: Route): void {
+  /** @param from - where the stream begins in the file, in bytes */
+  start(route: Route, from = 0): void {
     this.#began = this.#clock.monotonic();
     const { direction, peer, file, size } = this.#about;
-    this.#emit({ event: 'start', direction, peer, file, size, route, resumed_from: 0 });
+    this.#emit({ event: 'start', direction, peer, file, size, route, resumed_from: from });
   }
 
   progress(bytes: number): void {
@@ -71,7 +79,7 @@ export class Reporter {
 
   /** The end; gives the exit status that it means. */
   end(outcome: Outcome, landed: string | undefined, sha256: string | undefined): ExitStatus {
-    const { direction, peer, file } = this.#about;
+    const { direction, peer, file, partOf } = this.#about;
     const error = errorOf(outcome, { peer, file, sends: direction === 'send' });
     const exit = error?.exit ?? Exit.done;
     const ended = this.#ended ?? this.#clock.monotonic();
@@ -82,6 +90,7 @@ export class Reporter {
       peer,
       file: landed ?? file,
       bytes: this.#bytes,
+      ...(partOf && { part_of: partOf }),
       ...(sha256 !== undefined && error === undefined && { sha256 }),
       elapsed: Math.max(0, Math.round(ended - (this.#began ?? ended))),
       exit,

@@ -1,5 +1,6 @@
 /** What the sealed elements of a file say (docs/sealed.md §4): from values to their XML and back. */
 import type { Element } from '@xmpp/xml';
+import { fromBase64, toBase64 } from '../core/bytes.ts';
 import { Exit, JetError } from '../core/errors.ts';
 import { readSealed, writeSealed } from '../jet/sealed-element.ts';
 import { NS_SEALED, SealedError, type Label, type Seals } from '../jet/sealed.ts';
@@ -13,7 +14,7 @@ import {
 import { HASHES, type Hash } from '../jingle/hashes.ts';
 import type { Creator } from '../jingle/stanza.ts';
 import { StanzaError } from '../xmpp/connection.ts';
-import { attr, parse, xml } from '../xmpp/xml.ts';
+import { attr, parse, uint, xml } from '../xmpp/xml.ts';
 
 /** A file whose name and size are known. */
 export type NamedFile = FileDescription & { readonly name: string; readonly size: number };
@@ -34,6 +35,31 @@ export interface Digests {
 
 /** Where the bytes have gone: to a file of its name, to a part of one, or to standard output. */
 export type LandedAs = 'file' | 'range' | 'stdout';
+
+/** A transfer that is gone on with: its id and how often it was begun. */
+export interface Resume {
+  /** 32 hex digits. */
+  readonly id: string;
+  /** Above every earlier one of this transfer. */
+  readonly attempt: number;
+}
+
+/** What is asked for: a file by its hash, or by name and size; or what there is to be had. */
+export interface Request {
+  /** A selector, with the range that is wanted. */
+  readonly file: FileDescription;
+  /** The list of what the holder lets us have. */
+  readonly list: boolean;
+  readonly resume?: Resume;
+}
+
+/** What the holder of a requested file agrees to. */
+export interface Granted {
+  readonly file: NamedFile;
+  readonly extent: Extent;
+  /** Drawn by the one who encrypts; in place of the requester's (docs/sealed.md §6). */
+  readonly iv: Buffer;
+}
 
 /** A receipt: what the side that decrypts has verified. */
 export interface Landed extends Extent {
@@ -71,14 +97,43 @@ export class SealedContent {
 
   /** @throws SealedError */
   openOffer(bytes: Buffer): NamedFile {
-    const file = this.#file('offer', bytes);
-    const { name, size } = file;
-    if (name === undefined || name === '' || size === undefined)
-      throw new SealedError('malformed', 'the sealed offer names no file');
-    return { ...file, name, size };
+    return named(this.#file('offer', bytes), 'offer');
   }
 
-  /** For the content of the session-accept. */
+  /** For `<security/>`. */
+  request({ file, list, resume }: Request): Element {
+    const extra = [...(list ? [xml('list')] : []), ...(resume ? [encodeResume(resume)] : [])];
+    return this.#seal('request', encodeFile(file), {}, ...extra);
+  }
+
+  /** @throws SealedError */
+  openRequest(bytes: Buffer): Request {
+    const body = this.#open('request', bytes);
+    const resume = decodeResume(body);
+    const list = body.getChild('list', NS_SEALED) !== undefined;
+    return { file: fileIn(body), list, ...(resume && { resume }) };
+  }
+
+  /** For the content of the session-accept of a request. */
+  grant({ file, extent, iv }: Granted): Element {
+    const range = { ...extent, hashes: [] };
+    return this.#seal('accept', encodeFile({ ...file, range }), {}, xml('iv', {}, toBase64(iv)));
+  }
+
+  /** What a request was answered with. @throws SealedError */
+  openGrant(extensions: readonly Element[]): Granted {
+    const sealed = readSealed(extensions, 'accept');
+    if (sealed === undefined) throw missing('accept');
+    const body = this.#open('accept', sealed.bytes);
+    const file = named(fileIn(body), 'accept');
+    const { range, size } = file;
+    const iv = fromBase64(body.getChildText('iv') ?? '');
+    if (range?.length === undefined || range.offset + range.length > size || iv?.length !== 12)
+      throw new SealedError('malformed', 'the sealed accept is incomplete');
+    return { file, extent: { offset: range.offset, length: range.length }, iv };
+  }
+
+  /** For the content of the session-accept of an offer. */
   accept(size: number, { offset, length }: Extent): Element {
     return this.#seal('accept', describe({ size, range: { offset, length, hashes: [] } }));
   }
@@ -162,8 +217,13 @@ export class SealedContent {
     return { creator: this.#creator, name: this.#name };
   }
 
-  #seal(label: Label, file: Element, attrs: Record<string, string> = {}): Element {
-    const body = xml(label, { xmlns: NS_SEALED, ...attrs }, file);
+  #seal(
+    label: Label,
+    file: Element,
+    attrs: Record<string, string> = {},
+    ...extra: Element[]
+  ): Element {
+    const body = xml(label, { xmlns: NS_SEALED, ...attrs }, file, ...extra);
     return writeSealed(label, this.#seals.seal(label, Buffer.from(body.toString())));
   }
 
@@ -194,13 +254,34 @@ function describe(file: Partial<FileDescription>): Element {
 }
 
 function fileIn(body: Element): FileDescription {
-  const file = body.getChild('file', FILE_TRANSFER);
+  const [file, second] = body.getChildren('file', FILE_TRANSFER);
   try {
-    if (file !== undefined) return decodeFile(file);
+    if (file !== undefined && second === undefined) return decodeFile(file);
   } catch (error) {
     if (!(error instanceof StanzaError)) throw error;
   }
-  throw new SealedError('malformed', 'a sealed element describes no file');
+  throw new SealedError('malformed', 'a sealed element does not describe one file');
+}
+
+function named(file: FileDescription, label: Label): NamedFile {
+  const { name, size } = file;
+  if (name === undefined || name === '' || size === undefined)
+    throw new SealedError('malformed', `the sealed ${label} names no file`);
+  return { ...file, name, size };
+}
+
+function encodeResume({ id, attempt }: Resume): Element {
+  return xml('resume', { id, attempt: String(attempt) });
+}
+
+function decodeResume(body: Element): Resume | undefined {
+  const element = body.getChild('resume', NS_SEALED);
+  if (element === undefined) return undefined;
+  const id = attr(element, 'id') ?? '';
+  const attempt = uint(attr(element, 'attempt'), 0xffff_ffff);
+  if (!/^[0-9a-f]{32}$/.test(id) || attempt === undefined)
+    throw new SealedError('malformed', 'what is to be resumed is not named rightly');
+  return { id, attempt };
 }
 
 function missing(label: Label): SealedError {

@@ -1,25 +1,21 @@
 /** Offering one file (XEP-0391 §4.1 over XEP-0234) and sending it. */
-import type { Element } from '@xmpp/xml';
 import { randomId } from '../core/bytes.ts';
-import { asError, Exit, JetError, type ExitStatus } from '../core/errors.ts';
+import { asError, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import type { FileSource } from '../files/source.ts';
 import type { Envelope } from '../jet/envelope.ts';
 import { SealedError } from '../jet/sealed.ts';
 import { wipeSecret } from '../jet/secret.ts';
-import { decodeReceived, encodeChecksum } from '../jingle/file-description.ts';
 import type { Session } from '../jingle/session.ts';
 import type { Sessions } from '../jingle/sessions.ts';
 import type { Content } from '../jingle/stanza.ts';
-import type { Bytestream } from '../jingle/transport.ts';
 import { StanzaError } from '../xmpp/connection.ts';
 import { offerContent, protect, type Protected, type Protection } from './content.ts';
-import type { Certainty, ChecksumDue } from './machine.ts';
-import { sendStream } from './pump.ts';
+import { EncryptingSide, type Bytes } from './encrypting.ts';
+import type { TransferEvent } from './events.ts';
 import { Reporter } from './reporter.ts';
 import type { SealedContent } from './sealed.ts';
-import { Transfer, type Side, type Surroundings } from './transfer.ts';
-import type { TransferEvent } from './events.ts';
+import { Transfer, type ContentId, type Side, type Surroundings } from './transfer.ts';
 
 /** What is sent to whom. */
 export interface Sending {
@@ -29,27 +25,30 @@ export interface Sending {
   /** The session id that the resource expects; random by default. */
   readonly sid?: string;
   readonly envelope: Envelope;
-  /** How the peer reads digests. */
-  readonly hashForm: 'raw' | 'hex';
   /** Of a jet: the device that its disco form names. Everything about the file is sealed for it. */
   readonly device?: number;
+  /** How the peer reads digests; default `raw`. */
+  readonly hashForm?: 'raw' | 'hex';
   /** Bytes a second. */
   readonly limitRate?: number;
   /** Milliseconds that the peer has to accept or decline. */
   readonly answerMs: number;
   readonly on: (event: TransferEvent) => void;
   readonly signal: AbortSignal;
+  /** Asked when the peer could not open the envelope: true when another one may do better. */
+  readonly renew?: () => Promise<boolean>;
 }
 
 /**
  * Offers the file and sees it through; tells every way it ends as events and as the exit status.
+ * `renewed`: nothing was told, the file is to be offered again with a fresh secret.
  *
  * @throws JetError when the envelope cannot be made
  */
 export async function sendFile(
   around: Surroundings & Protection & { readonly sessions: Sessions },
   sending: Sending,
-): Promise<ExitStatus> {
+): Promise<ExitStatus | 'renewed'> {
   const { source, to, envelope, device, signal } = sending;
   const name = randomId();
   const reporter = new Reporter(
@@ -64,13 +63,17 @@ export async function sendFile(
     sending.on,
   );
   const shield = await protect(name, to, envelope, around.ciphers, source.size, device);
-  const side = new SendingSide(around, sending, shield, name, reporter);
-  const transfer = new Transfer(
-    around,
-    { sends: true, initiates: true },
-    { creator: 'initiator', name },
-    side,
+  const content: ContentId = { creator: 'initiator', name };
+  const encrypting = new EncryptingSide(
+    {
+      ...{ bytes: fileBytes(source), content, peer: to.bare.toString(), reporter },
+      ...(sending.limitRate !== undefined && { limitRate: sending.limitRate }),
+      ...(sending.hashForm !== undefined && { hashForm: sending.hashForm }),
+    },
+    around.clock,
   );
+  const side = new Offering(around, source, shield, content, encrypting);
+  const transfer = new Transfer(around, { sends: true, initiates: true }, content, side);
   const cancel = () => transfer.cancel();
   signal.addEventListener('abort', cancel, { once: true });
   const unanswered = around.clock.after(sending.answerMs, () => transfer.unanswered());
@@ -78,79 +81,90 @@ export async function sendFile(
     signal.throwIfAborted();
     const contents = async (session: Session) => [
       {
-        creator: 'initiator' as const,
-        name,
+        ...content,
         senders: 'initiator' as const,
         ...side.offer(session),
         transport: await transfer.offerTransport(session),
       },
     ];
-    await around.sessions.initiate(to, contents, transfer, sending.sid);
-    reporter.waiting(`${to.bare.toString()} to accept ${source.name}`);
+    const offered = around.sessions.initiate(to, contents, transfer, sending.sid).then(() => {
+      reporter.waiting(`${to.bare.toString()} to accept ${source.name}`);
+    });
+    // A peer that is silent acknowledges not even the offer: an interrupt does not wait for that.
+    await Promise.race([offered, transfer.done]);
   } catch (error) {
     // What the peer answers reaches the transfer by the session itself.
     if (!(error instanceof StanzaError)) transfer.fail(asError(error));
   }
   try {
     const outcome = await transfer.done;
-    return reporter.end(outcome, undefined, side.sha256?.toString('hex'));
+    if (transfer.refusedUnread && (await sending.renew?.())) return 'renewed';
+    return reporter.end(outcome, undefined, encrypting.sha256?.toString('hex'));
   } finally {
     unanswered();
     signal.removeEventListener('abort', cancel);
   }
 }
 
-class SendingSide implements Side {
-  sha256: Buffer | undefined;
+/** The bytes of an open file. */
+export function fileBytes(source: FileSource): Bytes {
+  return {
+    size: source.size,
+    read: (offset, end) => source.read(offset, end),
+    close: () => source.close(),
+  };
+}
+
+/** The side that has offered a file. */
+class Offering implements Side {
   readonly #around: Surroundings;
-  readonly #sending: Sending;
+  readonly #source: FileSource;
   readonly #shield: Protected;
-  readonly #name: string;
-  readonly #reporter: Reporter;
+  readonly #content: ContentId;
+  readonly #encrypting: EncryptingSide;
   #sealed: SealedContent | undefined;
-  #receipt = false;
 
   constructor(
     around: Surroundings,
-    sending: Sending,
+    source: FileSource,
     shield: Protected,
-    name: string,
-    reporter: Reporter,
+    content: ContentId,
+    encrypting: EncryptingSide,
   ) {
     this.#around = around;
-    this.#sending = sending;
+    this.#source = source;
     this.#shield = shield;
-    this.#name = name;
-    this.#reporter = reporter;
+    this.#content = content;
+    this.#encrypting = encrypting;
   }
 
   get moved(): number {
-    return this.#reporter.bytes;
+    return this.#encrypting.moved;
   }
 
   get whole(): boolean {
-    return this.#reporter.bytes === this.#sending.source.size;
+    return this.#encrypting.whole;
   }
 
   /** What is said about the file: the digest follows in a `<checksum/>`. */
   offer(session: Session): Pick<Content, 'description' | 'security'> {
-    const { name, size, mtime: date } = this.#sending.source;
-    const { sealed, description, security } = offerContent(this.#shield, {
-      name: this.#name,
-      self: this.#around.connection.jid,
-      session,
-      file: {
+    const { name, size, mtime: date } = this.#source;
+    const self = this.#around.connection.jid;
+    const { sealed, description, security } = offerContent(
+      this.#shield,
+      { name: this.#content.name, self, session },
+      {
         ...{ name, size, date, mediaType: 'application/octet-stream' },
         ...{ hashes: [], hashUsed: ['sha-256'] },
       },
-    });
+    );
     this.#sealed = sealed;
     return { description, security };
   }
 
   consented({ extensions = [] }: Content): void {
     if (this.#sealed === undefined) return;
-    const { size } = this.#sending.source;
+    const { size } = this.#source;
     const { offset, length } = this.#sealed.openAccept(extensions, size);
     const { recipient, envelope } = this.#shield;
     if (recipient !== undefined) envelope.identity?.().rememberJet(recipient);
@@ -158,83 +172,23 @@ class SendingSide implements Side {
       throw new SealedError('malformed', 'the sealed accept asks for what was not offered');
   }
 
-  async stream(bytestream: Bytestream, signal: AbortSignal): Promise<ChecksumDue> {
-    const { source, limitRate } = this.#sending;
+  stream: Side['stream'] = (bytestream, signal) => {
     const { cipher, secret } = this.#shield;
-    this.#reporter.start(bytestream.route);
-    const { bytes, sha256 } = await sendStream({
-      source,
-      bytestream,
-      cipher,
-      secret,
-      signal,
-      clock: this.#around.clock,
-      onProgress: (taken) => this.#reporter.progress(taken),
-      ...(limitRate !== undefined && { limitRate }),
-    });
-    if (bytes !== source.size) {
-      throw new JetError(Exit.localFile, 'source-changed', 'the file changed while it was sent');
-    }
-    this.sha256 = sha256;
-    this.#reporter.finishing(`${this.#sending.to.bare.toString()} to confirm`);
-    return 'none';
-  }
+    const extent = { offset: 0, length: this.#source.size };
+    const sealed = this.#sealed && { sealed: this.#sealed };
+    const what = { cipher, secret, extent, partial: false, ...sealed };
+    return this.#encrypting.send(what, bytestream, signal);
+  };
 
-  checksum(): Element {
-    if (this.sha256 === undefined) throw new Error('no digest yet');
-    const { size } = this.#sending.source;
-    const digests = { range: this.sha256, file: this.sha256 };
-    return (
-      this.#sealed?.checksum({ offset: 0, length: size }, digests) ??
-      encodeChecksum(
-        {
-          creator: 'initiator',
-          name: this.#name,
-          file: { hashes: [{ algorithm: 'sha-256', digest: this.sha256 }], hashUsed: [] },
-        },
-        this.#sending.hashForm,
-      )
-    );
-  }
+  checksum: NonNullable<Side['checksum']> = () => this.#encrypting.checksum();
 
-  info(payload: Element): 'receipt' | undefined {
-    if (payload.name === 'ringing') return undefined;
-    const received = decodeReceived(payload);
-    if (received === undefined) throw new StanzaError('modify', 'feature-not-implemented');
-    // Of a plain peer, that one content arrived is no news when there is but one.
-    return this.#reads(payload) ? 'receipt' : undefined;
-  }
+  info: Side['info'] = (payload) => this.#encrypting.info(payload);
 
-  certainty(payloads: readonly Element[]): Certainty {
-    if (this.#sealed === undefined) return 'delivered';
-    for (const payload of payloads) if (decodeReceived(payload) !== undefined) this.#reads(payload);
-    if (this.#receipt) return 'verified';
-    throw new JetError(
-      Exit.security,
-      'no-receipt',
-      'the other side is said to have the file, but its sealed receipt is missing: somebody may have forged this. Ask there whether the file has landed',
-    );
-  }
+  certainty: NonNullable<Side['certainty']> = (payloads) => this.#encrypting.certainty(payloads);
 
   async finish(): Promise<void> {
     wipeSecret(this.#shield.secret);
     this.#sealed?.wipe();
-    await this.#sending.source.close();
-  }
-
-  /** Takes a receipt; true for one that is valid. @throws SealedError, JetError */
-  #reads(received: Element): boolean {
-    const landed = this.#sealed?.openLanded(received);
-    if (landed === undefined) return false;
-    const { size } = this.#sending.source;
-    const whole = landed.size === size && landed.offset === 0 && landed.length === size;
-    if (!whole || this.sha256?.equals(landed.sha256) !== true)
-      throw new JetError(
-        Exit.security,
-        'wrong-receipt',
-        'the receipt of the other side is about another file than the one that was sent. Ask there what has landed',
-      );
-    this.#receipt = landed.as === 'file';
-    return this.#receipt;
+    await this.#encrypting.finish();
   }
 }

@@ -6,6 +6,7 @@ import type { Element } from '@xmpp/xml';
 import type { Cancel, Clock } from '../core/clock.ts';
 import { asError, Exit, JetError, messageOf } from '../core/errors.ts';
 import { SealedError } from '../jet/sealed.ts';
+import { decodeFileError } from '../jingle/file-description.ts';
 import type { End, SessionHandler } from '../jingle/handler.ts';
 import type { Session } from '../jingle/session.ts';
 import type { Content, Creator } from '../jingle/stanza.ts';
@@ -48,8 +49,8 @@ export interface Surroundings {
 export interface Side {
   /** Our session-accept's content; only for the side that is offered something. */
   accepted?(transport: Element): Content;
-  /** Reads the peer's session-accept before anything is connected to. @throws SealedError */
-  consented?(content: Content): void;
+  /** Reads the peer's session-accept before anything is connected to. @throws JetError, SealedError */
+  consented?(content: Content): Promise<void> | void;
   /** A bytestream is there: moves all the bytes; tells whether a checksum is to come. */
   stream(bytestream: Bytestream, signal: AbortSignal): Promise<ChecksumDue>;
   /** The session-info that carries the digest. */
@@ -62,7 +63,7 @@ export interface Side {
   certainty?(payloads: readonly Element[]): Certainty;
   /** Bytes that have moved so far: what shows that the stream lives. */
   readonly moved: number;
-  /** Of the side that sends: whether the whole file is out. */
+  /** Of the side that sends: whether all its bytes are out. */
   readonly whole?: boolean;
   /** Compares hashes, moves the part to its name. @throws JetError */
   land?(): Promise<void>;
@@ -74,6 +75,9 @@ export interface Side {
 const STALL_MS = 60_000;
 /** How often in a row, before it is the end: a client may be there and take nothing any more. */
 const MOST_STALLS = 2;
+
+/** Milliseconds that the peer has to acknowledge the end after the user's own interrupt. */
+const IMPATIENT_MS = 2_000;
 
 function stalled(): JetError {
   const seconds = (STALL_MS * MOST_STALLS) / 1000;
@@ -102,6 +106,7 @@ export class Transfer implements SessionHandler {
   readonly #untried: TransportMethod[];
   #resolve: (outcome: Outcome) => void = () => undefined;
   #state: State;
+  #answered = false;
   #session: Session | undefined;
   #negotiation: Negotiation | undefined;
   #connecting: AbortController | undefined;
@@ -118,6 +123,14 @@ export class Transfer implements SessionHandler {
     this.#state = begin(part);
     this.#untried = around.transports.usable(around.policy);
     this.done = new Promise((resolve) => (this.#resolve = resolve));
+  }
+
+  /** The peer ended the offer because of its encryption, without having accepted it. */
+  get refusedUnread(): boolean {
+    if (this.#answered || this.#state.at !== 'ended') return false;
+    const { outcome } = this.#state;
+    if (outcome.kind !== 'failed' || outcome.fault.by !== 'peer') return false;
+    return outcome.fault.reason === 'security-error';
   }
 
   /** Our `<transport/>` of the session-initiate: the first method that the policy allows. */
@@ -160,10 +173,17 @@ export class Transfer implements SessionHandler {
     this.#dispatch({ on: 'cancel' });
   }
 
-  accepted(contents: readonly Content[]): void {
+  async accepted(contents: readonly Content[]): Promise<void> {
     const content = contents.find(({ name }) => name === this.#content.name);
-    if (content && !this.#heeding(() => this.#side.consented?.(content))) return;
-    this.#answered(content?.transport);
+    try {
+      if (content !== undefined) await this.#side.consented?.(content);
+    } catch (error) {
+      this.#refused(error);
+      return;
+    }
+    if (this.#state.at === 'ended') return;
+    this.#takeAnswer(content?.transport);
+    this.#answered = true;
     this.#dispatch({ on: 'accepted' });
   }
 
@@ -184,7 +204,7 @@ export class Transfer implements SessionHandler {
   }
 
   transportAccepted(_creator: Creator, _name: string, transport: Element): void {
-    this.#answered(transport);
+    this.#takeAnswer(transport);
     this.#dispatch({ on: 'replace-accepted' });
   }
 
@@ -208,7 +228,10 @@ export class Transfer implements SessionHandler {
     if (end.by === 'gone') this.#dispatch({ on: 'peer-gone' });
     else if (end.by === 'peer' && end.reason === 'success') this.#succeeded(end.payloads ?? []);
     // Also when the session gave up on its own: nothing else would come any more.
-    else this.#dispatch({ on: 'peer-ended', reason: end.reason });
+    else {
+      const reason = decodeFileError(end.application) ?? end.reason;
+      this.#dispatch({ on: 'peer-ended', reason });
+    }
   }
 
   #succeeded(payloads: readonly Element[]): void {
@@ -218,17 +241,20 @@ export class Transfer implements SessionHandler {
     });
   }
 
-  /** Runs what reads sealed elements: one that does not hold ends the transfer. False when it did. */
-  #heeding(read: () => void): boolean {
+  /** Runs what reads sealed elements: one that does not hold ends the transfer. */
+  #heeding(read: () => void): void {
     try {
       read();
-      return true;
     } catch (error) {
-      if (error instanceof StanzaError) throw error;
-      const failure = error instanceof SealedError ? sealedFailure(error) : asError(error);
-      this.#dispatch({ on: 'fault', error: failure });
-      return false;
+      this.#refused(error);
     }
+  }
+
+  /** @throws a StanzaError: it is the answer to the stanza */
+  #refused(error: unknown): void {
+    if (error instanceof StanzaError) throw error;
+    const failure = error instanceof SealedError ? sealedFailure(error) : asError(error);
+    this.#dispatch({ on: 'fault', error: failure });
   }
 
   #dispatch(event: Event): void {
@@ -402,18 +428,30 @@ export class Transfer implements SessionHandler {
   async #finish(outcome: Outcome): Promise<void> {
     this.#bound();
     this.#stall();
-    await this.#farewell;
+    if (outcome.kind === 'cancelled') await this.#shortly(this.#farewell);
+    else await this.#farewell;
     this.#abort.abort(new Error('the transfer is over'));
     await this.#drop();
     await this.#side.finish(outcome);
     this.#resolve(outcome);
   }
 
+  /** Waits for the peer's word, but not as long as it may take: somebody waits at a terminal. */
+  #shortly(farewell: Promise<void>): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.#around.clock.after(IMPATIENT_MS, resolve);
+      void farewell.finally(() => {
+        cancel();
+        resolve();
+      });
+    });
+  }
+
   /**
    * Takes the peer's answer to our transport. One that cannot be used is the end: few peers look at what
    * their answer is answered with, so that each side would wait for the other. @throws StanzaError
    */
-  #answered(transport: Element | undefined): void {
+  #takeAnswer(transport: Element | undefined): void {
     const negotiation = this.#negotiation;
     try {
       if (negotiation === undefined || transport?.getNS() !== negotiation.namespace)

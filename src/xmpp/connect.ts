@@ -36,8 +36,8 @@ export interface ConnectOptions {
  * Connects, logs in and binds a resource.
  *
  * @throws JetError, all with exit 3: `wrong-password`, `untrusted-certificate`, `server-unreachable`,
- * `no-tls`, `no-mechanism`, `login-refused`, `server-not-proven`, `session-limit`; what the gate throws;
- * the signal's reason
+ * `no-tls`, `no-mechanism`, `unusable-password`, `login-refused`, `server-not-proven`, `session-limit`; what
+ * the gate throws; the signal's reason
  */
 export async function connect(options: ConnectOptions): Promise<Connection> {
   const jid = options.jid.isFull ? options.jid : options.jid.withResource(`jet.${randomId()}`);

@@ -47,6 +47,15 @@ export function wrongPassword(account: string): JetError {
   );
 }
 
+export function unusablePassword(account: string): JetError {
+  return new JetError(
+    Exit.account,
+    'unusable-password',
+    `The password of ${account} is empty, too long, or has a character that no password may have, such as ` +
+      'a control character or a mix of writing directions. Look for what was pasted by mistake.',
+  );
+}
+
 export function loginRefused(account: string, why: string): JetError {
   return new JetError(
     Exit.account,

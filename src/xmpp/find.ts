@@ -55,15 +55,18 @@ export interface Asking {
 export interface Wanted {
   readonly features: readonly string[];
   readonly envelopes: readonly string[];
+  /** What a jet among them must say that it does. */
+  readonly serves?: (candidate: Candidate) => boolean;
 }
 
 /** Those good enough, best first: a jet, then the higher priority, then the newer presence. */
 export function rank(candidates: readonly Candidate[], wanted: Wanted): Candidate[] {
   return candidates
     .filter(
-      ({ features }) =>
-        wanted.features.every((feature) => features.has(feature)) &&
-        wanted.envelopes.some((envelope) => features.has(envelope)),
+      (candidate) =>
+        wanted.features.every((feature) => candidate.features.has(feature)) &&
+        wanted.envelopes.some((envelope) => candidate.features.has(envelope)) &&
+        (wanted.serves?.(candidate) ?? true),
     )
     .sort(
       (a, b) => Number(b.isJet) - Number(a.isJet) || b.priority - a.priority || b.seen - a.seen,

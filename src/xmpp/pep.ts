@@ -10,7 +10,10 @@ const EVENT = `${PUBSUB}#event`;
 const ERRORS = `${PUBSUB}#errors`;
 const DATA = 'jabber:x:data';
 
-function form(type: string, kind: string): Element {
+/** Who may read a node: everybody, or nobody but the account itself (XEP-0060 §4.5). */
+export type Access = 'open' | 'whitelist';
+
+function form(type: string, kind: string, access: Access): Element {
   const field = (name: string, value: string, attrs = {}) =>
     xml('field', { var: name, ...attrs }, xml('value', {}, value));
   return xml(
@@ -18,7 +21,7 @@ function form(type: string, kind: string): Element {
     { xmlns: DATA, type: kind },
     field('FORM_TYPE', `${PUBSUB}#${type}`, { type: 'hidden' }),
     field('pubsub#persist_items', 'true'),
-    field('pubsub#access_model', 'open'),
+    field('pubsub#access_model', access),
   );
 }
 
@@ -41,8 +44,13 @@ export class Pep {
     });
   }
 
-  /** Publishes an item that everybody may read; a node configured otherwise is configured anew. */
-  async publish(node: string, id: string, payload: Element): Promise<void> {
+  /** Publishes an item; a node configured for other readers is configured anew. */
+  async publish(
+    node: string,
+    id: string,
+    payload: Element,
+    access: Access = 'open',
+  ): Promise<void> {
     const send = () =>
       this.#connection.iq(
         null,
@@ -51,7 +59,7 @@ export class Pep {
           'pubsub',
           { xmlns: PUBSUB },
           xml('publish', { node }, xml('item', { id }, payload)),
-          xml('publish-options', {}, form('publish-options', 'submit')),
+          xml('publish-options', {}, form('publish-options', 'submit', access)),
         ),
       );
     try {
@@ -59,9 +67,31 @@ export class Pep {
     } catch (error) {
       if (!(error instanceof StanzaError)) throw error;
       if (error.application?.is('precondition-not-met', ERRORS) !== true) throw error;
-      const configure = xml('configure', { node }, form('node_config', 'submit'));
+      const configure = xml('configure', { node }, form('node_config', 'submit', access));
       await this.#connection.iq(null, 'set', xml('pubsub', { xmlns: OWNER }, configure));
       await send();
+    }
+  }
+
+  /**
+   * Makes a node that only we can read (XEP-0060 §8.1.3). On the server this is one step: of two who
+   * make a node of one name, one succeeds.
+   *
+   * @returns false when it is there already
+   */
+  async create(node: string): Promise<boolean> {
+    const payload = xml(
+      'pubsub',
+      { xmlns: PUBSUB },
+      xml('create', { node }),
+      xml('configure', {}, form('node_config', 'submit', 'whitelist')),
+    );
+    try {
+      await this.#connection.iq(null, 'set', payload);
+      return true;
+    } catch (error) {
+      if (!(error instanceof StanzaError) || error.condition !== 'conflict') throw error;
+      return false;
     }
   }
 

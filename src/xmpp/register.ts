@@ -2,9 +2,10 @@
 import type { Element } from '@xmpp/xml';
 import { randomId } from '../core/bytes.ts';
 import { JetError } from '../core/errors.ts';
-import { registrationRefused, serverUnreachable } from './errors.ts';
+import { registrationRefused, serverUnreachable, unusablePassword } from './errors.ts';
 import { enter } from './enter.ts';
 import type { Login } from './establish.ts';
+import { preparePassword } from './sasl/prepare.ts';
 import { readError } from './stanza.ts';
 import type { Stream } from './stream.ts';
 import { attr, xml } from './xml.ts';
@@ -17,7 +18,8 @@ export type Registration = Omit<Login, 'account' | 'domain'>;
 /**
  * Makes the account of `jid` with this password.
  *
- * @throws JetError `registration-refused`, with what the server says to do, and those of `enter`
+ * @throws JetError `registration-refused`, with what the server says to do, `unusable-password`, and those of
+ * `enter`
  */
 export async function register(options: Registration): Promise<void> {
   const { jid, signal } = options;
@@ -27,11 +29,14 @@ export async function register(options: Registration): Promise<void> {
   try {
     const form = await ask(stream, 'get', xml('query', { xmlns: NS_REGISTER }), jid.domain);
     checkForm(form, jid.domain);
+    const password = await options.password();
+    // It would be an account that nobody can log in to.
+    if ((await preparePassword(password)) === undefined) throw unusablePassword(jid.toString());
     const query = xml(
       'query',
       { xmlns: NS_REGISTER },
       xml('username', {}, jid.local),
-      xml('password', {}, await options.password()),
+      xml('password', {}, password),
     );
     await ask(stream, 'set', query, jid.domain);
   } catch (error) {

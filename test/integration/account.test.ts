@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { expectSentence } from '../support/errors.ts';
 import { jetHome, type JetHome } from '../support/jet.ts';
+import { hasKeyring, withKeyring } from '../support/keyring.ts';
 import { startProsody, type Prosody } from '../support/prosody.ts';
 import { hasScript, inTerminal } from '../support/terminal.ts';
 
@@ -86,6 +87,34 @@ describe('login', () => {
     const failed = await home.run(failing, { env: NONE });
     expectSentence(failed, 3, /password command failed/);
     expect(failed.stderr).not.toContain('s3cret');
+  });
+
+  test.skipIf(!hasKeyring())(
+    'into the keyring: the password is there, and in no file of ours, until logout',
+    async () => {
+      const script = `
+        "$JET" login --keyring ${home.jid}
+        unset JET_PASSWORD JET_JID
+        "$JET" devices
+        "$JET" logout
+        echo logged out
+        "$JET" login --password-command 'echo x' ${home.jid} || echo refused
+        JET_JID=${home.jid} "$JET" devices </dev/null || echo no password
+      `;
+      const { status, stdout, stderr } = await withKeyring(home, script).ended;
+      expect(status, stderr).toBe(0);
+      expect(stdout).toMatch(/this device\n[^]*logged out\nrefused\nno password\n$/);
+      const saved = await readFile(join(home.home, 'accounts.json'), 'utf8');
+      expect(saved).not.toContain(ODD);
+      expect(stderr).toContain(`Logged in as ${home.jid}.`);
+    },
+  );
+
+  test('into a keyring that is not there is an error with a way out, and nothing is saved', async () => {
+    const env = { JET_JID: undefined, DBUS_SESSION_BUS_ADDRESS: 'unix:path=/nonexistent' };
+    const login = await home.run(['login', '--keyring', home.jid], { env });
+    expectSentence(login, 3, /keyring cannot be used.*without --keyring/);
+    expect(await home.run(['accounts'], { env: NONE })).toMatchObject({ stdout: '' });
   });
 
   test.skipIf(!hasScript())('by a prompt that shows nothing', async () => {

@@ -100,7 +100,7 @@ function transfer(
 describe('on this side, before anything is connected', () => {
   test.for<[string, string[], number, RegExp]>([
     ['a missing file', ['send', 'gone.txt', 'bob@jet.test'], 8, /no file gone\.txt/],
-    ['a folder', ['send', '.', 'bob@jet.test'], 8, /is a folder: pack it/],
+    ['a folder', ['send', '.', 'bob@jet.test'], 8, /is a folder\. Send the files in it/],
     ['a device', ['send', '/dev/null', 'bob@jet.test'], 8, /not a regular file/],
     ['a path through a file', ['send', 'config/x', 'bob@jet.test'], 8, /config\/x/],
     ['a JID that is none', ['send', 'FILE', 'bob@'], 2, /"bob@" is not an XMPP address/],
@@ -165,7 +165,7 @@ describe('on this side, before anything is connected', () => {
     if (ROOT) chownSync(home.home, NOBODY, NOBODY);
     const env = { JET_SERVER: '127.0.0.1:1', JET_CA_FILE: await readableCa() };
     const sent = await home.run(['send', secret, bob.jid], { ...as, env });
-    expectSentence(sent, 8, /unreadable\.txt cannot be read: check its permissions/);
+    expectSentence(sent, 8, /unreadable\.txt may not be read\. Change its permissions/);
     const received = await home.run(['receive', '--yes', '--out', shut], { ...as, env });
     expectSentence(received, 8, /read-only.*(?:written|writable)/);
     chmodSync(secret, 0o600);

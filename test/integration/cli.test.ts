@@ -29,7 +29,7 @@ describe('bin/jet', () => {
   it.each([
     [['bogus'], 2, 'unknown command'],
     [['send'], 2, 'Nothing to send'],
-    [['send', 'gone', 'bob@x.example'], 8, 'There is no file gone'],
+    [['send', 'gone', 'bob@x.example'], 8, 'gone does not exist'],
     [['send', '.', 'bob@x.example'], 8, 'is a folder'],
     [['receive'], 2, 'no terminal'],
     [['receive', '--yes', '--out', 'gone'], 8, 'not a folder'],

@@ -2,11 +2,11 @@ import { readFile } from 'node:fs/promises';
 import { connect as tcp, createServer, type AddressInfo, type Socket } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { systemClock } from '../../src/core/clock.ts';
-import { Jid } from '../../src/core/jid.ts';
 import { connect, type ConnectOptions } from '../../src/xmpp/connect.ts';
 import type { Connection, ConnectionState } from '../../src/xmpp/connection.ts';
 import { register } from '../../src/xmpp/register.ts';
 import { xml } from '../../src/xmpp/xml.ts';
+import { address } from '../support/address.ts';
 import { startProsody, type Prosody } from '../support/prosody.ts';
 
 let prosody: Prosody;
@@ -20,12 +20,6 @@ beforeAll(async () => {
 }, 60_000);
 
 afterAll(() => prosody.stop());
-
-function address(text: string): Jid {
-  const jid = Jid.parse(text);
-  if (jid === undefined) throw new Error(text);
-  return jid;
-}
 
 function options(name = 'romeo', password = 'pässword'): ConnectOptions {
   return {
@@ -72,6 +66,24 @@ test('logs in by STARTTLS and by direct TLS, asks and answers', async () => {
   );
   expect(await heard).toBe(text);
   await Promise.all([romeo.close(), juliet.close()]);
+});
+
+test('logs in by SCRAM-SHA-256, the password typed in another form than it was made', async () => {
+  const modern = await startProsody({ extra: '  password_hash = "SHA-256"' });
+  try {
+    await modern.addAccount('romeo', '\u00fcber IX');
+    const lines: string[] = [];
+    const romeo = await connect({
+      ...options('romeo', 'u\u0308ber\u00a0\u2168'),
+      ca: await readFile(modern.caFile),
+      server: { host: '127.0.0.1', port: modern.port, tls: false },
+      log: (line) => lines.push(line),
+    });
+    await romeo.close();
+    expect(lines.join('\n')).toMatch(/<auth [^>]*mechanism="SCRAM-SHA-256"/);
+  } finally {
+    await modern.stop();
+  }
 });
 
 test('says what is wrong', async () => {

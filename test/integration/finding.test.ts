@@ -2,35 +2,26 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { xml } from '../../src/xmpp/xml.ts';
-import { jetHome, type JetHome, type JetProcess } from '../support/jet.ts';
-import { address, Client, PASSWORD, randomFile, receive, terminate } from '../support/people.ts';
-import { startProsody, type Prosody } from '../support/prosody.ts';
+import type { JetHome, JetProcess } from '../support/jet.ts';
+import { address } from '../support/address.ts';
+import { Client, makeTown, randomFile, receive, terminate, type Town } from '../support/people.ts';
+import type { Prosody } from '../support/prosody.ts';
 
 // Many processes start here one after another: a guard for machines that are slow.
 vi.setConfig({ testTimeout: 400_000 });
 
+let town: Town;
 let server: Prosody;
 let alice: JetHome;
 let bob: JetHome;
-const homes: JetHome[] = [];
-
-async function home(name: string): Promise<JetHome> {
-  const made = await jetHome(server, name, PASSWORD);
-  homes.push(made);
-  return made;
-}
+let home: Town['home'];
 
 beforeEach(async () => {
-  server = await startProsody({ modules: ['offline'], proxy65: false });
-  for (const name of ['alice', 'bob', 'mallory']) await server.addAccount(name, PASSWORD);
-  alice = await home('alice');
-  bob = await home('bob');
+  town = await makeTown({ modules: ['offline'] }, false, 'mallory');
+  ({ server, alice, bob, home } = town);
 });
 
-afterEach(async () => {
-  await server.stop();
-  for (const made of homes.splice(0)) await made.remove();
-});
+afterEach(() => town.remove());
 
 /** Both ends of a transfer that succeeded, and the same bytes. */
 async function moved(sending: JetProcess, receiving: JetProcess, file: string): Promise<void> {

@@ -9,7 +9,8 @@ import type { Content } from '../../src/jingle/stanza.ts';
 import { encodeDescription } from '../../src/jingle/file-description.ts';
 import { xml, type Element } from '../../src/xmpp/xml.ts';
 import { jetHome, type JetHome, type JetProcess } from '../support/jet.ts';
-import { address, Client, PASSWORD, receive, terminate } from '../support/people.ts';
+import { address } from '../support/address.ts';
+import { Client, PASSWORD, receive, terminate } from '../support/people.ts';
 import { hasProsody, startProsody, type Prosody } from '../support/prosody.ts';
 
 const present = await hasProsody();

@@ -117,7 +117,7 @@ test('a refusal and a failure, each error once', async () => {
 test('an error before anything began', async () => {
   const outcome = await alice.run(['send', '--json', 'gone', bob.jid]);
   expect(lines(outcome.stdout)).toMatchObject([
-    { event: 'error', id: 'jet', code: 'no-such-file', exit: 8 },
+    { event: 'error', id: 'jet', code: 'file-missing', exit: 8 },
   ]);
   expect(outcome.stderr.match(/^jet: /gm)).toHaveLength(1);
 });

@@ -5,36 +5,26 @@ import { parseDeviceList } from '../../src/omemo/devicelist.ts';
 import { NODE_DEVICES } from '../../src/omemo/names.ts';
 import { Disco } from '../../src/xmpp/disco.ts';
 import { Pep } from '../../src/xmpp/pep.ts';
-import { jetHome, type JetHome } from '../support/jet.ts';
-import { address, Client, PASSWORD, randomFile, receive, terminate } from '../support/people.ts';
-import { startProsody, type Prosody } from '../support/prosody.ts';
+import type { JetHome } from '../support/jet.ts';
+import { address } from '../support/address.ts';
+import { Client, makeTown, randomFile, receive, terminate, type Town } from '../support/people.ts';
+import type { Prosody } from '../support/prosody.ts';
 
 // Many processes start here one after another: a guard for machines that are slow.
 vi.setConfig({ testTimeout: 400_000 });
 
+let town: Town;
 let server: Prosody;
 let alice: JetHome;
 let bob: JetHome;
-const homes: JetHome[] = [];
-
-async function home(name: string): Promise<JetHome> {
-  const made = await jetHome(server, name, PASSWORD);
-  homes.push(made);
-  return made;
-}
+let home: Town['home'];
 
 beforeEach(async () => {
-  server = await startProsody({ proxy65: false });
-  for (const name of ['alice', 'bob']) await server.addAccount(name, PASSWORD);
-  await server.befriend('alice', 'bob');
-  alice = await home('alice');
-  bob = await home('bob');
+  town = await makeTown({}, true);
+  ({ server, alice, bob, home } = town);
 });
 
-afterEach(async () => {
-  await server.stop();
-  for (const made of homes.splice(0)) await made.remove();
-});
+afterEach(() => town.remove());
 
 const twenty = <T>(make: (n: number) => T): T[] => Array.from({ length: 20 }, (_, n) => make(n));
 

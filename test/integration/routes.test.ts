@@ -125,11 +125,13 @@ describe.skipIf(!present)('routes over a server with a proxy', () => {
 });
 
 describe.skipIf(!present)('routes over a server without a proxy, with a limit', () => {
+  /** Bytes a second of each stream. */
+  const RATE = 10_000;
   let server: Prosody;
   let pair: Pair;
   beforeAll(async () => {
     // The limit that the package's own configuration sets.
-    server = await startProsody({ proxy65: false, c2sRate: 10_000 });
+    server = await startProsody({ proxy65: false, c2sRate: RATE });
     pair = await makePair(server);
   });
   afterAll(async () => {
@@ -138,9 +140,19 @@ describe.skipIf(!present)('routes over a server without a proxy, with a limit', 
   });
 
   it('falls back in-band by transport-replace, and is not cut off for its speed', async () => {
-    const found = await routes(pair, { receive: ['--no-direct'], send: ['--verbose'] }, 50_000);
-    expect(found).toEqual(['ibb', 'ibb']);
+    const size = 50_000;
+    const file = await pair.file('limited.bin', noise(size));
+    const { sent, received } = await pair.exchange(file, {
+      receive: ['--no-direct'],
+      send: ['--verbose'],
+    });
+    expect([sent.route, received.route]).toEqual(['ibb', 'ibb']);
+    expect([sent.status, received.status]).toEqual([0, 0]);
+    // The limit was in force: base64 needs a third more, and the server lets two seconds' worth through at once.
+    const took = Number(sent.event('end')?.['time']) - Number(sent.event('start')?.['time']);
+    expect(took).toBeGreaterThan((((size * 4) / 3 - 2 * RATE) / RATE) * 1000);
     const log = await server.logText();
+    expect(log).toContain('Session over rate limit');
     expect(log).not.toMatch(/policy-violation|exceed/i);
   });
 });

@@ -1,11 +1,12 @@
 /** Every signal, and a reader that goes away. */
 import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { jetHome, JetProcess, type JetHome } from '../support/jet.ts';
 import { startProsody, type Prosody } from '../support/prosody.ts';
 import { hasScript, inTerminal } from '../support/terminal.ts';
@@ -47,6 +48,13 @@ async function underWay() {
   await Promise.all([receive.said(/"progress"/), send.said(/"progress"/)]);
   return { receive, send, out };
 }
+
+const kill = (pid: number, signal: NodeJS.Signals) => process.kill(pid, signal);
+const childrenOf = (pid: number) =>
+  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
+/** The letter of proc(5): `T` for what is stopped. */
+const stateOf = (pid: number) =>
+  readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ').at(-1)?.charAt(0);
 
 /** The last event of a kind. */
 function last(stdout: string, event: string): unknown {
@@ -203,6 +211,40 @@ describe.skipIf(!hasScript())('on a terminal', () => {
     expect(stdout).toMatch(/Route: direct 127\.0\.0\.1/);
     expect(stdout.lastIndexOf(SHOW)).toBeGreaterThan(stdout.lastIndexOf(HIDE));
   });
+
+  test('suspended it gives the cursor back, continued it draws again: waiting, and with a bar', async () => {
+    const out = await mkdtemp(join(folder, 'suspended-'));
+    const receive = inTerminal(bob, ['receive', '--yes', '--once', '--out', out]);
+    await receive.said(/offers to bob@jet\.test/);
+    await suspended(receive);
+    const send = alice.start(['send', '--limit-rate', '4M', file, bob.jid]);
+    await receive.said(/large\.bin \[#*-*\] +\d+%/);
+    const after = await suspended(receive);
+    await receive.said(/\d+%/);
+    expect((await send.ended).status).toBe(0);
+    const { status, stdout } = await receive.ended;
+    expect(status).toBe(0);
+    expect(stdout.slice(after)).toMatch(/large\.bin \[#*-*\] +\d+%/);
+    expect(stdout.lastIndexOf(SHOW)).toBeGreaterThan(stdout.lastIndexOf(HIDE));
+  });
+
+  /** Suspends and continues; gives how much was shown by then. */
+  async function suspended(process: JetProcess): Promise<number> {
+    const before = process.stdout.length;
+    const outer = process.child.pid ?? 0;
+    const [inner = 0] = childrenOf(outer);
+    kill(inner, 'SIGTSTP');
+    await vi.waitFor(() => expect(stateOf(inner)).toBe('T'), 20_000);
+    // The program that makes the terminal stops with what runs in it.
+    kill(outer, 'SIGCONT');
+    kill(inner, 'SIGCONT');
+    await vi.waitFor(() => {
+      const shown = process.stdout.slice(before);
+      expect(shown).toContain(SHOW);
+      expect(shown.lastIndexOf(HIDE)).toBeGreaterThan(shown.indexOf(SHOW));
+    }, 20_000);
+    return process.stdout.length;
+  }
 
   test('an offer is asked about; No is the default, y takes it', async () => {
     for (const [answer, status, sent] of [

@@ -9,7 +9,8 @@ import type { Connection } from '../../src/xmpp/connection.ts';
 import { type Element, xml } from '../../src/xmpp/xml.ts';
 import { jetHome, type JetHome } from '../support/jet.ts';
 import { midway } from '../support/pair.ts';
-import { address, Client, PASSWORD, randomFile, receive, terminate } from '../support/people.ts';
+import { address } from '../support/address.ts';
+import { Client, PASSWORD, randomFile, receive, terminate } from '../support/people.ts';
 import { startProsody, type Prosody } from '../support/prosody.ts';
 
 // Many processes start here one after another: a guard for machines that are slow.

@@ -2,42 +2,34 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { Element } from '@xmpp/xml';
+import { encode } from 'uqr';
 import { bundleNode, ITEM_ID, NODE_DEVICES, NS_OMEMO } from '../../src/omemo/names.ts';
 import { Disco } from '../../src/xmpp/disco.ts';
 import { Pep } from '../../src/xmpp/pep.ts';
 import { xml } from '../../src/xmpp/xml.ts';
-import { jetHome, type JetHome, type Outcome } from '../support/jet.ts';
-import { address, Client, PASSWORD, randomFile, receive, terminate } from '../support/people.ts';
-import { startProsody, type Prosody } from '../support/prosody.ts';
+import type { JetHome, Outcome } from '../support/jet.ts';
+import { address } from '../support/address.ts';
+import { Client, makeTown, randomFile, receive, terminate, type Town } from '../support/people.ts';
+import type { Prosody } from '../support/prosody.ts';
+import { hasScript, inTerminal } from '../support/terminal.ts';
 
 // Many processes start here one after another: a guard for machines that are slow.
 vi.setConfig({ testTimeout: 400_000 });
 
+let town: Town;
 let server: Prosody;
 let alice: JetHome;
 let bob: JetHome;
+let home: Town['home'];
 let file: string;
-const homes: JetHome[] = [];
-
-async function home(name: string): Promise<JetHome> {
-  const made = await jetHome(server, name, PASSWORD);
-  homes.push(made);
-  return made;
-}
 
 beforeEach(async () => {
-  server = await startProsody({ modules: ['stanza_debug'], proxy65: false });
-  for (const name of ['alice', 'bob', 'mallory']) await server.addAccount(name, PASSWORD);
-  await server.befriend('alice', 'bob');
-  alice = await home('alice');
-  bob = await home('bob');
+  town = await makeTown({ modules: ['stanza_debug'] }, true, 'mallory');
+  ({ server, alice, bob, home } = town);
   file = await randomFile(alice, 'note.bin');
 });
 
-afterEach(async () => {
-  await server.stop();
-  for (const made of homes.splice(0)) await made.remove();
-});
+afterEach(() => town.remove());
 
 const groups = (fingerprint: string) => (fingerprint.match(/.{8}/g) ?? []).join(' ');
 
@@ -159,6 +151,21 @@ test('`jet devices` shows our own and those of a contact, with what verifies the
   );
   const json = JSON.parse((await alice.run(['devices', '--json', bob.jid])).stdout) as unknown;
   expect(json).toMatchObject({ jid: bob.jid, fingerprint, trust: 'verified', listed: true });
+});
+
+test.skipIf(!hasScript())('`jet devices` at a terminal shows the URI as a QR code', async () => {
+  const [id, fingerprint] = await deviceOf(bob);
+  const { stdout, status } = await inTerminal(bob, ['devices']).ended;
+  expect(status).toBe(0);
+  const lines = stdout.split(/\r?\n/).filter((line) => /^[█▀▄ ]{20,}$/u.test(line));
+  // Two modules a character; light ones are drawn, as on the paper of a printed code.
+  const modules = lines.flatMap((line) => [
+    Array.from(line, (character) => !'█▀'.includes(character)),
+    Array.from(line, (character) => !'█▄'.includes(character)),
+  ]);
+  const { data } = encode(`xmpp:${bob.jid}?omemo-sid-${id}=${fingerprint}`, { border: 2 });
+  expect(data.length).toBeGreaterThan(30);
+  expect(modules.slice(0, data.length)).toEqual(data);
 });
 
 test('a device that a hostile server publishes for a contact gets nothing', async () => {

@@ -1,10 +1,13 @@
 /** What `children.ts` runs. Prints results, or the code of a JetError. */
+import { fstatSync, readdirSync, type Stats } from 'node:fs';
 import { connect } from 'node:net';
 import { JetError } from '../../src/core/errors.ts';
+import { encodePart } from '../../src/files/identity.ts';
 import { Landing } from '../../src/files/landing.ts';
 import { warmUp } from '../../src/files/memory.ts';
 import { placeNew } from '../../src/files/place.ts';
 import { FileSource } from '../../src/files/source.ts';
+import { spool } from '../../src/files/spool.ts';
 import { aes128gcm } from '../../src/jet/ciphers.ts';
 import { freshSecret } from '../../src/jet/secret.ts';
 import { receiveStream, sendStream } from '../../src/transfer/pump.ts';
@@ -14,6 +17,14 @@ async function landing(target: string, size: number): Promise<Landing> {
   const made = await Landing.open({ target, size, onConflict: 'overwrite' });
   if (made === undefined) throw new Error('skipped');
   return made;
+}
+
+function statOf(fd: number): Stats | undefined {
+  try {
+    return fstatSync(fd);
+  } catch {
+    return undefined;
+  }
 }
 
 const commands: Record<string, (...args: string[]) => Promise<string>> = {
@@ -28,11 +39,40 @@ const commands: Record<string, (...args: string[]) => Promise<string>> = {
     return 'read';
   },
 
+  /** Takes an input that never ends; says the mode and the number of names of its file. */
+  async spool(folder = '') {
+    async function* input() {
+      await Promise.resolve();
+      yield Buffer.from('abc');
+      for (const fd of readdirSync('/proc/self/fd')) {
+        const stats = statOf(Number(fd));
+        if (stats?.size !== 3 || !stats.isFile()) continue;
+        process.stdout.write(`${(stats.mode & 0o777).toString(8)} ${String(stats.nlink)}\n`);
+      }
+      setInterval(() => undefined, 1000);
+      await new Promise(() => undefined);
+    }
+    await spool(input(), { name: 'n', folder });
+    return 'taken';
+  },
+
   async place(part = '', path = '') {
     try {
       return String(await placeNew(part, path));
     } catch (error) {
       return error instanceof Error && 'code' in error ? String(error.code) : 'failed';
+    }
+  },
+
+  /** Writes bytes of value 7, with checkpoints, until it is killed. */
+  async checkpoints(target = '', bytes = '') {
+    const sink = await landing(target, Number(bytes));
+    for (let n = 1; ; n++) {
+      // More than a block, less than two: the end lies inside one, and writes are under way.
+      await sink.write(Buffer.alloc(1_500_001, 7));
+      const { written, identity } = await sink.checkpoint();
+      process.stdout.write(`${String(written)} ${encodePart(identity)}\ncheckpoint ${String(n)}\n`);
+      await sink.write(Buffer.alloc(300_001, 7));
     }
   },
 

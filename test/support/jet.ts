@@ -74,6 +74,8 @@ export interface StartOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly uid?: number;
   readonly bin?: string;
+  /** A command that runs it, with its arguments before the program's. */
+  readonly prefix?: readonly string[];
   /** Milliseconds after which it is killed; default 120,000. */
   readonly guard?: number;
 }
@@ -102,9 +104,10 @@ export async function jetHome(server: Prosody, name: string, password: string): 
     JET_SERVER: `127.0.0.1:${server.port}`,
     JET_CA_FILE: server.caFile,
   };
-  const start = (args: readonly string[], options: StartOptions = {}) =>
-    new JetProcess(
-      spawn(options.bin ?? BIN, args, {
+  const start = (args: readonly string[], options: StartOptions = {}) => {
+    const [command = BIN, ...line] = [...(options.prefix ?? []), options.bin ?? BIN, ...args];
+    return new JetProcess(
+      spawn(command, line, {
         cwd: options.cwd ?? home,
         stdio: ['ignore', 'pipe', 'pipe'],
         ...(options.uid === undefined ? {} : { uid: options.uid }),
@@ -112,6 +115,7 @@ export async function jetHome(server: Prosody, name: string, password: string): 
       }),
       options.guard,
     );
+  };
   return {
     home,
     jid,

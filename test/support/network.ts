@@ -28,6 +28,8 @@ export interface ServerIq {
 
 /** A connection whose fate the test decides. */
 export interface TestConnection extends Connection {
+  /** What the server states; settable. */
+  maxStanza: number | undefined;
   /** Every stanza that the server delivered here, oldest first. */
   readonly received: readonly Element[];
   /** Goes silent without the server noticing: what is sent here vanishes, presence stays. */
@@ -252,7 +254,7 @@ class Server implements Network {
 class End implements TestConnection {
   readonly jid: Jid;
   readonly loopback = true;
-  readonly maxStanza = undefined;
+  maxStanza: number | undefined = undefined;
   readonly localAddress = '127.0.0.1';
   readonly received: Element[] = [];
   readonly directed = new Set<string>();

@@ -1,10 +1,13 @@
 /** Accounts with OMEMO around one personal-eventing server in memory. */
+import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Element } from '../../src/xmpp/xml.ts';
 import { type Clock, systemClock } from '../../src/core/clock.ts';
 import { Jid } from '../../src/core/jid.ts';
+import type { TransportSecret } from '../../src/jet/envelope.ts';
+import { LEGACY, parseKeyExchange, peekHeader } from '../../src/omemo/crypto/index.ts';
 import type { OmemoEvent } from '../../src/omemo/events.ts';
 import { Omemo, type OmemoOptions } from '../../src/omemo/omemo.ts';
 import type { PepPort } from '../../src/omemo/pep-port.ts';
@@ -28,14 +31,53 @@ export interface Party {
   readonly sent: Element[];
 }
 
+/** A fresh secret of a file. */
+export const freshSecret = (): TransportSecret => ({ key: randomBytes(16), iv: randomBytes(12) });
+
+/** Seals a secret for another party, which opens it; gives the envelope. */
+export async function carry(from: Party, to: Party, secret = freshSecret()): Promise<Element> {
+  const envelope = await from.omemo.envelope().seal(secret, to.jid);
+  await receive(to, envelope, from.jid, secret);
+  return envelope;
+}
+
+/** Opens an envelope, which must hold the secret. */
+export async function receive(
+  by: Party,
+  envelope: Element,
+  from: Jid,
+  secret: TransportSecret,
+): Promise<void> {
+  const opened = await by.omemo.envelope().open(envelope, from, 16);
+  if (!opened.secret.key.equals(secret.key)) throw new Error('another secret was opened');
+}
+
+/** What message key an envelope was made with, for its first device: no two may be the same. */
+export function messageKeyOf(envelope: Element): string {
+  const key = envelope.getChild('header')?.getChild('key');
+  const bytes = Buffer.from(key?.getText() ?? '', 'base64');
+  const exchange = key?.attrs['prekey'] === 'true';
+  const message = exchange ? parseKeyExchange(LEGACY, bytes).message : bytes;
+  const { ratchetKey, n } = peekHeader(LEGACY, message);
+  return `${ratchetKey.toString('hex')} ${n}`;
+}
+
+/** Whether the first key of an envelope begins a session. */
+export function isKeyExchange(envelope: Element): boolean {
+  return envelope.getChild('header')?.getChild('key')?.attrs['prekey'] === 'true';
+}
+
 /** The server: PEP nodes as `account node`, open to be read and forged by the test. */
 export class World {
   readonly nodes = new Map<string, Element>();
   readonly parties: Party[] = [];
   /** Whom all parties deal with. */
   audience: (from: Jid) => boolean = () => true;
+  /** Full addresses that messages do not reach. */
+  readonly deaf = new Set<string>();
   readonly #listeners = new Set<(account: string, node: string) => void>();
   readonly #inboxes = new Map<string, Set<(message: Element, from: Jid) => void>>();
+  readonly #created = new Set<string>();
   readonly #folders: string[] = [];
 
   /** A process of an account; with `store`, one more on the same home. */
@@ -60,6 +102,15 @@ export class World {
     const party = { omemo, store, jid: me, said, sent };
     this.parties.push(party);
     return party;
+  }
+
+  /** A copy of a party's state as it is at this moment, in a file of its own. */
+  backup(party: Party): Store {
+    const folder = mkdtempSync(join(tmpdir(), 'jet-omemo-'));
+    this.#folders.push(folder);
+    const file = join(folder, 'state.db');
+    party.store.run('VACUUM INTO ?', file);
+    return openStore(file, [locksSchema, omemoSchema]);
   }
 
   /** What a server makes appear under a node. */
@@ -90,9 +141,15 @@ export class World {
         this.set(own, node, payload);
         return Promise.resolve();
       },
+      create: (node) => {
+        const created = !this.#created.has(`${own} ${node}`);
+        this.#created.add(`${own} ${node}`);
+        return Promise.resolve(created);
+      },
       fetch: (of, node) => Promise.resolve(this.get((of ?? me).bare.toString(), node)),
       deleteNode: (node) => {
         this.nodes.delete(`${own} ${node}`);
+        this.#created.delete(`${own} ${node}`);
         return Promise.resolve();
       },
       onItem: (node, listener) => {
@@ -117,7 +174,9 @@ export class World {
       iq: () => Promise.resolve(undefined),
       send: (stanza) => {
         sent.push(stanza);
-        for (const listener of this.#inboxes.get(stanza.attrs['to'] ?? '') ?? []) {
+        const to = stanza.attrs['to'] ?? '';
+        if (this.deaf.has(to)) return Promise.resolve();
+        for (const listener of this.#inboxes.get(to) ?? []) {
           listener(stanza, me);
         }
         return Promise.resolve();

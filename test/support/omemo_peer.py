@@ -86,6 +86,11 @@ class Peer:
             message = message[0] if isinstance(message, tuple) else message
         return {"message": text(message), "isKeyExchange": exchange}
 
+    async def burst(self, request):
+        for _ in range(request["count"]):
+            answer = await self.encrypt(request)
+        return answer
+
     async def decrypt(self, request):
         message, exchange = base64.b64decode(request["message"]), None
         if request["isKeyExchange"]:

@@ -5,22 +5,15 @@ import { join } from 'node:path';
 import type { Element } from '@xmpp/xml';
 import { randomId } from '../../src/core/bytes.ts';
 import { systemClock } from '../../src/core/clock.ts';
-import { Jid } from '../../src/core/jid.ts';
 import { connect } from '../../src/xmpp/connect.ts';
 import type { Connection } from '../../src/xmpp/connection.ts';
 import { xml } from '../../src/xmpp/xml.ts';
-import type { JetHome, JetProcess } from './jet.ts';
-import type { Prosody } from './prosody.ts';
+import { address } from './address.ts';
+import { jetHome, type JetHome, type JetProcess } from './jet.ts';
+import { startProsody, type Prosody, type ProsodyOptions } from './prosody.ts';
 
 /** The password of every account of these tests. */
 export const PASSWORD = 'secret';
-
-/** Parses an address that is known to be one. */
-export function address(text: string): Jid {
-  const jid = Jid.parse(text);
-  if (jid === undefined) throw new Error(`not an address: ${text}`);
-  return jid;
-}
 
 /** A plain client: what it heard, oldest first, and a way to wait for more. */
 export class Client {
@@ -90,6 +83,44 @@ export class Client {
       look();
     });
   }
+}
+
+/** A server of its own with accounts on it, and homes of them. */
+export interface Town {
+  readonly server: Prosody;
+  readonly alice: JetHome;
+  readonly bob: JetHome;
+  /** One more home of an account. */
+  readonly home: (name: string) => Promise<JetHome>;
+  remove(): Promise<void>;
+}
+
+/**
+ * Starts a server with alice and bob, and whoever else is named.
+ *
+ * @param friends - whether alice and bob are contacts of each other
+ */
+export async function makeTown(
+  options: ProsodyOptions,
+  friends: boolean,
+  ...others: readonly string[]
+): Promise<Town> {
+  const server = await startProsody({ proxy65: false, ...options });
+  for (const name of ['alice', 'bob', ...others]) await server.addAccount(name, PASSWORD);
+  if (friends) await server.befriend('alice', 'bob');
+  const homes: JetHome[] = [];
+  const home = async (name: string) => {
+    const made = await jetHome(server, name, PASSWORD);
+    homes.push(made);
+    return made;
+  };
+  return {
+    ...{ server, home, alice: await home('alice'), bob: await home('bob') },
+    remove: async () => {
+      await server.stop();
+      for (const made of homes) await made.remove();
+    },
+  };
 }
 
 /** Starts `jet receive`; resolves when it waits. */

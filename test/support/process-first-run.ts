@@ -21,6 +21,7 @@ const pep: PepPort = {
     renameSync(part, fileOf(node));
     return Promise.resolve();
   },
+  create: () => Promise.resolve(true),
   fetch: (_jid, node) =>
     Promise.resolve(
       existsSync(fileOf(node)) ? parseXml(readFileSync(fileOf(node), 'utf8')) : undefined,

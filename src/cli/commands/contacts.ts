@@ -4,7 +4,10 @@ import { parseBareAddress, usage } from '../arguments.ts';
 import { type Context, withAccount } from '../context.ts';
 import { escapeText } from '../escape.ts';
 
-/** Lists, adds or removes. */
+/**
+ * Lists, adds or removes. Fingerprints in the address are pinned by adding, and only checked by
+ * removing: whom to trust is another matter than whom to list.
+ */
 export async function contacts(
   context: Context,
   action: string | undefined,
@@ -16,10 +19,15 @@ export async function contacts(
       'contacts-usage',
       'Write jet contacts, jet contacts add JID or jet contacts remove JID.',
     );
-  const jid = parseBareAddress(name);
+  const { jid, devices } = parseBareAddress(name);
   await withAccount(context, async (account) => {
-    if (action === 'add') await account.addContact(jid);
-    else if (!(await account.removeContact(jid)))
+    if (action === 'add') {
+      await account.pin(jid, devices);
+      await account.addContact(jid);
+      return;
+    }
+    await account.checkKeys(jid, devices);
+    if (!(await account.removeContact(jid)))
       throw new JetError(Exit.absent, 'no-contact', `${jid.toString()} is not among the contacts.`);
   });
   return Exit.done;

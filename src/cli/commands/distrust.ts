@@ -1,19 +1,17 @@
 /** `jet distrust JID FINGERPRINT` */
 import { Exit, type ExitStatus } from '../../core/errors.ts';
-import { parseBareAddress } from '../arguments.ts';
 import { type Context, withAccount } from '../context.ts';
-import { formatFingerprint } from '../format.ts';
-import { readFingerprint } from './trust.ts';
+import { readKeys } from './trust.ts';
 
-/** Refuses a device from now on. */
+/** Refuses keys from now on; the account itself says so. */
 export async function distrust(
   context: Context,
   name: string,
   words: readonly string[],
 ): Promise<ExitStatus> {
-  const jid = parseBareAddress(name);
-  const fingerprint = readFingerprint(words);
-  await withAccount(context, (account) => account.distrust(jid, fingerprint));
-  context.terminal.line(`Distrusted for ${jid.toString()}: ${formatFingerprint(fingerprint)}`);
+  const { jid, keys } = readKeys(name, words);
+  await withAccount(context, async (account) => {
+    for (const { fingerprint } of keys) await account.distrust(jid, fingerprint);
+  });
   return Exit.done;
 }

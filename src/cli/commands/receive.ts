@@ -15,7 +15,7 @@ export async function receive(
   flags: { yes?: true; once?: true },
 ): Promise<ExitStatus> {
   const { settings } = context;
-  const from = names.map(parseAddress);
+  const addresses = names.map(parseAddress);
   if (!flags.yes && !canAsk())
     throw usage(
       'nobody-to-ask',
@@ -47,9 +47,13 @@ export async function receive(
     onConflict: settings.onConflict(),
     ...(maxSize === undefined ? {} : { maxSize }),
   };
+  const from = addresses.map(({ jid }) => jid);
   return withAccount(
     context,
-    (account) => account.receive(from, options, showEvents(context), context.signals.abort),
+    async (account) => {
+      for (const { jid, devices } of addresses) await account.pin(jid, devices);
+      return account.receive(from, options, showEvents(context), context.signals.abort);
+    },
     true,
   );
 }

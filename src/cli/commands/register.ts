@@ -1,24 +1,12 @@
 /** `jet register JID` (XEP-0077) */
-import { Exit, type ExitStatus } from '../../core/errors.ts';
-import { saveAccount } from '../accounts.ts';
-import { parseBareAddress } from '../arguments.ts';
-import type { LoginFlags } from './login.ts';
-import { accountSettings, askPassword, type Context } from '../context.ts';
+import type { ExitStatus } from '../../core/errors.ts';
+import type { Context } from '../context.ts';
+import { enrol, type LoginFlags } from './login.ts';
 
 /** Makes an account on a server that allows it, then saves it. */
-export async function register(
-  context: Context,
-  name: string,
-  flags: LoginFlags,
-): Promise<ExitStatus> {
-  const jid = parseBareAddress(name);
-  const password = await askPassword(context, jid, flags);
-  const settings = accountSettings(context, jid, () => Promise.resolve(password));
-  const { registerAccount } = await import('../../app.ts');
-  context.terminal.waiting(`Connecting as ${jid.toString()}`);
-  await registerAccount(settings, context.signals.abort);
-  context.terminal.waiting(undefined);
-  await saveAccount(context.home, jid, password, flags.keyring === true);
-  context.terminal.line(`Registered and logged in as ${jid.toString()}.`);
-  return Exit.done;
+export function register(context: Context, name: string, flags: LoginFlags): Promise<ExitStatus> {
+  return enrol(context, name, flags, 'Registered and logged in', async (settings, signal) => {
+    const { registerAccount } = await import('../../app.ts');
+    await registerAccount(settings, signal);
+  });
 }

@@ -13,6 +13,7 @@ export {
   type ProfileId,
 } from './profile.ts';
 export { MAX_ADVANCE } from './ratchet.ts';
+export { Waypoints } from './waypoints.ts';
 export { restoreSession, serialiseSession } from './serialise.ts';
 export {
   acceptSession,

@@ -5,6 +5,7 @@ import { hmac, messageKey, messageSecrets, nextChainKey, rootStep } from './kdf.
 import { agree, generateKeyPair, type KeyPair } from './keys.ts';
 import { decodeMessage, encodeBody, encodeMessage, type Message } from './message.ts';
 import type { Profile } from './profile.ts';
+import type { Waypoints } from './waypoints.ts';
 
 /** Most message keys stored for messages that are still missing; the oldest go first. */
 export const MAX_SKIPPED = 1000;
@@ -109,12 +110,12 @@ export function ratchetDecrypt(
   ratchet: Ratchet,
   associated: Buffer,
   bytes: Buffer,
-  maxAdvance: number,
+  limits: { readonly maxAdvance: number; readonly waypoints?: Waypoints },
 ): Decrypted {
   const message = decodeMessage(profile, bytes);
   const open = (key: Buffer, kind: 'mac' | 'other-session') =>
     decryptBody(profile, key, associated, message, kind);
-  const limit = Math.min(maxAdvance, MAX_ADVANCE);
+  const limit = Math.min(limits.maxAdvance, MAX_ADVANCE);
 
   const stored = ratchet.skipped.find(
     (one) => one.n === message.n && one.ratchetKey.equals(message.ratchetKey),
@@ -127,7 +128,7 @@ export function ratchetDecrypt(
 
   const chain = ratchet.receiving.find((one) => one.ratchetKey.equals(message.ratchetKey));
   if (chain) {
-    const moved = advance(chain, message.n, limit);
+    const moved = advance(chain, message.n, limit, limits.waypoints);
     const plaintext = open(moved.key, 'mac');
     const receiving = ratchet.receiving.map((one) => (one === chain ? moved.chain : one));
     const skipped = [...ratchet.skipped, ...moved.skipped].slice(-MAX_SKIPPED);
@@ -145,7 +146,7 @@ export function ratchetDecrypt(
   const { root } = profile.info;
   const received = rootStep(ratchet.rootKey, agree(ratchet.own.priv, message.ratchetKey), root);
   const fresh = { ratchetKey: message.ratchetKey, chainKey: received.chainKey, next: 0 };
-  const moved = advance(fresh, message.n, limit);
+  const moved = advance(fresh, message.n, limit, limits.waypoints, true);
   const plaintext = open(moved.key, 'other-session');
   const own = generateKeyPair();
   const sent = rootStep(received.rootKey, agree(own.priv, message.ratchetKey), root);
@@ -164,20 +165,31 @@ export function ratchetDecrypt(
   };
 }
 
-/** The message key at position `n`, those before it that are worth storing, and the chain after it. */
+/**
+ * The message key at position `n`, those before it that are worth storing, and the chain after it.
+ *
+ * @param isNew - nothing proves the ratchet key: its way is counted, but not remembered
+ */
 function advance(
   chain: ReceivingChain,
   n: number,
   limit: number,
+  waypoints?: Waypoints,
+  isNew = false,
 ): { key: Buffer; skipped: SkippedKey[]; chain: ReceivingChain } {
   if (n < chain.next) throw new CryptoError('duplicate', 'a message received already');
   if (n - chain.next > limit) throw new CryptoError('too-far', 'a message too far ahead');
   const { ratchetKey } = chain;
   const skipped: SkippedKey[] = [];
-  let chainKey = chain.chainKey;
-  for (let at = chain.next; at < n; at++) {
+  const start = isNew
+    ? undefined
+    : waypoints?.nearest(ratchetKey, chain.next, Math.max(chain.next, n - MAX_SKIPPED));
+  let chainKey = start?.chainKey ?? chain.chainKey;
+  for (let at = start?.at ?? chain.next; at < n; at++) {
     if (n - at <= MAX_SKIPPED) skipped.push({ ratchetKey, n: at, key: messageKey(chainKey) });
     chainKey = nextChainKey(chainKey);
+    if (isNew) waypoints?.count();
+    else waypoints?.passed(ratchetKey, at + 1, chainKey);
   }
   return {
     key: messageKey(chainKey),

@@ -11,6 +11,7 @@ import {
   responderRatchet,
   type Ratchet,
 } from './ratchet.ts';
+import type { Waypoints } from './waypoints.ts';
 import { initiatorSecret, responderSecret } from './x3dh.ts';
 
 /** What a device publishes; `identityKey` is in the profile's form, the other keys are X25519. */
@@ -135,14 +136,15 @@ export function encrypt(
 /**
  * Decrypts a message (of a key exchange: its inner message). The state given stays as it is; the new one
  * must be stored before the plaintext is used.
- * @param limits - `maxAdvance`: the most steps the chain may be advanced, 100,000 at most.
+ * @param limits - `maxAdvance`: the most steps the chain may be advanced, 100,000 at most; `waypoints`:
+ * counts the steps, and spares those of a known chain that a message before has cost.
  * @returns also the steps spent, and whether a new receiving chain began.
  * @throws CryptoError of any kind.
  */
 export function decrypt(
   state: SessionState,
   message: Buffer,
-  limits: { readonly maxAdvance: number },
+  limits: { readonly maxAdvance: number; readonly waypoints?: Waypoints },
 ): { state: SessionState; plaintext: Buffer; advanced: number; ratcheted: boolean } {
   const profile = profileOf(state.profile);
   const associated = associatedData(profile, state, false);
@@ -151,7 +153,7 @@ export function decrypt(
     state.ratchet,
     associated,
     message,
-    limits.maxAdvance,
+    limits,
   );
   const { profile: id, role, ownIdentity, peerIdentity, baseKey } = state;
   return {

@@ -9,18 +9,21 @@ import {
   noTls,
   serverNotProven,
   sessionLimit,
+  unusablePassword,
   wrongPassword,
 } from '../errors.ts';
 import type { Stream } from '../stream.ts';
 import { xml } from '../xml.ts';
 import { bindings } from './binding.ts';
 import { NS_SASL, choose } from './choose.ts';
-import { ScramError, clientFinal, clientFirst, preparePassword, verifyServer } from './scram.ts';
+import { preparePassword } from './prepare.ts';
+import { ScramError, clientFinal, clientFirst, verifyServer } from './scram.ts';
 
 /**
  * Logs in.
  *
- * @throws JetError `no-tls`, `no-mechanism`, `wrong-password`, `login-refused`, `server-not-proven`
+ * @throws JetError `no-tls`, `no-mechanism`, `wrong-password`, `unusable-password`, `login-refused`,
+ * `server-not-proven`, `session-limit`
  */
 export async function authenticate(
   stream: Stream,
@@ -33,10 +36,11 @@ export async function authenticate(
   if (tls === undefined) throw noTls(jid.domain, stream.target.host);
   const choice = choose(features, bindings(tls));
   if (choice === undefined) throw noMechanism(account);
-  const secret = await password();
+  const secret = await preparePassword(await password());
+  if (secret === undefined) throw unusablePassword(account);
   const { mechanism } = choice;
   if (choice.kind === 'plain') {
-    await auth(stream, mechanism, `\0${jid.local}\0${preparePassword(secret)}`);
+    await auth(stream, mechanism, `\0${jid.local}\0${secret}`);
     expectSuccess(await stream.next(), account);
     return;
   }

@@ -61,6 +61,7 @@ export function clientFirst(
 /**
  * Answers `server-first`.
  *
+ * @param password - prepared by SASLprep
  * @throws ScramError when it is malformed, has another nonce, or an iteration count outside
  * 4,096 (RFC 7677 §4) to 10,000,000
  */
@@ -83,7 +84,7 @@ export async function clientFinal(
     throw new ScramError('the challenge of the server has an unsafe iteration count');
   const { hash } = first;
   const length = hash === 'sha1' ? 20 : 32;
-  const salted = await derive(preparePassword(password), salt, iterations, length, hash);
+  const salted = await derive(password, salt, iterations, length, hash);
   const clientKey = hmac(hash, salted, 'Client Key');
   const storedKey = createHash(hash).update(clientKey).digest();
   const withoutProof = `c=${first.channel},r=${nonce}`;
@@ -103,14 +104,6 @@ export function verifyServer(final: ClientFinal, serverFinal: string): void {
     throw new ScramError('the server shows no signature');
   if (!timingSafeEqual(shown, final.serverSignature))
     throw new ScramError('the signature of the server is wrong');
-}
-
-/** The password as SASLprep has it for what people type (RFC 4013): spaces unified, NFKC. */
-export function preparePassword(password: string): string {
-  return password
-    .replace(/[\u00a0\u1680\u2000-\u200b\u202f\u205f\u3000]/g, ' ')
-    .replace(/[\u00ad\u034f\u1806\u180b-\u180d\u200c\u200d\u2060\ufe00-\ufe0f\ufeff]/g, '')
-    .normalize('NFKC');
 }
 
 function hmac(hash: ScramHash, key: Buffer, text: string): Buffer {

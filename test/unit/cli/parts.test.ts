@@ -3,14 +3,15 @@ import { Ajv } from 'ajv';
 import fc from 'fast-check';
 import { format } from 'prettier';
 import { describe, expect, it } from 'vitest';
-import { splitSend } from '../../../src/cli/arguments.ts';
-import { escapeText } from '../../../src/cli/escape.ts';
 import {
-  formatDuration,
-  formatFingerprint,
-  formatSize,
-  parseFingerprint,
-} from '../../../src/cli/format.ts';
+  parseAccount,
+  parseAddress,
+  parseBareAddress,
+  splitSend,
+} from '../../../src/cli/arguments.ts';
+import { readKeys } from '../../../src/cli/commands/trust.ts';
+import { escapeText } from '../../../src/cli/escape.ts';
+import { formatDuration, formatSize } from '../../../src/cli/format.ts';
 import { eventPage, eventSchema, toJson } from '../../../src/cli/json.ts';
 import {
   parsePorts,
@@ -20,6 +21,7 @@ import {
   parseWait,
   Settings,
 } from '../../../src/cli/settings.ts';
+import { groupFingerprint, parseFingerprint } from '../../../src/omemo/uri.ts';
 
 describe('arguments', () => {
   const there = (path: string) => path === 'f' || path === 'a@b';
@@ -28,7 +30,7 @@ describe('arguments', () => {
     [['f'], 'bob@x', 'bob@x'],
     [['a@b'], 'bob@x/r', 'bob@x/r'],
   ])('splits %j --to %s', (items, to, jid) => {
-    expect(splitSend(items, to, there).to.toString()).toBe(jid);
+    expect(splitSend(items, to, there).to.jid.toString()).toBe(jid);
   });
   it.each([
     [[], 'Nothing to send'],
@@ -39,6 +41,84 @@ describe('arguments', () => {
     [['f', 'bob'], 'not an XMPP address'],
   ])('refuses %j', (items, message) => {
     expect(() => splitSend(items, undefined, there)).toThrow(message);
+  });
+});
+
+describe('an address with fingerprints', () => {
+  const key = '0123456789abcdef'.repeat(4);
+  const other = 'fedcba9876543210'.repeat(4);
+  const uri = `xmpp:bob@x?omemo-sid-7=${key}`;
+  const there = (path: string) => path === 'f';
+
+  it.each<[string, string, (readonly [number, string])[]]>([
+    ['bob@x/r', 'bob@x/r', []],
+    ['xmpp:bob@x', 'bob@x', []],
+    [uri, 'bob@x', [[7, key]]],
+    [uri.replace('bob@x', 'bob@x/laptop'), 'bob@x/laptop', [[7, key]]],
+    [uri.replace('xmpp', 'XMPP').replace(key, key.toUpperCase()), 'bob@x', [[7, key]]],
+    [
+      `${uri};omemo-sid-8=${other}`,
+      'bob@x',
+      [
+        [7, key],
+        [8, other],
+      ],
+    ],
+    [
+      `${uri}&omemo-sid-8=${other}&omemo-sid-7=${key}`,
+      'bob@x',
+      [
+        [7, key],
+        [8, other],
+      ],
+    ],
+    [uri.replace('?', '?verify;').replace('omemo-', 'omemo%2D'), 'bob@x', [[7, key]]],
+    [uri.replace('bob', 'o%24neil'), 'o$neil@x', [[7, key]]],
+  ])('reads %s', (text, jid, keys) => {
+    const address = parseAddress(text);
+    expect(address.jid.toString()).toBe(jid);
+    expect(address.devices.map(({ device, fingerprint }) => [device, fingerprint])).toEqual(keys);
+  });
+
+  it.each([
+    uri.slice(0, -1),
+    uri.replace('sid-7', 'sid-0'),
+    uri.replace('sid-7', 'sid-2147483648'),
+    uri.replace('omemo-sid-7', 'omemo-sid'),
+    uri.replace('omemo', 'OMEMO'),
+    uri.replace('7=', '7%3'),
+    `${uri};omemo-sid-7=${other}`,
+    `${uri};omemo-sid-8`,
+    uri.replace('xmpp:', ''),
+    uri.replace('xmpp:bob@x', 'bob@x/r'),
+    uri.replace('bob@x', 'bob%40x'),
+    uri.replace('bob@x', 'bob@evil%2F@x'),
+    'xmpp:x@',
+  ])('never takes %s for an address without them', (text) => {
+    expect(() => parseAddress(text)).toThrow(/is written xmpp:|is not an XMPP address/);
+  });
+
+  it('is a recipient, and in the wrong place as a recipient is', () => {
+    expect(splitSend(['f', uri], undefined, there).to.devices).toHaveLength(1);
+    expect(splitSend(['f'], uri, there).to.devices).toHaveLength(1);
+    // A shell would end the command at the semicolon.
+    const two = `${uri};omemo-sid-8=${other}`;
+    expect(() => splitSend([two, 'f'], undefined, there)).toThrow(`: jet send f '${two}'`);
+    expect(() => splitSend([two], undefined, there)).toThrow(`jet send FILE '${two}'`);
+    expect(() => splitSend(['f', uri, 'bob@x'], undefined, there)).toThrow('is no file here');
+  });
+
+  it('is refused where a resource or keys make no sense', () => {
+    expect(() => parseBareAddress(uri.replace('bob@x', 'bob@x/r'))).toThrow('Leave "/r" off');
+    expect(() => parseAccount(uri)).toThrow('Write the account as bob@x alone');
+    expect(parseAccount('bob@x').toString()).toBe('bob@x');
+  });
+
+  it('names the keys for trust and distrust', () => {
+    expect(readKeys(uri, [])).toMatchObject({ keys: [{ device: 7, fingerprint: key }] });
+    expect(readKeys('bob@x', [key.slice(0, 8), key.slice(8)]).keys).toEqual([{ fingerprint: key }]);
+    expect(() => readKeys(uri, [key])).toThrow('not both');
+    expect(() => readKeys('bob@x', [])).toThrow('64 hexadecimal digits');
   });
 });
 
@@ -109,8 +189,8 @@ describe('text', () => {
   });
   it('reads the fingerprints that it writes', () => {
     const hex = '0123456789abcdef'.repeat(4);
-    expect(formatFingerprint(hex).split(' ')).toHaveLength(8);
-    expect(parseFingerprint(formatFingerprint(hex))).toBe(hex);
+    expect(groupFingerprint(hex).split(' ')).toHaveLength(8);
+    expect(parseFingerprint(groupFingerprint(hex))).toBe(hex);
   });
 });
 

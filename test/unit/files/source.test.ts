@@ -14,6 +14,7 @@ import {
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
+import { decodeSource, encodeSource } from '../../../src/files/identity.ts';
 import { FileSource } from '../../../src/files/source.ts';
 import { isRoot, NOBODY, runChild } from '../../support/children.ts';
 import { testFolder } from '../../support/folder.ts';
@@ -114,4 +115,47 @@ test('a file that changed between opening and reading is an error', async () => 
   await expect(readAll(source)).rejects.toMatchObject({ code: 'source-changed' });
   await source.close();
   await source.close();
+});
+
+test('reads any range, and none that the file has not', async () => {
+  const { path, source } = await opened();
+  const bytes = await readFile(path);
+  for (const [from, end] of [
+    [0, 0],
+    [7, 8],
+    [1_048_575, 3_145_729],
+    [SIZE, SIZE],
+    [SIZE - 1, SIZE],
+  ] as const) {
+    const blocks: Buffer[] = [];
+    for await (const block of source.read(from, end)) blocks.push(Buffer.from(block));
+    expect(Buffer.concat(blocks).equals(bytes.subarray(from, end))).toBe(true);
+  }
+  for (const [from, end] of [
+    [-1, 5],
+    [6, 5],
+    [0, SIZE + 1],
+    [NaN, 5],
+  ] as const)
+    await expect(source.read(from, end).next()).rejects.toThrow(RangeError);
+});
+
+test('a range ends with a look at the whole file', async () => {
+  const { path, source } = await opened();
+  const blocks = source.read(0, 10);
+  await blocks.next();
+  await appendFile(path, 'x');
+  await expect(blocks.next()).rejects.toMatchObject({ code: 'source-changed', exit: 8 });
+});
+
+test('a file is opened again only as what it was', async () => {
+  const { path, source } = await opened(10);
+  const expected = decodeSource(encodeSource(source.identity));
+  expect(expected).toEqual(source.identity);
+  await (await FileSource.open(path, expected)).close();
+  await utimes(path, 1, 1);
+  const refusal = { code: 'source-changed', exit: 8 };
+  await expect(FileSource.open(path, expected)).rejects.toMatchObject(refusal);
+  for (const text of ['', '1 2 3 4', '1 2 3 4 x', '1 2 3 4 5 6', ' 1 2 3 4'])
+    expect(decodeSource(text)).toBeUndefined();
 });

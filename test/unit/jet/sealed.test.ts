@@ -190,6 +190,16 @@ test('whatever is sealed comes out again, in steps of 256 bytes that hide its le
   expect(others().open('offer', longest).length).toBe(MAX_PLAINTEXT);
 });
 
+test('elements of any length lead to a transfer id', () => {
+  const maker = makers();
+  const other = others();
+  const long = Buffer.alloc(MAX_PLAINTEXT, 7);
+  other.open('offer', maker.seal('offer', long));
+  maker.open('accept', other.seal('accept', long));
+  expect(maker.transferId()).toMatch(/^[0-9a-f]{32}$/);
+  expect(other.transferId()).toBe(maker.transferId());
+});
+
 test.each([0, 12 + 16, 255 + 28, 257 + 28, 512 * 1024])('%d bytes are no element', (length) => {
   refused(() => others().open('offer', Buffer.alloc(length)), 'malformed');
 });

@@ -1,7 +1,5 @@
 /** The core against an independent implementation, in random order and with losses. */
-import { spawn, spawnSync } from 'node:child_process';
 import { randomBytes, randomInt } from 'node:crypto';
-import { createInterface } from 'node:readline';
 import { afterAll, describe, expect, it } from 'vitest';
 import {
   acceptSession,
@@ -20,37 +18,9 @@ import {
   type Profile,
   type SessionState,
 } from '../../../src/omemo/crypto/index.ts';
+import { hasPython, startPeer } from '../../support/python-peer.ts';
 
-const PYTHON = '/usr/bin/python3';
-const present = spawnSync(PYTHON, ['-c', 'import oldmemo, twomemo']).status === 0;
 const seed = Number(process.env.JET_SEED ?? randomInt(2 ** 31));
-
-interface Answer {
-  error?: string;
-  data: string;
-  message: string;
-  isKeyExchange: boolean;
-  identityKey: string;
-  signedPreKeyId: number;
-  signedPreKey: string;
-  signature: string;
-  preKeys: { id: number; key: string }[];
-}
-
-function startPeer() {
-  const script = new URL('../../support/omemo_peer.py', import.meta.url).pathname;
-  const child = spawn(PYTHON, [script], { stdio: ['pipe', 'pipe', 'inherit'] });
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const ask = async (request: object): Promise<Answer> => {
-    child.stdin.write(`${JSON.stringify(request)}\n`);
-    const line = await lines.next();
-    if (line.done === true) throw new Error('the peer has ended');
-    const answer = JSON.parse(line.value) as Answer;
-    if (answer.error !== undefined) throw new Error(answer.error);
-    return answer;
-  };
-  return { ask, stop: () => child.stdin.end() };
-}
 
 function random(start: number) {
   let state = start >>> 0;
@@ -70,9 +40,11 @@ interface Flight {
 
 const un64 = (value: string) => Buffer.from(value, 'base64');
 
-describe.skipIf(!present)(`python3-oldmemo and python3-twomemo (JET_SEED=${seed})`, () => {
+describe.skipIf(!hasPython)(`python3-oldmemo and python3-twomemo (JET_SEED=${seed})`, () => {
   const peer = startPeer();
-  afterAll(peer.stop);
+  afterAll(() => {
+    peer.stop();
+  });
 
   async function converse(profile: Profile, weStart: boolean, start: number) {
     const pick = random(start);

@@ -8,8 +8,15 @@ const pin = (fingerprint: string, state: Pin['state'] = 'pinned', device?: numbe
   device,
   fingerprint,
   state,
+  proven: false,
 });
-const elsewhere: Pin = { jid: 'eve@e.example', device: 9, fingerprint: 'K', state: 'verified' };
+const elsewhere = (state: Pin['state'], proven = false): Pin => ({
+  jid: 'eve@e.example',
+  device: 9,
+  fingerprint: 'K',
+  state,
+  proven,
+});
 
 describe('the trust rule', () => {
   it.each<[string, readonly Pin[], { first?: boolean; verifiedOnly?: boolean }, string]>([
@@ -40,8 +47,38 @@ describe('the trust rule', () => {
       {},
       'other-key',
     ],
-    ['a key of another JID is refused', [elsewhere], {}, 'other-jid'],
-    ['a key of another JID is refused at first contact', [elsewhere], { first: true }, 'other-jid'],
+    ['a key that another JID has used is refused', [elsewhere('pinned', true)], {}, 'other-jid'],
+    [
+      'a key that was verified for another JID is refused',
+      [elsewhere('verified')],
+      {},
+      'other-jid',
+    ],
+    [
+      'a key of another JID is refused at first contact',
+      [elsewhere('pinned', true)],
+      { first: true },
+      'other-jid',
+    ],
+    [
+      'a pin of its own does not help a key that another JID has used',
+      [pin('K', 'pinned', 1), elsewhere('pinned', true)],
+      {},
+      'other-jid',
+    ],
+    ['a key that another JID only showed is free', [elsewhere('pinned')], { first: true }, 'pin'],
+    [
+      'a key that another JID only showed keeps its pin',
+      [pin('K', 'pinned', 1), elsewhere('pinned')],
+      {},
+      'accept',
+    ],
+    [
+      'a key that was distrusted for another JID is free, however it was used',
+      [elsewhere('distrusted', true)],
+      { first: true },
+      'pin',
+    ],
     [
       'verified only: first contact pins nothing',
       [],

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -97,4 +97,18 @@ describe('locks', () => {
     await Promise.all(children.map((child) => once(child, 'exit')));
     expect(readFileSync(counter, 'utf8')).toBe('20');
   }, 60_000);
+
+  it('keeps its log when it is open twice here and another process comes and goes', async () => {
+    acquire(store, clock, 'a')?.release();
+    const again = openStore(database, [locksSchema]);
+    const log = statSync(`${database}-wal`).ino;
+    const counter = join(folder, 'counter');
+    writeFileSync(counter, '0');
+    await once(run('count', database, counter), 'exit');
+    expect(readFileSync(counter, 'utf8')).toBe('5');
+    // Were it gone, both sides would write where the other does not see it.
+    expect(statSync(`${database}-wal`).ino).toBe(log);
+    expect(acquire(again, clock, 'test')?.fence).toBe(6);
+    again.close();
+  });
 });

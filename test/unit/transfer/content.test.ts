@@ -5,7 +5,8 @@ import { aesGcm } from '../../../src/jet/ciphers.ts';
 import { EnvelopeRegistry } from '../../../src/jet/envelope.ts';
 import { stubEnvelope } from '../../../src/jet/stub-envelope.ts';
 import type { Content } from '../../../src/jingle/stanza.ts';
-import { offerContent, openOffer, protect, readOffer } from '../../../src/transfer/content.ts';
+import { offerContent, protect } from '../../../src/transfer/content.ts';
+import { openOffer, readIncoming } from '../../../src/transfer/incoming.ts';
 import { xml } from '../../../src/xmpp/xml.ts';
 
 const ciphers = new CipherRegistry();
@@ -17,7 +18,7 @@ const self = Jid.parse('juliet@capulet.example/balcony') as Jid;
 const session = { sid: 'a-session', peer };
 
 const open = async (content: Content) =>
-  openOffer(readOffer([content]), self, session, { ciphers, envelopes });
+  openOffer(readIncoming([content]), self, session, { ciphers, envelopes });
 
 async function offer(size: number, name = 'a-file') {
   const shield = await protect(name, peer, stubEnvelope, ciphers, Math.min(size, 1000));
@@ -26,12 +27,11 @@ async function offer(size: number, name = 'a-file') {
     name: 'a-file',
     senders: 'initiator',
     transport: xml('transport', { xmlns: 'urn:xmpp:jingle:transports:ibb:1' }),
-    ...offerContent(shield, {
-      name: 'a-file',
-      self,
-      session,
-      file: { name: 'report.pdf', size, hashes: [], hashUsed: [] },
-    }),
+    ...offerContent(
+      shield,
+      { name: 'a-file', self, session },
+      { name: 'report.pdf', size, hashes: [], hashUsed: [] },
+    ),
   };
   return { shield, content };
 }

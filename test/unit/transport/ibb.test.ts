@@ -50,6 +50,32 @@ describe('in-band stream', () => {
     }
   });
 
+  it.each([
+    [undefined, 16_384],
+    [262_144, 32_768],
+    [20_000, 11_264],
+    [5_000, 1_024],
+    [100, 1_024],
+  ])('fits its blocks into what the server states (XEP-0478): %s bytes', async (limit, block) => {
+    const clock = new FakeClock();
+    const network = createNetwork({ clock });
+    const [alice, bob] = [network.connect('a@a.test/a'), network.connect('b@b.test/b')];
+    alice.maxStanza = limit;
+    for (const end of [alice, bob]) end.audience = () => true;
+    const { offer, initiator, responder } = await pair(ibb, [alice, bob], clock);
+    expect(offer).toContain(`block-size="${block}"`);
+    let longest = 0;
+    network.tap((stanza) => {
+      longest = Math.max(longest, stanza.toString().length);
+      return undefined;
+    });
+    const [a, b] = await connectBoth(initiator, responder);
+    a.duplex.end(randomBytes(100_000));
+    expect((await buffer(b.duplex)).length).toBe(100_000);
+    // Below a stanza of the smallest block no server is bound to take anything (RFC 6120 §13.12).
+    expect(longest).toBeLessThanOrEqual(Math.max(limit ?? 65_536, 10_000));
+  });
+
   it('has several blocks in flight, at most the window', async () => {
     const { a, b, network } = await open();
     let flying = 0;

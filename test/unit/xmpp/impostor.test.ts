@@ -1,30 +1,15 @@
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { createServer, type Server } from 'node:tls';
-import { afterAll, afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test } from 'vitest';
 import { systemClock } from '../../../src/core/clock.ts';
 import { Jid } from '../../../src/core/jid.ts';
 import { connect } from '../../../src/xmpp/connect.ts';
+import { selfSigned } from '../../support/certificate.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'jet-impostor-'));
-const [keyFile, certFile] = [join(folder, 'key.pem'), join(folder, 'cert.pem')];
-execFileSync(
-  'openssl',
-  `req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=home.example -addext subjectAltName=DNS:home.example -keyout ${keyFile} -out ${certFile}`.split(
-    ' ',
-  ),
-  { stdio: 'ignore' },
-);
-const [key, cert] = [readFileSync(keyFile), readFileSync(certFile)];
+const { key, cert } = selfSigned('home.example');
 let server: Server | undefined;
 
 afterEach(() => server?.close());
-afterAll(() => {
-  rmSync(folder, { recursive: true });
-});
 
 const NS = "xmlns='urn:ietf:params:xml:ns:xmpp-sasl'";
 const base64 = (text: string) => Buffer.from(text).toString('base64');

@@ -1,16 +1,11 @@
 import { expect, test } from 'vitest';
 import type { Clock } from '../../../src/core/clock.ts';
-import { Jid } from '../../../src/core/jid.ts';
+import type { Jid } from '../../../src/core/jid.ts';
 import { StanzaError } from '../../../src/xmpp/connection.ts';
 import { Requests } from '../../../src/xmpp/requests.ts';
 import { Responder } from '../../../src/xmpp/responder.ts';
 import { xml } from '../../../src/xmpp/xml.ts';
-
-function address(text: string): Jid {
-  const jid = Jid.parse(text);
-  if (jid === undefined) throw new Error(text);
-  return jid;
-}
+import { address } from '../../support/address.ts';
 
 const own = address('me@home.org/r');
 const peer = address('you@away.org/x');

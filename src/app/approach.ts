@@ -1,0 +1,73 @@
+/** Before a transfer that we begin: online, the peer found, and what it can be told. */
+import { randomId } from '../core/bytes.ts';
+import type { Jid } from '../core/jid.ts';
+import type { Envelope } from '../jet/envelope.ts';
+import { NS_JET } from '../jet/security.ts';
+import { FILE_TRANSFER } from '../jingle/file-description.ts';
+import { Proposal } from '../jingle/message-initiation.ts';
+import { JINGLE } from '../jingle/stanza.ts';
+import { jetDevice, mayWaitFor, type WaitsFor } from '../transfer/jet-form.ts';
+import { findPeer } from '../xmpp/find.ts';
+import type { OnEvent, RouteOptions } from './types.ts';
+import type { Workbench } from './workbench.ts';
+
+/** A resource that was found. */
+export interface Approached {
+  /** A full address. */
+  readonly peer: Jid;
+  readonly envelope: Envelope;
+  /** Of a jet: the device to seal for. */
+  readonly device?: number;
+  /** The session id that was agreed on, where the peer answered a proposal (XEP-0353). */
+  readonly sid?: string;
+  /** How it reads digests. */
+  readonly hashForm: 'raw' | 'hex';
+}
+
+/**
+ * Waits for a resource of the peer that can be told this.
+ *
+ * @throws JetError (exit 4) when there is none in time
+ */
+export async function approach(
+  bench: Workbench,
+  to: Jid,
+  what: WaitsFor,
+  { wait, verifiedOnly }: Pick<RouteOptions, 'wait' | 'verifiedOnly'>,
+  on: OnEvent,
+  signal: AbortSignal,
+): Promise<Approached> {
+  const { clock, connection, roster, presence, envelopes } = bench;
+  const omemo = await bench.ready(verifiedOnly);
+  connection.audience = (from) => from.sameBare(to);
+  if (roster.sees(to)) await presence.available();
+  const found = await findPeer({
+    ...{ connection, roster, presence, clock, signal },
+    caps: bench.caps,
+    target: to,
+    wanted: {
+      features: [JINGLE, FILE_TRANSFER, NS_JET],
+      envelopes: envelopes.all.map(({ feature }) => feature),
+      serves: (candidate) => mayWaitFor(candidate, what),
+    },
+    wait: wait === Infinity ? 'forever' : wait,
+    // A proposal is about a file for the peer: what we want from it is asked of a resource that is there.
+    ...(what === 'offer' && { asking: new Proposal(connection, to.bare) }),
+    notify: () => {
+      const peer = to.toString();
+      const text = `${peer} to be online`;
+      on({ id: randomId(), time: clock.now(), event: 'waiting', what: text, peer });
+    },
+  });
+  bench.log(`the resource ${found.jid.toString()} was chosen`);
+  const envelope = envelopes.all.find(({ feature }) => found.features.has(feature));
+  if (envelope === undefined) throw new Error('a peer without an envelope was found');
+  const quirks = await bench.courtesies(omemo).beforeOffer(found, signal);
+  bench.chosen(found.jid, quirks);
+  const device = jetDevice(found);
+  return {
+    ...{ peer: found.jid, envelope, hashForm: quirks.hashForm },
+    ...(device !== undefined && { device }),
+    ...(found.sid !== undefined && { sid: found.sid }),
+  };
+}

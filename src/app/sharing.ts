@@ -1,0 +1,162 @@
+/** `jet share`: serves files to those who may have them. */
+import { randomId } from '../core/bytes.ts';
+import { Exit, JetError, messageOf, type ExitStatus } from '../core/errors.ts';
+import type { Jid } from '../core/jid.ts';
+import { Hasher } from '../files/hashing.ts';
+import { warmUp } from '../files/memory.ts';
+import { Catalogue, type CatalogueEntry } from '../transfer/catalogue.ts';
+import { LIST_NAME, memoryBytes, writeList } from '../transfer/listing.ts';
+import type { Request } from '../transfer/sealed.ts';
+import { fileBytes } from '../transfer/send.ts';
+import { Holder, type Held } from '../transfer/share.ts';
+import { Waiting } from '../transfer/waiting.ts';
+import { announce } from '../xmpp/find.ts';
+import { connectionLost } from './connecting.ts';
+import { sharedFiles } from './shared-files.ts';
+import type { OnEvent, ShareOptions, SharedFile } from './types.ts';
+import type { Workbench } from './workbench.ts';
+
+/** @see OpenAccount.share */
+export async function share(
+  bench: Workbench,
+  paths: readonly string[],
+  options: ShareOptions,
+  ready: (file: SharedFile) => void,
+  on: OnEvent,
+  signal: AbortSignal,
+): Promise<ExitStatus> {
+  const { clock, connection, roster, ui } = bench;
+  const catalogue = await fill(bench, paths, options, on, signal);
+  const omemo = await bench.ready(options.verifiedOnly, 'request');
+  warmUp();
+  const may = (jid: Jid) =>
+    options.to.some((named) => named.sameBare(jid)) || (options.contacts && roster.sees(jid));
+  const plain = (jid: Jid) => options.plain.some((named) => named.sameBare(jid));
+  const left = { count: options.count ?? Infinity };
+  const holder = new Holder(bench.surroundings(options), {
+    may: (jid) => may(jid) || plain(jid),
+    plain,
+    find: (request) => Promise.resolve(find(catalogue, request)),
+    on,
+    ...(options.limitRate !== undefined && { limitRate: options.limitRate }),
+    opened: (peer) => {
+      omemo.acknowledge(peer).catch((error: unknown) => bench.log(messageOf(error)));
+    },
+    ended: (_exit, taken) => {
+      if (taken) left.count -= 1;
+      if (left.count <= 0) waiting.ended(Exit.done);
+    },
+    refused: (peer, why) => {
+      ui.notice('request-refused', `Refused a request of ${peer.bare.toString()}: ${why}.`);
+    },
+  });
+  const { wait, until } = options;
+  const waiting = new Waiting(clock, { wait, once: true }, signal, () => holder.busy);
+  bench.sessions.onInitiate((incoming) => holder.handle(incoming));
+  const named = [...options.to, ...options.plain];
+  const hide = await announce({
+    connection,
+    presence: bench.presence,
+    deals: (jid) => may(jid) || plain(jid),
+    invited: named.filter((jid) => !roster.sees(jid)),
+  });
+  const unwatch = connection.onState((state) => {
+    if (state.kind === 'closed') waiting.fail(connectionLost(state.reason));
+  });
+  const over =
+    until === undefined
+      ? () => undefined
+      : clock.after(until - clock.now(), () => waiting.ended(Exit.done));
+  for (const entry of catalogue.entries()) ready(sharedFile(entry));
+  const what = `requests to ${connection.jid.bare.toString()}`;
+  on({ id: randomId(), time: clock.now(), event: 'waiting', what });
+  try {
+    const exit = await waiting.over;
+    return signal.aborted && holder.busy ? Exit.transport : exit;
+  } finally {
+    over();
+    unwatch();
+    hide();
+    await holder.stop();
+  }
+}
+
+/** Hashes what is not known yet. @throws JetError (exit 8) when there is nothing to share */
+async function fill(
+  bench: Workbench,
+  paths: readonly string[],
+  options: ShareOptions,
+  on: OnEvent,
+  signal: AbortSignal,
+): Promise<Catalogue> {
+  const { clock, store, ui } = bench;
+  const catalogue = new Catalogue(store, clock, new Hasher());
+  const id = randomId();
+  const refused = (path: string, error: Error) =>
+    ui.notice('not-shared', `${path}: ${error.message}`);
+  let shown = -Infinity;
+  await catalogue.add(sharedFiles(paths, options, refused), {
+    signal,
+    refused,
+    onProgress: (bytes) => {
+      const now = clock.monotonic();
+      if (now - shown < 200) return;
+      shown = now;
+      const what = `the hashes of what is shared (${Math.floor(bytes / 1e6)} MB so far)`;
+      on({ id, time: clock.now(), event: 'waiting', what });
+    },
+  });
+  if (catalogue.size === 0)
+    throw new JetError(
+      Exit.localFile,
+      'nothing-to-share',
+      'None of these can be shared. Name files or folders that you may read.',
+    );
+  return catalogue;
+}
+
+/** One path whether there is such a file or not: what is looked up says nothing by the time it takes. */
+function find(catalogue: Catalogue, { file, list }: Request): Held | undefined {
+  if (list) {
+    const bytes = writeList([...catalogue.entries()].map(listed));
+    return {
+      file: { name: LIST_NAME, size: bytes.length, hashes: [], hashUsed: [] },
+      open: () => Promise.resolve(memoryBytes(bytes)),
+    };
+  }
+  const entry = file.hashes
+    .map((hash) => catalogue.find(hash))
+    .find((found) => found !== undefined);
+  if (entry === undefined) return undefined;
+  const { name, size } = sharedFile(entry);
+  return {
+    file: {
+      name: name.split('/').at(-1) ?? name,
+      size,
+      date: dateOf(entry),
+      hashes: [],
+      hashUsed: [],
+    },
+    sha256: digestOf(entry),
+    open: async () => fileBytes(await catalogue.open(entry)),
+  };
+}
+
+function sharedFile(entry: CatalogueEntry): SharedFile {
+  const { path, name, identity } = entry;
+  return { path, name, size: Number(identity.size), sha256: digestOf(entry).toString('hex') };
+}
+
+function listed(entry: CatalogueEntry) {
+  return { ...sharedFile(entry), date: dateOf(entry) };
+}
+
+function dateOf({ identity }: CatalogueEntry): Date {
+  return new Date(Number(identity.mtimeNs / 1_000_000n));
+}
+
+function digestOf({ hashes }: CatalogueEntry): Buffer {
+  const found = hashes.find(({ algorithm }) => algorithm === 'sha-256');
+  if (found === undefined) throw new Error('a catalogued file without its SHA-256');
+  return found.digest;
+}

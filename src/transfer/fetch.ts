@@ -1,0 +1,234 @@
+/** Asking for a file (XEP-0391 §4.2 over XEP-0234) and getting it. */
+import { randomId } from '../core/bytes.ts';
+import { asError, Exit, JetError, type ExitStatus } from '../core/errors.ts';
+import type { Jid } from '../core/jid.ts';
+import type { Envelope, TransportSecret } from '../jet/envelope.ts';
+import { checkSize } from '../jet/limits.ts';
+import { SealedError } from '../jet/sealed.ts';
+import { wipeSecret } from '../jet/secret.ts';
+import { decodeDescription } from '../jingle/file-description.ts';
+import { sameHash, type Hash } from '../jingle/hashes.ts';
+import type { Session } from '../jingle/session.ts';
+import type { Sessions } from '../jingle/sessions.ts';
+import type { Content } from '../jingle/stanza.ts';
+import { StanzaError } from '../xmpp/connection.ts';
+import { protect, requestContent, type Protected, type Protection } from './content.ts';
+import { DecryptingSide, type Target } from './decrypting.ts';
+import type { TransferEvent } from './events.ts';
+import type { Outcome } from './machine.ts';
+import { Proof } from './proof.ts';
+import { Reporter } from './reporter.ts';
+import type { Extent, NamedFile, Request, SealedContent } from './sealed.ts';
+import { Transfer, type ContentId, type Side, type Surroundings } from './transfer.ts';
+
+/** What is asked of whom. */
+export interface Fetching {
+  /** A full address: the resource that was found. */
+  readonly to: Jid;
+  readonly envelope: Envelope;
+  /** Of a jet: the device that its disco form names. Without it the request is plain XEP-0391. */
+  readonly device?: number;
+  readonly request: Request;
+  /** For the user, until the peer has named the file. */
+  readonly label: string;
+  /** Where it goes, once its name and size are known. @throws JetError */
+  readonly target: (file: NamedFile, extent: Extent) => Promise<Target>;
+  /** Milliseconds that the peer has to answer. */
+  readonly answerMs: number;
+  readonly on: (event: TransferEvent) => void;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Asks for a file and sees it through; tells every way it ends as events and as the exit status. What lands
+ * has the hash that was asked for.
+ *
+ * @throws JetError when the envelope cannot be made
+ */
+export async function fetchFile(
+  around: Surroundings & Protection & { readonly sessions: Sessions },
+  fetching: Fetching,
+): Promise<ExitStatus> {
+  const { to, envelope, device, signal } = fetching;
+  const name = randomId();
+  const content: ContentId = { creator: 'initiator', name };
+  const reporter = new Reporter(
+    {
+      id: randomId(),
+      direction: 'receive',
+      peer: to.bare.toString(),
+      file: fetching.label,
+      size: 0,
+    },
+    around.clock,
+    fetching.on,
+  );
+  const shield = await protect(name, to, envelope, around.ciphers, 0, device);
+  const side = new Requesting(around, fetching, shield, content, reporter);
+  const transfer = new Transfer(around, { sends: false, initiates: true }, content, side);
+  const cancel = () => transfer.cancel();
+  signal.addEventListener('abort', cancel, { once: true });
+  const unanswered = around.clock.after(fetching.answerMs, () => transfer.unanswered());
+  try {
+    signal.throwIfAborted();
+    const contents = async (session: Session) => [
+      {
+        ...content,
+        senders: 'responder' as const,
+        ...side.ask(session),
+        transport: await transfer.offerTransport(session),
+      },
+    ];
+    await around.sessions.initiate(to, contents, transfer);
+    reporter.waiting(`${to.bare.toString()} to answer`);
+  } catch (error) {
+    // What the peer answers reaches the transfer by the session itself.
+    if (!(error instanceof StanzaError)) transfer.fail(asError(error));
+  }
+  try {
+    const outcome = await transfer.done;
+    return reporter.end(outcome, side.landed, side.sha256?.toString('hex'));
+  } finally {
+    unanswered();
+    signal.removeEventListener('abort', cancel);
+  }
+}
+
+/** The side that has asked for a file. */
+class Requesting implements Side {
+  readonly #around: Surroundings;
+  readonly #fetching: Fetching;
+  readonly #shield: Protected;
+  readonly #content: ContentId;
+  readonly #reporter: Reporter;
+  #sealed: SealedContent | undefined;
+  #decrypting: DecryptingSide | undefined;
+
+  constructor(
+    around: Surroundings,
+    fetching: Fetching,
+    shield: Protected,
+    content: ContentId,
+    reporter: Reporter,
+  ) {
+    this.#around = around;
+    this.#fetching = fetching;
+    this.#shield = shield;
+    this.#content = content;
+    this.#reporter = reporter;
+  }
+
+  get landed(): string | undefined {
+    return this.#decrypting?.landed;
+  }
+
+  get sha256(): Buffer | undefined {
+    return this.#decrypting?.sha256;
+  }
+
+  get moved(): number {
+    return this.#reporter.bytes;
+  }
+
+  ask(session: Session): Pick<Content, 'description' | 'security'> {
+    const { sealed, description, security } = requestContent(
+      this.#shield,
+      { name: this.#content.name, self: this.#around.connection.jid, session },
+      this.#fetching.request,
+    );
+    this.#sealed = sealed;
+    return { description, security };
+  }
+
+  async consented(content: Content): Promise<void> {
+    const { file, extent, secret } = this.#granted(content);
+    const { cipher } = this.#shield;
+    checkSize(extent.length, cipher, 'receive');
+    const { size } = file;
+    const asked = this.#fetching.request.file.hashes;
+    const whole = extent.offset === 0 && extent.length === size;
+    const partial = !whole;
+    const { offset, length } = extent;
+    this.#reporter.names(
+      whole
+        ? { file: file.name, size }
+        : { file: file.name, size: length, partOf: { offset, size } },
+    );
+    const target = await this.#fetching.target(file, extent);
+    this.#decrypting = new DecryptingSide(
+      {
+        ...{ content: this.#content, cipher, secret, size, extent, target, partial },
+        // Of what the hash names, all or nothing lands; a weak hash selects and proves nothing.
+        proof: whole
+          ? new Proof({ ...file, hashes: [...asked, ...file.hashes] }, size)
+          : new Proof({ hashes: [], hashUsed: [] }, extent.length),
+        ...(this.#sealed && { sealed: this.#sealed }),
+      },
+      this.#reporter,
+    );
+  }
+
+  stream: Side['stream'] = (bytestream, signal) => this.#side.receive(bytestream, signal);
+
+  info: Side['info'] = (payload) => this.#side.info(payload);
+
+  land: NonNullable<Side['land']> = () => this.#side.land();
+
+  receipt: NonNullable<Side['receipt']> = () => this.#side.receipt();
+
+  async finish(outcome: Outcome): Promise<void> {
+    wipeSecret(this.#shield.secret);
+    this.#sealed?.wipe();
+    await this.#decrypting?.finish(outcome);
+  }
+
+  get #side(): DecryptingSide {
+    if (this.#decrypting === undefined) throw new Error('nothing was granted');
+    return this.#decrypting;
+  }
+
+  /** What the peer agreed to send, held against what was asked. */
+  #granted({ description, extensions = [] }: Content): {
+    readonly file: NamedFile;
+    readonly extent: Extent;
+    readonly secret: TransportSecret;
+  } {
+    const { key, iv } = this.#shield.secret;
+    const { request, label } = this.#fetching;
+    if (this.#sealed !== undefined) {
+      const { recipient, envelope } = this.#shield;
+      const granted = this.#sealed.openGrant(extensions);
+      if (recipient !== undefined) envelope.identity?.().rememberJet(recipient);
+      if (granted.iv.equals(iv))
+        throw new SealedError('malformed', 'the sealed accept brings no IV of its own');
+      fits(granted, request);
+      return { ...granted, secret: { key, iv: granted.iv } };
+    }
+    const file = description && decodeDescription(description);
+    if (file?.size === undefined)
+      throw new JetError(
+        Exit.remoteFile,
+        'no-size',
+        'the other side does not say how large the file is. It cannot be taken from that program',
+      );
+    const extent = { offset: 0, length: file.size };
+    return {
+      file: { ...file, name: file.name ?? label, size: file.size },
+      extent,
+      secret: { key, iv },
+    };
+  }
+}
+
+/** @throws SealedError when another file or other bytes were granted than were asked for */
+function fits(
+  { file, extent }: { file: NamedFile; extent: Extent },
+  { file: asked }: Request,
+): void {
+  const from = asked.range?.offset ?? 0;
+  const most = Math.min(asked.range?.length ?? Infinity, file.size - from);
+  const contradicts = (hash: Hash) =>
+    file.hashes.some((other) => other.algorithm === hash.algorithm && !sameHash(other, hash));
+  if (extent.offset !== from || extent.length > most || asked.hashes.some(contradicts))
+    throw new SealedError('malformed', 'the sealed accept is about something else than was asked');
+}

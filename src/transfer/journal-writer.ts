@@ -1,0 +1,139 @@
+/** The one writer of a row of the journal. */
+import type { Clock } from '../core/clock.ts';
+import { Exit, type ExitStatus, JetError, systemCode } from '../core/errors.ts';
+import type { Checkpoint } from '../files/landing.ts';
+import type { Lock } from '../store/locks.ts';
+import type { Store, Value } from '../store/store.ts';
+import {
+  columnsOf,
+  partColumn,
+  rowOf,
+  type TransferDetails,
+  type TransferRow,
+  type TransferState,
+} from './journal-row.ts';
+
+/** How a transfer ended. */
+export interface TransferEnd {
+  readonly state: Exclude<TransferState, 'open'>;
+  readonly exit: ExitStatus;
+  /** A word of the events: `verified`, `delivered` … */
+  readonly status: string;
+  readonly error?: string;
+  /** How far the part got that is kept; undefined leaves what the row says. */
+  readonly kept?: Checkpoint;
+}
+
+/**
+ * Writes a row until it ends or another writer takes over; from then on every call throws JetError
+ * (exit 8) `transfer-taken`, and nothing of it is in the journal.
+ */
+export class JournalWriter {
+  readonly key: number;
+  /** Larger than that of every earlier writer of this row. */
+  readonly fence: number;
+  readonly #store: Store;
+  readonly #clock: Clock;
+  readonly #lock: Lock;
+  #released = false;
+
+  /** @param lock - of this row; its fence is in the row */
+  constructor(store: Store, clock: Clock, key: number, lock: Lock) {
+    this.#store = store;
+    this.#clock = clock;
+    this.key = key;
+    this.fence = lock.fence;
+    this.#lock = lock;
+  }
+
+  /** The row as it is now. */
+  row(): TransferRow {
+    const sql = 'SELECT * FROM transfer WHERE key = ? AND fence = ?';
+    const row = this.#released ? undefined : this.#store.get(sql, this.key, this.fence);
+    if (row === undefined) throw taken();
+    return rowOf(row);
+  }
+
+  /** Notes what has become known. */
+  note(details: Partial<TransferDetails>): void {
+    this.#update(columnsOf(details));
+  }
+
+  /**
+   * The transfer id that both sides now know takes the place of the random one.
+   *
+   * @param id - 32 to 128 lower-case hex digits
+   * @throws JetError (exit 6) `transfer-id-used` when this identity key has used the id before
+   */
+  adopt(id: string, peer: { readonly identity: string; readonly device: number }): void {
+    if (!/^[0-9a-f]{32,128}$/.test(id)) throw new RangeError('no transfer id');
+    try {
+      this.#update({ id, adopted: 1, identity: peer.identity, device: peer.device });
+    } catch (error) {
+      if (systemCode(error) !== 'SQLITE_CONSTRAINT_UNIQUE') throw error;
+      throw new JetError(
+        Exit.security,
+        'transfer-id-used',
+        'The other side used the id of an earlier transfer again. Try again, and update both sides if it stays so.',
+        { cause: error },
+      );
+    }
+  }
+
+  /** How far it is. To be called now and then only: each call is a write to the disk. */
+  progress(written: number, verified = 0): void {
+    this.#update({ written, verified });
+  }
+
+  /**
+   * How far the part is written, and what it is known by; proven bytes are never more than that.
+   *
+   * @remarks Also before the first write to a part that is gone on with: what the row says of its
+   * times is wrong from then on.
+   */
+  checkpoint({ written, identity }: Checkpoint): void {
+    const verified = Math.min(this.row().verified, written);
+    this.#update({ written, verified, part_identity: partColumn(identity) });
+  }
+
+  /** Nothing of the part is of use: from zero, and nothing is known of a part until the next checkpoint. */
+  restart(): void {
+    this.#update({ written: 0, verified: 0, part: null, part_identity: null });
+  }
+
+  /** Writes the end, and gives the row up, in one step. */
+  end({ state, exit, status, error, kept }: TransferEnd): void {
+    const ended = this.#clock.now();
+    try {
+      this.#store.transaction(() => {
+        if (kept !== undefined) this.checkpoint(kept);
+        this.#update({ state, exit, status, error: error ?? null, ended });
+      });
+    } finally {
+      this.release();
+    }
+  }
+
+  /** Gives the row up without an end: others see it as interrupted. Twice is once. */
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.#lock.release();
+  }
+
+  #update(columns: Record<string, Value>): void {
+    const all = { ...columns, updated: this.#clock.now() };
+    const set = Object.keys(all).map((column) => `${column} = ?`);
+    const sql = `UPDATE transfer SET ${set.join(', ')} WHERE key = ? AND fence = ?`;
+    const values = [...Object.values(all), this.key, this.fence];
+    if (this.#released || this.#store.run(sql, ...values) !== 1) throw taken();
+  }
+}
+
+function taken(): JetError {
+  return new JetError(
+    Exit.localFile,
+    'transfer-taken',
+    'Another session goes on with this transfer, or it was forgotten. See jet transfers.',
+  );
+}

@@ -1,0 +1,285 @@
+/** Serving what is asked for (XEP-0391 §4.2 over XEP-0234): the side that holds the files. */
+import { randomBytes } from 'node:crypto';
+import type { Element } from '@xmpp/xml';
+import { randomId } from '../core/bytes.ts';
+import { sleep, type Clock } from '../core/clock.ts';
+import { asError, messageOf, type ExitStatus } from '../core/errors.ts';
+import type { Jid } from '../core/jid.ts';
+import type { TransportSecret } from '../jet/envelope.ts';
+import { wipeSecret } from '../jet/secret.ts';
+import { encodeDescription, fileError } from '../jingle/file-description.ts';
+import { REFUSED, type SessionHandler } from '../jingle/handler.ts';
+import { isStrong } from '../jingle/hashes.ts';
+import type { IncomingSession } from '../jingle/sessions.ts';
+import type { Content } from '../jingle/stanza.ts';
+import type { Protection } from './content.ts';
+import { EncryptingSide, type Bytes } from './encrypting.ts';
+import type { TransferEvent } from './events.ts';
+import { openRequest, readIncoming, type Incoming, type OpenedRequest } from './incoming.ts';
+import { Reporter } from './reporter.ts';
+import { clearDescription, type Extent, type NamedFile, type Request } from './sealed.ts';
+import { Transfer, type Side, type Surroundings } from './transfer.ts';
+
+/** Bytes of the IV that the side that encrypts draws for a request between two jets. */
+const IV_BYTES = 12;
+/**
+ * Refusals leave at multiples of this many ms after the request came: how long it took to find out that
+ * there is nothing, or no right to it, is not to be read from the clock.
+ */
+const REFUSAL_MS = 500;
+/** Requests of one account within a minute; what is beyond is refused like any other. */
+const REQUESTS_A_MINUTE = 120;
+const MOST_PEERS = 1000;
+
+/** A file that may be had, or something made for the one who asks. */
+export interface Held {
+  readonly file: NamedFile;
+  /** SHA-256 of the whole, where it is known. */
+  readonly sha256?: Buffer;
+  /** @throws JetError (exit 8) when it is no longer what it was */
+  open(): Promise<Bytes>;
+}
+
+/** What is shared with whom. */
+export interface Sharing {
+  /** Whether this account may have anything at all. */
+  readonly may: (peer: Jid) => boolean;
+  /** Whether it may ask without sealed elements, by a SHA-2 hash. */
+  readonly plain: (peer: Jid) => boolean;
+  /** What a request names; undefined when there is no such thing. */
+  readonly find: (request: Request) => Promise<Held | undefined>;
+  /** Bytes a second for each. */
+  readonly limitRate?: number;
+  readonly on: (event: TransferEvent) => void;
+  /** An envelope of this full address opened. */
+  readonly opened?: (peer: Jid) => void;
+  /** A transfer has ended; `taken` with a valid receipt, or with a plain peer's word for it. */
+  readonly ended: (exit: ExitStatus, taken: boolean) => void;
+  /** A request that was refused, and why: for the user of this side alone. */
+  readonly refused: (peer: Jid, why: string) => void;
+}
+
+/** Answers requests; one content a session. */
+export class Holder {
+  readonly #around: Surroundings & Protection;
+  readonly #sharing: Sharing;
+  readonly #live = new Set<Transfer>();
+  readonly #asked: Asked;
+
+  constructor(around: Surroundings & Protection, sharing: Sharing) {
+    this.#around = around;
+    this.#sharing = sharing;
+    this.#asked = new Asked(around.clock);
+  }
+
+  /** True while bytes are on their way. */
+  get busy(): boolean {
+    return this.#live.size > 0;
+  }
+
+  /** The handler of a session-initiate that asks for something. */
+  async handle({ session, contents }: IncomingSession): Promise<SessionHandler> {
+    const { clock } = this.#around;
+    const { peer } = session;
+    const came = clock.monotonic();
+    try {
+      return await this.#serve(session, readIncoming(contents));
+    } catch (error) {
+      this.#sharing.refused(peer, messageOf(error));
+      const past = (clock.monotonic() - came) % REFUSAL_MS;
+      await sleep(clock, REFUSAL_MS - past);
+      await session.terminate('failed-application', {
+        application: fileError('file-not-available'),
+      });
+      return REFUSED;
+    }
+  }
+
+  /** Ends everything that is under way. */
+  async stop(): Promise<void> {
+    const live = [...this.#live];
+    for (const transfer of live) transfer.cancel();
+    await Promise.all(live.map((transfer) => transfer.done));
+  }
+
+  async #serve(session: IncomingSession['session'], incoming: Incoming): Promise<SessionHandler> {
+    const { peer } = session;
+    const { transports, connection } = this.#around;
+    if (!this.#asked.may(peer)) throw new Error('it asks too often');
+    if (transports.get(incoming.content.transport.getNS() ?? '') === undefined)
+      throw new Error('its transport is unknown');
+    const opened = await openRequest(incoming, connection.jid, session, this.#around);
+    try {
+      this.#sharing.opened?.(peer);
+      const { request, sealed } = opened;
+      if (!this.#sharing.may(peer)) throw new Error('nothing is shared with it');
+      if (sealed === undefined) this.#allowPlain(peer, request);
+      const held = await this.#sharing.find(request);
+      if (held === undefined) throw new Error('what it asked for is not shared');
+      const extent = extentOf(request, held.file.size, opened.cipher.maxBytes);
+      if (extent === undefined) throw new Error('it asked for bytes beyond the end of the file');
+      return await this.#begin(session, incoming, opened, held, extent);
+    } catch (error) {
+      wipeSecret(opened.secret);
+      throw error;
+    }
+  }
+
+  #allowPlain(peer: Jid, { file }: Request): void {
+    if (!this.#sharing.plain(peer))
+      throw new Error('it asked without sealed elements, which is not allowed to it');
+    if (!file.hashes.some(({ algorithm }) => isStrong(algorithm)) || file.range !== undefined)
+      throw new Error('it asked in the clear for something else than a file by its SHA-2 hash');
+  }
+
+  async #begin(
+    session: IncomingSession['session'],
+    { content }: Incoming,
+    opened: OpenedRequest,
+    held: Held,
+    extent: Extent,
+  ): Promise<SessionHandler> {
+    const { limitRate, on, ended } = this.#sharing;
+    const bytes = await held.open();
+    const peer = session.peer.bare.toString();
+    const { name: file, size } = held.file;
+    const { offset, length } = extent;
+    const partial = offset > 0 || length < size;
+    const about = {
+      ...{ id: randomId(), direction: 'send' as const, peer, file },
+      ...(partial ? { size: length, partOf: { offset, size } } : { size }),
+    };
+    const reporter = new Reporter(about, this.#around.clock, on);
+    const encrypting = new EncryptingSide(
+      { bytes, content, peer, reporter, ...(limitRate !== undefined && { limitRate }) },
+      this.#around.clock,
+    );
+    const side = new Serving(content, opened, held, extent, encrypting);
+    const transfer = new Transfer(
+      this.#around,
+      { sends: true, initiates: false },
+      { creator: content.creator, name: content.name },
+      side,
+    );
+    if (!transfer.takeTransport(session, content.transport)) {
+      await bytes.close();
+      throw new Error('its transport is not allowed here');
+    }
+    this.#live.add(transfer);
+    reporter.offer(opened.sender.identityKey.toString('hex'));
+    transfer.decide(true);
+    void transfer.done
+      .then((outcome) => {
+        this.#live.delete(transfer);
+        const exit = reporter.end(outcome, undefined, encrypting.sha256?.toString('hex'));
+        ended(exit, outcome.kind === 'verified' || outcome.kind === 'delivered');
+      })
+      .catch((error: unknown) => this.#around.log(asError(error).message));
+    return transfer;
+  }
+}
+
+/** The bytes that a request means; undefined for what is no part of the file. */
+function extentOf({ file }: Request, size: number, most: number): Extent | undefined {
+  const offset = file.range?.offset ?? 0;
+  if (offset > size) return undefined;
+  return { offset, length: Math.min(file.range?.length ?? Infinity, size - offset, most) };
+}
+
+/** The side that was asked for a file, and has it. */
+class Serving implements Side {
+  readonly #content: Incoming['content'];
+  readonly #opened: OpenedRequest;
+  readonly #held: Held;
+  readonly #extent: Extent;
+  readonly #encrypting: EncryptingSide;
+  /** Between two jets the IV is ours: who encrypts draws it. */
+  readonly #secret: TransportSecret;
+
+  constructor(
+    content: Incoming['content'],
+    opened: OpenedRequest,
+    held: Held,
+    extent: Extent,
+    encrypting: EncryptingSide,
+  ) {
+    this.#content = content;
+    this.#opened = opened;
+    this.#held = held;
+    this.#extent = extent;
+    this.#encrypting = encrypting;
+    const { secret, sealed } = opened;
+    this.#secret = sealed === undefined ? secret : { key: secret.key, iv: randomBytes(IV_BYTES) };
+  }
+
+  get moved(): number {
+    return this.#encrypting.moved;
+  }
+
+  accepted(transport: Element): Content {
+    const { creator, name, senders } = this.#content;
+    const { sealed } = this.#opened;
+    const base = { creator, name, senders, transport };
+    const { sha256 } = this.#held;
+    const known = sha256 && { algorithm: 'sha-256' as const, digest: sha256 };
+    const file = { ...this.#held.file, hashes: known ? [known] : [], hashUsed: [] };
+    if (sealed === undefined) return { ...base, description: encodeDescription(file) };
+    const { iv } = this.#secret;
+    const extensions = [sealed.grant({ file, extent: this.#extent, iv })];
+    return { ...base, description: clearDescription(), extensions };
+  }
+
+  stream: Side['stream'] = (bytestream, signal) => {
+    const { cipher, sealed } = this.#opened;
+    const { sha256 } = this.#held;
+    return this.#encrypting.send(
+      {
+        ...{ cipher, secret: this.#secret, extent: this.#extent },
+        partial: this.#extent.offset > 0 || this.#extent.length < this.#held.file.size,
+        ...(sealed && { sealed }),
+        ...(sha256 && { sha256 }),
+      },
+      bytestream,
+      signal,
+    );
+  };
+
+  checksum: NonNullable<Side['checksum']> = () => this.#encrypting.checksum();
+
+  info: Side['info'] = (payload) => this.#encrypting.info(payload);
+
+  certainty: NonNullable<Side['certainty']> = (payloads) => this.#encrypting.certainty(payloads);
+
+  async finish(): Promise<void> {
+    wipeSecret(this.#opened.secret);
+    wipeSecret(this.#secret);
+    this.#opened.sealed?.wipe();
+    await this.#encrypting.finish();
+  }
+}
+
+/** How often each account has asked within the last minute. */
+class Asked {
+  readonly #clock: Clock;
+  readonly #counts = new Map<string, { since: number; count: number }>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Counts one; false when it is too many. */
+  may(peer: Jid): boolean {
+    const key = peer.bare.toString();
+    const now = this.#clock.monotonic();
+    const known = this.#counts.get(key);
+    if (known === undefined || now - known.since >= 60_000) {
+      this.#counts.delete(key);
+      const [oldest] = this.#counts.keys();
+      if (this.#counts.size >= MOST_PEERS && oldest !== undefined) this.#counts.delete(oldest);
+      this.#counts.set(key, { since: now, count: 1 });
+      return true;
+    }
+    known.count += 1;
+    return known.count <= REQUESTS_A_MINUTE;
+  }
+}

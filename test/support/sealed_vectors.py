@@ -1,0 +1,228 @@
+"""The vectors of docs/sealed.md by an implementation of their own: python3 sealed_vectors.py FOLDER.
+
+Written from the specification with Python's `cryptography`; prints what was checked as JSON.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+import pathlib
+import struct
+import sys
+import xml.etree.ElementTree as ET
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+NS = "urn:xmpp:jet-transfer:0"
+FILE = "{urn:xmpp:jingle:apps:file-transfer:5}"
+HASH = "{urn:xmpp:hashes:2}hash"
+LONGEST = 16384
+SIZE = 23
+
+
+class Refused(Exception):
+    pass
+
+
+def framed(*parts):
+    return b"".join(struct.pack(">I", len(part)) + part for part in parts)
+
+
+class Side:
+    """One side of a content, as §6 to §8 have it."""
+
+    def __init__(self, case, role):
+        own, peer = (case[role], case["other" if role == "maker" else "maker"])
+        self.role = role
+        private = X25519PrivateKey.from_private_bytes(bytes.fromhex(own["privateKey"]))
+        raw = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        assert raw.hex() == own["identityKey"], "identity key"
+        public = X25519PublicKey.from_public_bytes(bytes.fromhex(peer["identityKey"]))
+        self.agreement = private.exchange(public)
+        self.iv = bytes.fromhex(case["secret"]["iv"])
+        if len(self.iv) != 12:
+            raise Refused("malformed")
+        self.transport_key = bytes.fromhex(case["secret"]["key"])
+        binding = case["binding"]
+        names = ("sid", "creator", "name", "senders", "cipher", "type")
+        self.base = [b"0", self.iv] + [binding[name].encode() for name in names]
+        for party in (case["maker"], case["other"]):
+            self.base += [bytes.fromhex(party["identityKey"]), party["jid"].encode()]
+        self.first = "offer" if binding["senders"] == binding["creator"] else "request"
+        self.seen = {}
+
+    def derive(self, info, length):
+        kdf = HKDF(algorithm=hashes.SHA256(), length=length, salt=self.iv, info=info)
+        return kdf.derive(self.transport_key + self.agreement)
+
+    def info(self, label):
+        return framed(NS.encode(), label.encode())
+
+    def aad(self, label):
+        bound = [] if label == self.first else [self.seen[self.first]]
+        if label in ("checksum", "landed"):
+            bound.append(self.seen["accept"])
+        return framed(*self.base, *bound)
+
+    def maker_of(self, label):
+        encrypts = "maker" if self.first == "offer" else "other"
+        decrypts = "other" if self.first == "offer" else "maker"
+        return {
+            self.first: "maker",
+            "accept": "other",
+            "checksum": encrypts,
+            "landed": decrypts,
+        }.get(label)
+
+    def in_place(self, label, by):
+        after = {self.first: None, "accept": self.first, "checksum": "accept", "landed": "accept"}
+        if self.maker_of(label) != by:
+            raise Refused("out-of-place")
+        if after[label] is not None and after[label] not in self.seen:
+            raise Refused("out-of-place")
+        if label in self.seen:
+            raise Refused("repeated")
+
+    def seal(self, label, nonce, padded):
+        self.in_place(label, self.role)
+        key = self.derive(self.info(label), 32)
+        sealed = nonce + AESGCM(key).encrypt(nonce, padded, self.aad(label))
+        self.seen[label] = sealed
+        return sealed
+
+    def open(self, label, sealed):
+        if label != "landed" or self.seen.get(label) != sealed:
+            self.in_place(label, "other" if self.role == "maker" else "maker")
+        blocks, rest = divmod(len(sealed) - 12 - 16, 256)
+        if blocks < 1 or rest != 0 or len(sealed) > 12 + 65 * 256 + 16:
+            raise Refused("malformed")
+        key = self.derive(self.info(label), 32)
+        try:
+            padded = AESGCM(key).decrypt(sealed[:12], sealed[12:], self.aad(label))
+        except InvalidTag:
+            raise Refused("not-authentic") from None
+        (length,) = struct.unpack(">I", padded[:4])
+        if length > LONGEST or len(pad(bytes(length))) != len(padded) or any(padded[4 + length :]):
+            raise Refused("malformed")
+        self.seen[label] = sealed
+        return padded[4 : 4 + length]
+
+    def transfer_id_info(self):
+        said = (self.seen[self.first], self.seen["accept"])
+        digests = [hashlib.sha256(one).digest() for one in said]
+        return framed(NS.encode(), b"transfer-id", *digests)
+
+
+def pad(plaintext):
+    data = framed(plaintext)
+    return data + bytes(-len(data) % 256)
+
+
+def same(what, ours, theirs):
+    if ours != theirs:
+        raise AssertionError(f"{what}: {ours!r} is not {theirs!r}")
+
+
+def course(case):
+    maker, other = Side(case, "maker"), Side(case, "other")
+    same("agreement", maker.agreement.hex(), case["agreement"])
+    same("agreement", other.agreement.hex(), case["agreement"])
+    for element in case["elements"]:
+        label = element["label"]
+        speaker, listener = (maker, other) if element["from"] == "maker" else (other, maker)
+        plaintext = element["plaintext"].encode()
+        same("info", speaker.info(label).hex(), element["info"])
+        same("key", speaker.derive(speaker.info(label), 32).hex(), element["key"])
+        same("aad", speaker.aad(label).hex(), element["aad"])
+        same("padded", pad(plaintext).hex(), element["padded"])
+        sealed = speaker.seal(label, bytes.fromhex(element["nonce"]), pad(plaintext))
+        same("sealed", base64.b64encode(sealed).decode(), element["sealed"])
+        same("opened", listener.open(label, sealed), plaintext)
+    if "transferId" in case:
+        for side in (maker, other):
+            same("info of the id", side.transfer_id_info().hex(), case["transferId"]["info"])
+            same("id", side.derive(side.transfer_id_info(), 16).hex(), case["transferId"]["id"])
+    return {"maker": maker, "other": other}
+
+
+def strong(parent):
+    found = [one for one in parent.findall(HASH) if one.get("algo") == "sha-256"]
+    return bool(found) and len(base64.b64decode(found[0].text)) == 32
+
+
+def says(label, body):
+    """What a body has to say (§4), for a file of 23 bytes that goes whole."""
+    try:
+        root = ET.fromstring(body)
+    except ET.ParseError:
+        return False
+    files = root.findall(f"{FILE}file")
+    if root.tag != f"{{{NS}}}{label}" or len(files) != 1:
+        return False
+    file = files[0]
+    name, size, span = (file.find(FILE + tag) for tag in ("name", "size", "range"))
+    bytes_ = None if size is None else int(size.text)
+    offset = 0 if span is None else int(span.get("offset", "0"))
+    length = None if span is None or span.get("length") is None else int(span.get("length"))
+    if label == "offer":
+        return name is not None and bool(name.text) and bytes_ is not None
+    if label == "accept":
+        return bytes_ == SIZE and length is not None and offset + length <= SIZE
+    if label == "checksum":
+        return (offset, length) == (0, SIZE) and strong(span)
+    known = root.get("as") in ("file", "range", "stdout")
+    return known and bytes_ is not None and length is not None and strong(file)
+
+
+def from_stanza(side, label, stanza):
+    found = ET.fromstring(stanza).findall(f"{{{NS}}}sealed")
+    if not found:
+        raise Refused("missing")
+    if len(found) > 1:
+        raise Refused("repeated")
+    if found[0].get("label") != label:
+        raise Refused("out-of-place")
+    try:
+        sealed = base64.b64decode("".join(found[0].text.split()), validate=True)
+    except binascii.Error:
+        raise Refused("malformed") from None
+    if not says(label, side.open(label, sealed)):
+        raise Refused("malformed")
+
+
+def check(case):
+    """True for a case that ends in a refusal."""
+    last = case.get("refused")
+    try:
+        sides = course(case)
+        if last is None:
+            return False
+        side = sides[last["by"]]
+        if "stanza" in last:
+            from_stanza(side, last["label"], last["stanza"])
+        else:
+            side.open(last["label"], base64.b64decode(last["sealed"]))
+    except Refused as refusal:
+        same("reason", str(refusal), last and last["reason"])
+        return True
+    raise AssertionError("it was not refused")
+
+
+def main(folder):
+    files = sorted(pathlib.Path(folder).glob("*.json"))
+    refused, failures = 0, []
+    for path in files:
+        try:
+            refused += check(json.loads(path.read_text("utf-8")))
+        except AssertionError as error:
+            failures.append(f"{path.name}: {error}")
+    print(json.dumps({"files": len(files), "refused": refused, "failures": failures}))
+
+
+main(sys.argv[1])

@@ -1,0 +1,328 @@
+import { spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
+import { copyFileSync, existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, onTestFinished, test } from 'vitest';
+import { systemClock } from '../../../src/core/clock.ts';
+import { acquire, locksSchema } from '../../../src/store/locks.ts';
+import { openStore, type Store } from '../../../src/store/store.ts';
+import { Journal, journalSchema, type NewTransfer } from '../../../src/transfer/journal.ts';
+import { FakeClock } from '../../support/clock.ts';
+import { testFolder } from '../../support/folder.ts';
+import { ID, journalStore, KEY, live, pointed, seen } from '../../support/journal-script.ts';
+
+const SCRIPT = fileURLToPath(new URL('../../support/process-journal.ts', import.meta.url));
+const OTHER = 'ef'.repeat(32);
+
+async function run(...args: string[]): Promise<{ signal: string | null; lines: string[] }> {
+  const child = spawn(process.execPath, ['--import', 'tsx', SCRIPT, ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let text = '';
+  child.stdout.on('data', (data: Buffer) => (text += data.toString()));
+  const [status, signal] = await new Promise<[number | null, string | null]>((resolve) =>
+    child.once('close', (...end) => resolve(end)),
+  );
+  if (signal === null && status !== 0) throw new Error(`ended with ${String(status)}`);
+  return { signal, lines: text.split('\n').slice(0, -1) };
+}
+
+interface World {
+  readonly file: string;
+  readonly store: Store;
+  readonly clock: FakeClock;
+  readonly journal: Journal;
+}
+
+async function world(): Promise<World> {
+  const file = join(await testFolder(), 'jet.db');
+  const store = journalStore(file);
+  onTestFinished(() => store.close());
+  const clock = new FakeClock();
+  return { file, store, clock, journal: new Journal(store, clock) };
+}
+
+const transfer = (more: Partial<NewTransfer> = {}): NewTransfer => ({
+  account: 'alice@example.org',
+  peer: 'bob@example.org',
+  direction: 'receive',
+  jet: true,
+  name: 'a.txt',
+  ...more,
+});
+
+test('a row tells everything that a later process needs', async () => {
+  const { journal, clock, file } = await world();
+  const source = { dev: 2n ** 63n, ino: 5n, size: 10n, mtimeNs: -1n, ctimeNs: 2n ** 61n };
+  const part = { dev: 1n, ino: 2n, uid: 3n, mode: 4n, tail: Buffer.alloc(32, 1) };
+  const writer = journal.begin(transfer({ size: 10, options: { out: '/tmp', links: true, n: 3 } }));
+  expect(writer.row()).toMatchObject({ adopted: false, attempt: 0, state: 'open', written: 0 });
+  const provisional = writer.row().id;
+  expect(provisional).toMatch(/^[0-9a-f]{32}$/);
+  await clock.advance(1000);
+  writer.adopt(ID, { identity: KEY, device: 77 });
+  writer.note({ path: '/tmp/a.txt', part: '/tmp/a.txt.jet-part', file: source, sha256: OTHER });
+  writer.progress(6, 4);
+  writer.checkpoint({ written: 8, identity: part });
+  expect(new Journal(journalStore(file), clock).get(ID)).toEqual({
+    ...transfer(),
+    key: writer.key,
+    id: ID,
+    adopted: true,
+    identity: KEY,
+    device: 77,
+    size: 10,
+    sha256: OTHER,
+    path: '/tmp/a.txt',
+    file: source,
+    part: '/tmp/a.txt.jet-part',
+    partIdentity: part,
+    options: { out: '/tmp', links: true, n: 3 },
+    written: 8,
+    verified: 4,
+    attempt: 0,
+    state: 'open',
+    exit: undefined,
+    status: undefined,
+    error: undefined,
+    created: clock.now() - 1000,
+    updated: clock.now(),
+    ended: undefined,
+  });
+  expect(() => journal.get(provisional)).toThrow('knows nothing');
+  writer.checkpoint({ written: 3, identity: part });
+  expect(writer.row()).toMatchObject({ written: 3, verified: 3 });
+  await clock.advance(1000);
+  writer.end({ state: 'failed', exit: 7, status: 'failed', error: 'It broke.' });
+  expect(journal.get(ID)).toMatchObject({
+    state: 'failed',
+    exit: 7,
+    error: 'It broke.',
+    ended: clock.now(),
+  });
+});
+
+test('an id is found by any beginning that fits it alone', async () => {
+  const { journal, store } = await world();
+  for (const id of ['abc1', 'abc2', 'abd3']) {
+    journal.begin(transfer({ account: `${id}@x` })).release();
+    store.run('UPDATE transfer SET id = ? WHERE account = ?', id, `${id}@x`);
+  }
+  expect(journal.get('ABC2').id).toBe('abc2');
+  expect(journal.get('abd').id).toBe('abd3');
+  expect(journal.get('ab', 'abc1@x').id).toBe('abc1');
+  expect(() => journal.get('abc')).toThrow('fits several transfers, such as abc2 and abc1');
+  for (const none of ['', 'x', 'abc%', '_', 'abc11'])
+    expect(() => journal.get(none)).toThrow(expect.objectContaining({ exit: 2 }) as Error);
+});
+
+test('a transfer id belongs to the key that it was agreed with', async () => {
+  const { journal } = await world();
+  const [first, second, third] = [1, 2, 3].map(() => journal.begin(transfer()));
+  const { id } = journal.list()[0] ?? { id: '' };
+  expect(journal.findByTransferId('alice@example.org', KEY, id)).toBeUndefined();
+  first?.adopt(ID, { identity: KEY, device: 1 });
+  expect(() => second?.adopt(ID, { identity: KEY, device: 1 })).toThrow(
+    expect.objectContaining({ code: 'transfer-id-used', exit: 6 }) as Error,
+  );
+  third?.adopt(ID, { identity: OTHER, device: 1 });
+  expect(journal.findByTransferId('alice@example.org', KEY, ID)?.key).toBe(first?.key);
+  expect(journal.findByTransferId('alice@example.org', OTHER, ID)?.key).toBe(third?.key);
+  expect(journal.findByTransferId('carol@example.org', KEY, ID)).toBeUndefined();
+  expect(() => first?.adopt('xyz', { identity: KEY, device: 1 })).toThrow(RangeError);
+  for (const writer of [first, second, third]) writer?.release();
+});
+
+test('one writes; whoever is superseded writes no more', async () => {
+  const { journal, store } = await world();
+  const old = journal.begin(transfer());
+  const busy = expect.objectContaining({ code: 'transfer-busy', exit: 8 }) as Error;
+  expect(() => journal.claim(old.key, 'user')).toThrow(busy);
+  expect(() => journal.forget(old.key)).toThrow(busy);
+  expect(journal.clean(['interrupted', 'failed'])).toEqual([]);
+  // Its machine cannot be looked up from here and has been silent for long: it counts as dead.
+  store.run(`UPDATE lock SET machine = 'elsewhere', beat = 0`);
+  expect(journal.get(old.row().id).state).toBe('interrupted');
+  const next = journal.claim(old.key, 'peer');
+  expect(next.fence).toBeGreaterThan(old.fence);
+  next.progress(5);
+  const taken = expect.objectContaining({ code: 'transfer-taken', exit: 8 }) as Error;
+  const calls = [
+    () => old.progress(9),
+    () => old.note({ name: 'b' }),
+    () => old.adopt(ID, { identity: KEY, device: 1 }),
+    () => old.restart(),
+    () => old.row(),
+    () => old.end({ state: 'failed', exit: 1, status: 'failed' }),
+  ];
+  for (const call of calls) expect(call).toThrow(taken);
+  old.release();
+  expect(next.row()).toMatchObject({ written: 5, state: 'open', name: 'a.txt' });
+  next.release();
+  next.release();
+  expect(() => next.progress(6)).toThrow(taken);
+  expect(journal.list()[0]?.state).toBe('interrupted');
+});
+
+test('what is over is not gone on with, what the user cancelled by the user alone', async () => {
+  const { journal } = await world();
+  const { key } = (() => {
+    const writer = journal.begin(transfer());
+    writer.end({ state: 'cancelled', exit: 5, status: 'interrupted' });
+    return writer;
+  })();
+  expect(() => journal.claim(key, 'peer')).toThrow(
+    expect.objectContaining({ code: 'transfer-cancelled', exit: 5 }) as Error,
+  );
+  expect(journal.list()[0]?.state).toBe('cancelled');
+  const again = journal.claim(key, 'user');
+  expect(again.row()).toMatchObject({ state: 'open', exit: undefined, ended: undefined });
+  for (const state of ['done', 'declined'] as const) {
+    const writer = journal.begin(transfer());
+    writer.end({ state, exit: 0, status: 'verified' });
+    expect(() => journal.claim(writer.key, 'user')).toThrow(
+      expect.objectContaining({ code: 'transfer-over', exit: 2 }) as Error,
+    );
+  }
+  expect(() => journal.claim(999, 'user')).toThrow('knows nothing');
+  again.release();
+});
+
+test('attempt numbers only rise', async () => {
+  const { journal } = await world();
+  const { key } = journal.begin(transfer());
+  expect([journal.nextAttempt(key), journal.nextAttempt(key)]).toEqual([1, 2]);
+  for (const low of [2, 1, 0, -1, 2.5, NaN, 2 ** 31, Infinity])
+    expect(journal.acceptAttempt(key, low)).toBe(false);
+  expect(journal.acceptAttempt(key, 9)).toBe(true);
+  expect(journal.acceptAttempt(key, 9)).toBe(false);
+  expect(journal.nextAttempt(key)).toBe(10);
+  expect(() => journal.nextAttempt(999)).toThrow('knows nothing');
+});
+
+test('list, forget and clean: the newest first, what is under way stays', async () => {
+  const { journal, clock, store } = await world();
+  const ends = ['done', 'failed', 'cancelled'] as const;
+  for (const state of ends) {
+    journal.begin(transfer({ name: state })).end({ state, exit: 0, status: state });
+    await clock.advance(1000);
+  }
+  const open = journal.begin(transfer({ name: 'open', account: 'carol@example.org' }));
+  expect(journal.list().map(({ name }) => name)).toEqual(['open', 'cancelled', 'failed', 'done']);
+  expect(journal.list({ account: 'carol@example.org' })).toHaveLength(1);
+  expect(journal.list({ states: ['failed', 'open'] })).toHaveLength(2);
+  expect(journal.clean(['done', 'failed'], clock.now() - 2500).map((row) => row.name)).toEqual([
+    'done',
+  ]);
+  expect(journal.forget(3).name).toBe('cancelled');
+  expect(() => journal.forget(3)).toThrow('knows nothing');
+  expect(journal.clean(['done', 'failed', 'interrupted', 'cancelled'])).toHaveLength(1);
+  expect(journal.list().map(({ name }) => name)).toEqual(['open']);
+  expect(store.all('SELECT name FROM lock')).toEqual([{ name: `transfer ${open.key}` }]);
+  open.release();
+});
+
+test('what a key has landed is found by its path', async () => {
+  const { journal } = await world();
+  const at = { path: '/t/a', identity: KEY };
+  for (const [state, sha256] of [
+    ['done', '11'],
+    ['done', '22'],
+    ['failed', '33'],
+  ] as const)
+    journal.begin(transfer({ ...at, sha256 })).end({ state, exit: 0, status: 'x' });
+  journal
+    .begin(transfer({ ...at, direction: 'send' }))
+    .end({ state: 'done', exit: 0, status: 'x' });
+  expect(journal.landed('alice@example.org', KEY, '/t/a')?.sha256).toBe('22');
+  expect(journal.landed('alice@example.org', OTHER, '/t/a')).toBeUndefined();
+  expect(journal.landed('alice@example.org', KEY, '/t/b')).toBeUndefined();
+});
+
+test('a journal of a newer version is refused, and left as it is', async () => {
+  const { file, store } = await world();
+  store.run(`UPDATE schema_version SET step = 99 WHERE name = 'journal'`);
+  expect(() => openStore(file, [locksSchema, journalSchema])).toThrow(
+    expect.objectContaining({ code: 'store-newer', exit: 8 }) as Error,
+  );
+});
+
+/** Copies the files as they are now: what a process that is killed now leaves behind. */
+function snapshot(file: string, folder: string): string {
+  mkdirSync(folder);
+  for (const end of ['', '-wal', '-shm'])
+    if (existsSync(file + end)) copyFileSync(file + end, join(folder, `jet.db${end}`));
+  return join(folder, 'jet.db');
+}
+
+/** What a store holds after each call of the script, as often as it runs undisturbed. */
+function undisturbed(file: string): string[] {
+  const store = journalStore(file);
+  const states = [seen(store)];
+  live(store, () => states.push(seen(store)));
+  store.close();
+  return states;
+}
+
+function reopened(file: string): string {
+  const store = journalStore(file);
+  expect(store.get('PRAGMA integrity_check')).toMatchObject({ integrity_check: 'ok' });
+  const state = seen(store);
+  store.close();
+  return state;
+}
+
+test('at whichever moment it dies, every call was made wholly or not at all', async () => {
+  const folder = await testFolder();
+  const states = undisturbed(join(folder, 'whole.db'));
+  const file = join(folder, 'jet.db');
+  const store = journalStore(file);
+  const left: { path: string; done: number }[] = [];
+  let done = 0;
+  const point = () => left.push({ path: snapshot(file, join(folder, String(left.length))), done });
+  live(pointed(store, point), () => done++);
+  store.close();
+  expect(left.length).toBeGreaterThan(60);
+  for (const { path, done } of left) expect(states.slice(done, done + 2)).toContain(reopened(path));
+});
+
+test('a process that is killed leaves the same, and lets go', async () => {
+  const folder = await testFolder();
+  const states = undisturbed(join(folder, 'whole.db'));
+  const moments = Array.from({ length: 6 }, () => randomInt(60));
+  const deaths = moments.map(async (moment, i) => {
+    const file = join(folder, `${String(i)}.db`);
+    const { signal, lines } = await run('die', file, String(moment));
+    expect([moment, signal]).toEqual([moment, 'SIGKILL']);
+    expect(states.slice(lines.length, lines.length + 2)).toContain(reopened(file));
+    const store = journalStore(file);
+    const journal = new Journal(store, systemClock);
+    for (const { key, state } of journal.list()) {
+      expect([moment, state]).not.toEqual([moment, 'open']);
+      if (state === 'interrupted') journal.claim(key, 'user').release();
+      journal.forget(key);
+    }
+    store.close();
+  });
+  await Promise.all(deaths);
+});
+
+test('processes share it: no row is lost, no number given twice, one writes at a time', async () => {
+  const { file, store, journal } = await world();
+  journal.begin(transfer()).release();
+  const three = (mode: string, n: number) =>
+    Array.from({ length: 3 }, () => run(mode, file, String(n)));
+  const [attempts] = await Promise.all([
+    Promise.all(three('attempts', 10)),
+    Promise.all(three('begin', 5)),
+    Promise.all(three('claim', 5)),
+  ]);
+  const numbers = attempts.flatMap(({ lines }) => lines.map(Number));
+  expect(numbers.sort((a, b) => a - b)).toEqual(Array.from({ length: 30 }, (_, i) => i + 1));
+  expect(attempts.every(({ lines: [a, b] }) => Number(a) < Number(b))).toBe(true);
+  const rows = store.all(`SELECT written FROM transfer WHERE state = 'done'`);
+  expect(rows.map(({ written }) => written)).toEqual(Array.from({ length: 15 }, () => 100));
+  expect(store.get('SELECT written FROM transfer WHERE key = 1')?.['written']).toBe(15);
+  expect(acquire(store, systemClock, 'transfer 1')?.held()).toBe(true);
+});

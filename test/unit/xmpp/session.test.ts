@@ -1,0 +1,95 @@
+/** What a session with the server says of its limits, and how it is kept alive. */
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { systemClock, type Clock } from '../../../src/core/clock.ts';
+import { connect } from '../../../src/xmpp/connect.ts';
+import type { ConnectionState } from '../../../src/xmpp/connection.ts';
+import { address } from '../../support/address.ts';
+import { selfSigned } from '../../support/certificate.ts';
+import { FakeClock } from '../../support/clock.ts';
+import { startXmppServer, type ServerOptions } from '../../support/xmpp-server.ts';
+
+const certificate = selfSigned('home.example');
+
+async function logIn(options: Partial<ServerOptions>, clock: Clock = systemClock) {
+  const server = await startXmppServer({
+    certificate,
+    password: 'secret',
+    mechanisms: ['SCRAM-SHA-256'],
+    ...options,
+  });
+  onTestFinished(() => server.stop());
+  const connection = await connect({
+    jid: address('romeo@home.example'),
+    password: () => 'secret',
+    ca: certificate.cert,
+    server: { host: '127.0.0.1', port: server.port, tls: true },
+    clock,
+  });
+  return { server, connection };
+}
+
+test.each([
+  ['binding', { bindError: 'resource-constraint' }, 'resource-constraint'],
+  ['binding as a conflict', { bindError: 'conflict' }, 'conflict'],
+  ['logging in', { failure: 'policy-violation' }, 'policy-violation'],
+])('a limit of sessions, told at %s, is a sentence', async (_when, options, condition) => {
+  await expect(logIn(options)).rejects.toMatchObject({
+    code: 'session-limit',
+    exit: 3,
+    message: `The server refuses one more session of romeo@home.example (${condition}). End another client and try again.`,
+  });
+});
+
+test.each([
+  ["<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>20000</max-bytes></limits>", 20_000],
+  ["<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>-1</max-bytes></limits>", undefined],
+  ["<limits xmlns='urn:xmpp:stream-limits:0'/>", undefined],
+  ['', undefined],
+])('XEP-0478: the largest stanza of %s is read', async (features, expected) => {
+  const { connection } = await logIn({ features });
+  expect(connection.maxStanza).toBe(expected);
+  await connection.close();
+});
+
+/** A session under a clock turned by hand; pings are answered while `alive`. */
+async function keptAlive() {
+  const clock = new FakeClock();
+  const life = { alive: true };
+  const { server, connection } = await logIn(
+    {
+      answer: (stanza) =>
+        life.alive ? `<iq type='result' id='${stanza.attrs['id'] ?? ''}'/>` : '',
+    },
+    clock,
+  );
+  const states: ConnectionState['kind'][] = [];
+  connection.onState(({ kind }) => void states.push(kind));
+  const pings = () =>
+    server.heard.filter((stanza) => stanza.getChild('ping', 'urn:xmpp:ping') !== undefined).length;
+  return { clock, life, connection, states, pings };
+}
+
+test('a silent stream is asked for a sign of life after a minute, and goes on with one', async () => {
+  const { clock, connection, states, pings } = await keptAlive();
+  await clock.advance(59_999);
+  expect(pings()).toBe(0);
+  for (let asked = 1; asked <= 3; asked += 1) {
+    await clock.advance(90_000);
+    await vi.waitFor(() => expect(pings()).toBeGreaterThanOrEqual(asked));
+    // The answer is on its way through a real socket.
+    await vi.waitFor(() => expect(clock.pending).toBeLessThanOrEqual(1));
+  }
+  expect(states).toEqual([]);
+  await connection.close();
+});
+
+test('without one it counts as lost', async () => {
+  const { clock, life, connection, states, pings } = await keptAlive();
+  life.alive = false;
+  await clock.advance(60_000);
+  await vi.waitFor(() => expect(pings()).toBe(1));
+  expect(states).toEqual([]);
+  await clock.advance(30_000);
+  await vi.waitFor(() => expect(states).toEqual(['lost']));
+  await connection.close();
+});
