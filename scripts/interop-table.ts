@@ -28,12 +28,15 @@ export function table(entries: readonly Entry[]): string {
   return [line(HEAD), rule, ...rows.map(line)].join('\n');
 }
 
-/** The whole page. */
-export function page(entries: readonly Entry[]): string {
+/** The whole page. @param complete - false for what several runs of some of the tests have seen */
+export function page(entries: readonly Entry[], complete = true): string {
+  const partial = complete
+    ? ''
+    : ' This copy is of several runs of some tests, not of all of them.';
   return `# Interoperability
 
 What \`npm run test:interop\` saw with the clients of others, each without a screen and as its Debian package is.
-This page is written by that run (\`npm run test:interop -- --docs\`). Files have 0, 1, 15, 16, 17, 100,000,
+This page is written by that run (\`npm run test:interop -- --docs\`).${partial} Files have 0, 1, 15, 16, 17, 100,000,
 4,999,999 bytes and 200 MiB; names have spaces, quotes, other scripts, emoji or 200 characters; the two sides meet
 for the first time, again, after a restart of either, or after a second device was added: in each combination of two
 of these.
