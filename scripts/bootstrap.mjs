@@ -13,8 +13,16 @@ const args = rest.filter((arg) => arg !== '--install');
 
 /** Debian packages by the task; `probe` succeeds when the package is there. */
 const PACKAGES = [
-  { name: 'openssl', probe: ['openssl', 'version'], for: ['demo', 'test', 'acceptance'] },
-  { name: 'prosody', probe: ['prosodyctl', '--help'], for: ['demo', 'test', 'acceptance'] },
+  {
+    name: 'openssl',
+    probe: ['openssl', 'version'],
+    for: ['demo', 'test', 'acceptance', 'interop'],
+  },
+  {
+    name: 'prosody',
+    probe: ['prosodyctl', '--help'],
+    for: ['demo', 'test', 'acceptance', 'interop'],
+  },
   {
     name: 'python3-cryptography',
     probe: ['/usr/bin/python3', '-c', 'import cryptography'],
@@ -33,6 +41,12 @@ const PACKAGES = [
     for: ['test'],
     optional: true,
   },
+  // The clients of `npm run test:interop`, what their packages only recommend, and what drives them.
+  ...[
+    ...['dino-im', 'libervia-backend', 'python3-omemo', 'python3-oldmemo', 'python3-twomemo'],
+    ...['python3-dbus', 'python3-gi', 'dbus-daemon', 'xvfb', 'lua-event'],
+    ...['gcc', 'libc6-dev', 'pkg-config', 'libglib2.0-dev', 'libgee-0.8-dev'],
+  ].map((name) => ({ name, probe: ['dpkg', '-s', name], for: ['interop'] })),
 ];
 
 function run(command, commandArgs, options = {}) {
@@ -77,7 +91,7 @@ function installPackages() {
   console.error(
     `This needs ${needed.map((p) => p.name).join(' and ')}. Install with (the mask keeps a public server from starting):\n\n` +
       `    sudo systemctl mask prosody.service; sudo apt-get install -y ${names.join(' ')}\n\n` +
-      `or let it be done: npm run ${task} -- --install`,
+      `or let it be done: npm run ${task === 'interop' ? 'test:interop' : task} -- --install`,
   );
   process.exit(1);
 }

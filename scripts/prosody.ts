@@ -29,6 +29,8 @@ export interface ProsodyOptions {
    * thousands: what Prosody reads without a `k` it takes for ten times as much.
    */
   readonly c2sRate?: number;
+  /** How it waits for sockets; default the package's. */
+  readonly backend?: 'epoll' | 'event';
   /** Modules besides the default ones. */
   readonly modules?: readonly string[];
   /** Default modules to leave out. */
@@ -234,6 +236,7 @@ function configuration(
   const host = JSON.stringify(domain);
   const lines = [
     'run_as_root = true',
+    options.backend === undefined ? '' : `network_backend = "${options.backend}"`,
     `pidfile = "${folder}/prosody.pid"`,
     `data_path = "${folder}/data"`,
     `certificates = "${folder}"`,

@@ -7,7 +7,6 @@ import { FILE_TRANSFER } from '../jingle/file-description.ts';
 import { Proposal } from '../jingle/message-initiation.ts';
 import { JINGLE } from '../jingle/stanza.ts';
 import { jetDevice, mayWaitFor, type WaitsFor } from '../transfer/jet-form.ts';
-import { CapsCache } from '../xmpp/caps.ts';
 import { findPeer } from '../xmpp/find.ts';
 import type { OnEvent, RouteOptions } from './types.ts';
 import type { Workbench } from './workbench.ts';
@@ -21,6 +20,8 @@ export interface Approached {
   readonly device?: number;
   /** The session id that was agreed on, where the peer answered a proposal (XEP-0353). */
   readonly sid?: string;
+  /** How it reads digests. */
+  readonly hashForm: 'raw' | 'hex';
 }
 
 /**
@@ -37,12 +38,12 @@ export async function approach(
   signal: AbortSignal,
 ): Promise<Approached> {
   const { clock, connection, roster, presence, envelopes } = bench;
-  await bench.ready(verifiedOnly);
+  const omemo = await bench.ready(verifiedOnly);
   connection.audience = (from) => from.sameBare(to);
   if (roster.sees(to)) await presence.available();
   const found = await findPeer({
     ...{ connection, roster, presence, clock, signal },
-    caps: new CapsCache(bench.disco),
+    caps: bench.caps,
     target: to,
     wanted: {
       features: [JINGLE, FILE_TRANSFER, NS_JET],
@@ -61,9 +62,11 @@ export async function approach(
   bench.log(`the resource ${found.jid.toString()} was chosen`);
   const envelope = envelopes.all.find(({ feature }) => found.features.has(feature));
   if (envelope === undefined) throw new Error('a peer without an envelope was found');
+  const quirks = await bench.courtesies(omemo).beforeOffer(found, signal);
+  bench.chosen(found.jid, quirks);
   const device = jetDevice(found);
   return {
-    ...{ peer: found.jid, envelope },
+    ...{ peer: found.jid, envelope, hashForm: quirks.hashForm },
     ...(device !== undefined && { device }),
     ...(found.sid !== undefined && { sid: found.sid }),
   };

@@ -45,6 +45,7 @@ export async function receive(
     from.length > 0
       ? from.some((named) => (named.isFull ? named.equals(jid) : named.sameBare(jid)))
       : roster.sees(jid);
+  const ignore = bench.courtesies(omemo).watch(deals);
   bench.sessions.onInitiate((incoming) => receiver.handle(incoming));
   const hide = await announce({
     connection,
@@ -75,6 +76,7 @@ export async function receive(
     return signal.aborted && receiver.busy ? Exit.transport : exit;
   } finally {
     unwatch();
+    ignore();
     quiet();
     hide();
     await receiver.stop();

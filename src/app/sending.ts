@@ -26,11 +26,18 @@ export async function send(
   }
   let source = await FileSource.open(file);
   try {
-    const { peer, envelope, device, sid } = await approach(bench, to, 'offer', options, on, signal);
+    const { peer, envelope, device, sid, hashForm } = await approach(
+      bench,
+      to,
+      'offer',
+      options,
+      on,
+      signal,
+    );
     warmUp();
     const offer = (again: Pick<Sending, 'sid' | 'renew'>) =>
       sendFile(bench.surroundings(options), {
-        ...{ source, to: peer, envelope, on, signal },
+        ...{ source, to: peer, envelope, hashForm, on, signal },
         ...(device !== undefined && { device }),
         answerMs: Math.max(options.wait, ANSWER_MS),
         ...(options.limitRate !== undefined && { limitRate: options.limitRate }),

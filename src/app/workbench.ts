@@ -8,6 +8,7 @@ import { jetFeatures } from '../jet/features.ts';
 import { FILE_TRANSFER } from '../jingle/file-description.ts';
 import { MESSAGE_INITIATION } from '../jingle/message-initiation.ts';
 import { jingleFeatures, Sessions } from '../jingle/sessions.ts';
+import type { Quirks } from '../jingle/quirks.ts';
 import { TransportRegistry } from '../jingle/transport.ts';
 import { describeEvent } from '../omemo/events.ts';
 import { Omemo } from '../omemo/omemo.ts';
@@ -18,6 +19,7 @@ import { jetForm, type WaitsFor } from '../transfer/jet-form.ts';
 import type { Surroundings } from '../transfer/transfer.ts';
 import { ibb } from '../transport/ibb/index.ts';
 import { s5b } from '../transport/s5b/index.ts';
+import { CapsCache } from '../xmpp/caps.ts';
 import { enableCarbons } from '../xmpp/carbons.ts';
 import type { Connection } from '../xmpp/connection.ts';
 import { Disco } from '../xmpp/disco.ts';
@@ -27,6 +29,7 @@ import { answerPings, PING } from '../xmpp/ping.ts';
 import { Presence } from '../xmpp/presence.ts';
 import { Roster } from '../xmpp/roster.ts';
 import { socksOf } from './connecting.ts';
+import { Courtesies } from './courtesies.ts';
 import type { AccountSettings, RouteOptions, Ui } from './types.ts';
 
 /** Milliseconds for taking an ephemeral device off the list. */
@@ -40,6 +43,7 @@ export class Workbench {
   readonly store: Store;
   readonly connection: Connection;
   readonly disco: Disco;
+  readonly caps: CapsCache;
   readonly presence: Presence;
   readonly roster: Roster;
   readonly pep: PepPort;
@@ -48,6 +52,8 @@ export class Workbench {
   readonly transports = new TransportRegistry();
   readonly sessions: Sessions;
   #omemo: Omemo | undefined;
+  /** By bare address: of the client that was chosen there. */
+  readonly #quirks = new Map<string, Quirks>();
 
   constructor(settings: AccountSettings, ui: Ui, store: Store, connection: Connection) {
     this.settings = settings;
@@ -55,6 +61,7 @@ export class Workbench {
     this.store = store;
     this.connection = connection;
     this.disco = new Disco(connection);
+    this.caps = new CapsCache(this.disco);
     this.presence = new Presence(connection, this.disco, this.clock);
     this.roster = new Roster(connection);
     this.pep = pepPort(new Pep(connection, this.disco), connection.jid.bare);
@@ -110,6 +117,7 @@ export class Workbench {
       clock: this.clock,
       account: this.connection.jid.bare,
       verifiedOnly,
+      wantsTag: (to) => this.#quirks.get(to.bare.toString())?.tagged,
       ...(ui.interactive && {
         askTrust: ({ jid, device, fingerprint }) => {
           const peer = Jid.parse(jid);
@@ -124,6 +132,17 @@ export class Workbench {
     });
     if (verifiedOnly) this.#omemo.requireVerified();
     return this.#omemo;
+  }
+
+  /** What clients need before a transfer. */
+  courtesies(omemo: Omemo): Courtesies {
+    const { connection, caps, presence, clock, log } = this;
+    return new Courtesies({ connection, omemo, caps, presence, clock, log });
+  }
+
+  /** The client that is offered something: how its account's envelopes are written from now on. */
+  chosen(peer: Jid, quirks: Quirks): void {
+    this.#quirks.set(peer.bare.toString(), quirks);
   }
 
   /** What the transfers of one command share. */

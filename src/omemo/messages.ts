@@ -47,8 +47,12 @@ export class Messages {
     this.#unlisten();
   }
 
-  /** Sends a message that carries nothing but these keys, to be kept by no server. */
-  async send(to: Jid, entries: readonly KeyEntry[]): Promise<void> {
+  /**
+   * Sends a message that carries nothing but these keys, to be kept by no server.
+   *
+   * @param payload - bytes that nobody can read; of such a message no copy goes to anybody
+   */
+  async send(to: Jid, entries: readonly KeyEntry[], payload?: Buffer): Promise<void> {
     const { connection, own } = this.#options;
     const device = own.load();
     if (!device || entries.length === 0) return;
@@ -56,8 +60,10 @@ export class Messages {
       xml(
         'message',
         { to: to.toString(), type: 'chat' },
-        writeEncrypted(device.id, entries, randomIv()),
+        writeEncrypted(device.id, entries, randomIv(), payload),
         xml('no-store', { xmlns: 'urn:xmpp:hints' }),
+        payload && xml('private', { xmlns: 'urn:xmpp:carbons:2' }),
+        payload && xml('no-copy', { xmlns: 'urn:xmpp:hints' }),
       ),
     );
   }

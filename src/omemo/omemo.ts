@@ -201,11 +201,32 @@ export class Omemo {
   }
 
   /**
-   * Sends an empty message to a full JID, so that each of the account's devices has a session with us
-   * before Jingle begins (Dino and Libervia need one). @throws JetError (exit 6), StanzaError
+   * Sends a message without text to a full JID, so that each of the account's devices has a session with us
+   * before Jingle begins (Dino and Libervia need one).
+   *
+   * @param form - `unreadable`: with a payload, for a client that looks at no message without; its tag fits
+   * nothing, so that the client shows nothing of it.
+   * @returns whether it begins a session with one of the devices
+   * @throws JetError (exit 6), StanzaError
    */
-  async greet(to: Jid): Promise<void> {
-    await this.#messages.send(to, await this.#encryption.forAll(to, () => randomBytes(16)));
+  async greet(to: Jid, form: 'empty' | 'unreadable' = 'empty'): Promise<boolean> {
+    const long = form === 'unreadable';
+    const entries = await this.#encryption.forAll(to, () => randomBytes(long ? 32 : 16));
+    await this.#messages.send(to, entries, long ? randomBytes(16) : undefined);
+    return entries.some(({ isKeyExchange }) => isKeyExchange);
+  }
+
+  /** True when each device that is trusted has a session with us already; false for a stranger. */
+  hasSessions(jid: Jid): boolean {
+    const account = jid.bare.toString();
+    const known = this.#trust.pins(account).filter(({ state }) => state !== 'distrusted');
+    return (
+      known.length > 0 &&
+      known.every(
+        ({ device, fingerprint: key }) =>
+          device !== undefined && this.#sessions.identityOf({ jid: account, device }) === key,
+      )
+    );
   }
 
   /** Sends the empty message that is owed after a key exchange received or in a long chain, if any. */

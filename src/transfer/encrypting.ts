@@ -31,6 +31,8 @@ export interface Encrypting {
   readonly reporter: Reporter;
   /** Bytes a second. */
   readonly limitRate?: number;
+  /** How a plain peer reads digests; default `raw`. */
+  readonly hashForm?: 'raw' | 'hex';
 }
 
 /** How the stream is encrypted: known once the content is accepted. */
@@ -64,6 +66,13 @@ export class EncryptingSide {
 
   get moved(): number {
     return this.#what.reporter.bytes;
+  }
+
+  /** Whether all that is to be sent is out, if not yet the tag. */
+  get whole(): boolean {
+    if (this.#started === undefined) return false;
+    const { offset, length } = this.#started.extent;
+    return this.moved === (this.#started.partial ? 0 : offset) + length;
   }
 
   /** Encryption starts here, at most once for a key and IV. */
@@ -107,10 +116,10 @@ export class EncryptingSide {
         ...(whole && { file: whole }),
       });
     const range = whole ? {} : { range: { offset, length, hashes: digest(this.sha256) } };
-    return encodeChecksum({
-      ...content,
-      file: { hashes: whole ? digest(whole) : [], hashUsed: [], ...range },
-    });
+    return encodeChecksum(
+      { ...content, file: { hashes: whole ? digest(whole) : [], hashUsed: [], ...range } },
+      this.#what.hashForm,
+    );
   }
 
   info(payload: Element): 'receipt' | undefined {

@@ -75,7 +75,8 @@ export type Event =
   | { readonly on: 'landed' }
   /** A valid receipt came. */
   | { readonly on: 'receipt' }
-  | { readonly on: 'peer-success'; readonly certainty: Certainty }
+  /** `whole`: all the file's bytes are out, if not yet the tag. */
+  | { readonly on: 'peer-success'; readonly certainty: Certainty; readonly whole?: boolean }
   | { readonly on: 'peer-ended'; readonly reason: string }
   | { readonly on: 'peer-gone' }
   | { readonly on: 'cancel' }
@@ -174,7 +175,7 @@ export function step(part: Part, state: State, event: Event): Step {
     case 'receipt':
       return state.at === 'confirming' ? stay({ ...state, receipt: true }) : stay(state);
     case 'peer-success':
-      return success(part, state, event.certainty);
+      return success(part, state, event);
     case 'peer-ended':
       return receipted(state) ?? peerEnded(state, event.reason);
     case 'silence':
@@ -227,8 +228,14 @@ function receipted(state: State): Step | undefined {
   return state.at === 'confirming' && state.receipt ? end({ kind: 'verified' }) : undefined;
 }
 
-function success(part: Part, state: State, certainty: Certainty): Step {
+function success(
+  part: Part,
+  state: State,
+  { certainty, whole = false }: { readonly certainty: Certainty; readonly whole?: boolean },
+): Step {
   if (part.sends && state.at === 'confirming') return end({ kind: certainty });
+  // Who does not wait for the tag may be done before us: of an empty file it is all that comes.
+  if (part.sends && state.at === 'streaming' && whole) return end({ kind: certainty });
   if (part.sends && state.at === 'streaming') return stay({ at: 'overtaken', certainty });
   // A `<success/>` for bytes that have not all gone, or from the side that sends, is no success. Of the
   // latter whoever waits for a checksum still has one to come, or to miss.

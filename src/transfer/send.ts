@@ -27,6 +27,8 @@ export interface Sending {
   readonly envelope: Envelope;
   /** Of a jet: the device that its disco form names. Everything about the file is sealed for it. */
   readonly device?: number;
+  /** How the peer reads digests; default `raw`. */
+  readonly hashForm?: 'raw' | 'hex';
   /** Bytes a second. */
   readonly limitRate?: number;
   /** Milliseconds that the peer has to accept or decline. */
@@ -66,6 +68,7 @@ export async function sendFile(
     {
       ...{ bytes: fileBytes(source), content, peer: to.bare.toString(), reporter },
       ...(sending.limitRate !== undefined && { limitRate: sending.limitRate }),
+      ...(sending.hashForm !== undefined && { hashForm: sending.hashForm }),
     },
     around.clock,
   );
@@ -137,6 +140,10 @@ class Offering implements Side {
 
   get moved(): number {
     return this.#encrypting.moved;
+  }
+
+  get whole(): boolean {
+    return this.#encrypting.whole;
   }
 
   /** What is said about the file: the digest follows in a `<checksum/>`. */

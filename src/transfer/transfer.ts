@@ -4,7 +4,7 @@
  */
 import type { Element } from '@xmpp/xml';
 import type { Cancel, Clock } from '../core/clock.ts';
-import { asError, messageOf } from '../core/errors.ts';
+import { asError, Exit, JetError, messageOf } from '../core/errors.ts';
 import { SealedError } from '../jet/sealed.ts';
 import { decodeFileError } from '../jingle/file-description.ts';
 import type { End, SessionHandler } from '../jingle/handler.ts';
@@ -63,6 +63,8 @@ export interface Side {
   certainty?(payloads: readonly Element[]): Certainty;
   /** Bytes that have moved so far: what shows that the stream lives. */
   readonly moved: number;
+  /** Of the side that sends: whether all its bytes are out. */
+  readonly whole?: boolean;
   /** Compares hashes, moves the part to its name. @throws JetError */
   land?(): Promise<void>;
   /** Frees what it holds. Never rejects. */
@@ -71,9 +73,20 @@ export interface Side {
 
 /** Milliseconds without a byte after which the peer is asked for a sign of life. */
 const STALL_MS = 60_000;
+/** How often in a row, before it is the end: a client may be there and take nothing any more. */
+const MOST_STALLS = 2;
 
 /** Milliseconds that the peer has to acknowledge the end after the user's own interrupt. */
 const IMPATIENT_MS = 2_000;
+
+function stalled(): JetError {
+  const seconds = (STALL_MS * MOST_STALLS) / 1000;
+  return new JetError(
+    Exit.transport,
+    'stalled',
+    `not a byte moved for ${seconds} seconds: the other side has given up without a word, or the network hangs. Try again.`,
+  );
+}
 
 /** The content that a transfer is about. */
 export interface ContentId {
@@ -162,15 +175,14 @@ export class Transfer implements SessionHandler {
 
   async accepted(contents: readonly Content[]): Promise<void> {
     const content = contents.find(({ name }) => name === this.#content.name);
-    if (content?.transport === undefined) throw new StanzaError('modify', 'bad-request');
     try {
-      await this.#side.consented?.(content);
+      if (content !== undefined) await this.#side.consented?.(content);
     } catch (error) {
       this.#refused(error);
       return;
     }
     if (this.#state.at === 'ended') return;
-    this.#current(content.transport).remote(content.transport);
+    this.#takeAnswer(content?.transport);
     this.#answered = true;
     this.#dispatch({ on: 'accepted' });
   }
@@ -192,7 +204,7 @@ export class Transfer implements SessionHandler {
   }
 
   transportAccepted(_creator: Creator, _name: string, transport: Element): void {
-    this.#current(transport).remote(transport);
+    this.#takeAnswer(transport);
     this.#dispatch({ on: 'replace-accepted' });
   }
 
@@ -225,7 +237,7 @@ export class Transfer implements SessionHandler {
   #succeeded(payloads: readonly Element[]): void {
     this.#heeding(() => {
       const certainty = this.#side.certainty?.(payloads) ?? 'delivered';
-      this.#dispatch({ on: 'peer-success', certainty });
+      this.#dispatch({ on: 'peer-success', certainty, whole: this.#side.whole === true });
     });
   }
 
@@ -341,12 +353,17 @@ export class Transfer implements SessionHandler {
    * A network that is cut, or a peer that was killed in-band, says nothing. An empty session-info
    * (XEP-0166 §6.8) must be acknowledged: a peer that is gone ends the session by that.
    */
-  #watch(): void {
+  #watch(stalls = 0): void {
     const before = this.#side.moved;
     this.#stall = this.#around.clock.after(STALL_MS, () => {
       if (this.#state.at !== 'streaming') return;
-      if (this.#side.moved === before) this.#attempt(this.#session?.info([]) ?? Promise.resolve());
-      this.#watch();
+      const again = this.#side.moved === before ? stalls + 1 : 0;
+      if (again >= MOST_STALLS) {
+        this.fail(stalled());
+        return;
+      }
+      if (again > 0) this.#attempt(this.#session?.info([]) ?? Promise.resolve());
+      this.#watch(again);
     });
   }
 
@@ -430,13 +447,26 @@ export class Transfer implements SessionHandler {
     });
   }
 
-  /** The negotiation that an answer belongs to. */
-  #current(transport: Element): Negotiation {
+  /**
+   * Takes the peer's answer to our transport. One that cannot be used is the end: few peers look at what
+   * their answer is answered with, so that each side would wait for the other. @throws StanzaError
+   */
+  #takeAnswer(transport: Element | undefined): void {
     const negotiation = this.#negotiation;
-    if (negotiation === undefined || transport.getNS() !== negotiation.namespace) {
-      throw new StanzaError('modify', 'bad-request', 'another transport than was offered');
+    try {
+      if (negotiation === undefined || transport?.getNS() !== negotiation.namespace)
+        throw new StanzaError('modify', 'bad-request', 'another transport than was offered');
+      negotiation.remote(transport);
+    } catch (error) {
+      const message =
+        'the other side answered in a form that cannot be used. Try again, or with another --route.';
+      const options = { cause: error };
+      this.#dispatch({
+        on: 'fault',
+        error: new JetError(Exit.transport, 'bad-answer', message, options),
+      });
+      throw error;
     }
-    return negotiation;
   }
 
   async #drop(): Promise<void> {

@@ -30,7 +30,8 @@ export function readOffer(transport: Element): Offer {
   if (mode !== undefined && mode !== 'tcp') throw bad('only mode tcp is supported');
   const elements = transport.getChildren('candidate', S5B);
   if (elements.length > MAX_CANDIDATES) throw bad('too many candidates');
-  const candidates = elements.map(readCandidate);
+  // Some clients offer link-local addresses with a zone, which is a name of their machine's alone.
+  const candidates = elements.filter(isReachable).map(readCandidate);
   if (new Set(candidates.map(({ cid }) => cid)).size !== candidates.length)
     throw bad('two candidates with one cid');
   return {
@@ -91,6 +92,10 @@ export function readPort(text: string | undefined): number | undefined {
   if (text === undefined || !/^\d{1,5}$/.test(text)) return undefined;
   const port = Number(text);
   return port >= 1 && port <= 65_535 ? port : undefined;
+}
+
+function isReachable({ attrs: { host } }: Element): boolean {
+  return host === undefined || !(host.includes('%') && isIP(host) === 6);
 }
 
 function readCandidate(element: Element): Candidate {

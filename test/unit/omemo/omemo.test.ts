@@ -5,6 +5,7 @@ import type { TransportSecret } from '../../../src/jet/envelope.ts';
 import { writeBundle } from '../../../src/omemo/bundle.ts';
 import { generateKeyPair, LEGACY, signPreKey } from '../../../src/omemo/crypto/index.ts';
 import { editDeviceList, parseDeviceList } from '../../../src/omemo/devicelist.ts';
+import { readEncrypted, writeEncrypted } from '../../../src/omemo/header.ts';
 import { bundleNode, NODE_DEVICES, NS_OMEMO } from '../../../src/omemo/names.ts';
 import { jid, type Party, World } from '../../support/omemo-world.ts';
 
@@ -180,6 +181,39 @@ describe('JET-OMEMO between two accounts', () => {
     expect(bob.sent).toHaveLength(1);
     const { envelope } = await carry(alice, bob);
     expect(envelope.getChild('header')?.getChild('key')?.attrs['prekey']).toBeUndefined();
+  });
+
+  it('opens a session by a message that nobody can read, for who looks at none without a payload', async () => {
+    const [alice, bob] = await pair();
+    await carry(bob, alice);
+    alice.store.run('DELETE FROM omemo_session');
+    expect(alice.omemo.hasSessions(bob.jid)).toBe(false);
+    expect(await alice.omemo.greet(bob.jid, 'unreadable')).toBe(true);
+    expect(alice.omemo.hasSessions(bob.jid)).toBe(true);
+    const [greeting] = alice.sent;
+    expect(greeting?.getChildText('body')).toBeNull();
+    expect(greeting?.getChild('private', 'urn:xmpp:carbons:2')).toBeDefined();
+    const encrypted = greeting?.getChild('encrypted', NS_OMEMO);
+    const header = encrypted && readEncrypted(encrypted, bob.omemo.device?.id ?? 0);
+    if (typeof header !== 'object') throw new Error('no message');
+    // What a client does that reads it: the key has its tag behind it, and the tag fits nothing.
+    const envelope = writeEncrypted(header.sender, [header.entry], header.iv ?? Buffer.alloc(0));
+    const again = world.party('bob@b.example/again', { store: bob.store });
+    await expect(again.omemo.envelope().open(envelope, alice.jid, 16)).rejects.toMatchObject({
+      reason: 'replayed',
+    });
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(bob.sent).toHaveLength(1);
+    expect(await alice.omemo.greet(bob.jid, 'unreadable')).toBe(false);
+  });
+
+  it('has no session with a stranger, nor after one of several devices came without one', async () => {
+    const [alice, bob] = await pair();
+    expect(alice.omemo.hasSessions(bob.jid)).toBe(false);
+    await carry(alice, bob);
+    expect(alice.omemo.hasSessions(bob.jid)).toBe(true);
+    alice.omemo.trust(bob.jid, generateKeyPair().pub.toString('hex'));
+    expect(alice.omemo.hasSessions(bob.jid)).toBe(false);
   });
 
   it('takes an envelope far ahead, and no number of forged ones before turns it away', async () => {

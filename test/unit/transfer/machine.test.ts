@@ -54,6 +54,14 @@ describe('the sender', () => {
       expect(play(SENDER, ...early, last).effects.at(-1)).toBe('finish failed');
   });
 
+  test('delivers when the peer does not wait for the tag', () => {
+    const sending: Event[] = [{ on: 'accepted' }, { on: 'connected' }];
+    const early = (whole: boolean) =>
+      play(SENDER, ...sending, { on: 'peer-success', certainty: 'delivered', whole }).effects;
+    expect(early(true).at(-1)).toBe('finish delivered');
+    expect(early(false).at(-1)).toBe('stream');
+  });
+
   test('has verified the file when the success comes with its receipt', () => {
     const sent: Event[] = [{ on: 'accepted' }, { on: 'connected' }, streamedEvent];
     const { effects } = play(SENDER, ...sent, { on: 'peer-success', certainty: 'verified' });

@@ -1,0 +1,107 @@
+/** The driver of a transfer, between a session and a transport that are made up. */
+import { PassThrough } from 'node:stream';
+import { describe, expect, it } from 'vitest';
+import { Jid } from '../../../src/core/jid.ts';
+import type { Session } from '../../../src/jingle/session.ts';
+import { TransportRegistry, type Negotiation } from '../../../src/jingle/transport.ts';
+import { Transfer, type Side } from '../../../src/transfer/transfer.ts';
+import { StanzaError, type Connection } from '../../../src/xmpp/connection.ts';
+import { type Element, xml } from '../../../src/xmpp/xml.ts';
+import { FakeClock, settle } from '../../support/clock.ts';
+import { openPolicy } from '../../support/negotiations.ts';
+
+const NS = 'urn:example:transport';
+
+async function offered() {
+  const clock = new FakeClock();
+  const said: string[] = [];
+  let moved = 0;
+  const negotiation: Negotiation = {
+    namespace: NS,
+    local: () => Promise.resolve(xml('transport', { xmlns: NS, sid: 's' })),
+    remote: (transport: Element) => {
+      if (transport.attrs['odd'] !== undefined) throw new StanzaError('modify', 'bad-request');
+    },
+    info: () => undefined,
+    connect: () =>
+      Promise.resolve({
+        route: { kind: 'direct', via: '' },
+        duplex: new PassThrough(),
+        taken: () => 0,
+      }),
+    close: () => Promise.resolve(),
+  };
+  const transports = new TransportRegistry();
+  transports.register({
+    namespace: NS,
+    features: [],
+    usable: () => true,
+    negotiate: () => negotiation,
+  });
+  const side: Side = {
+    stream: () => new Promise(() => undefined),
+    info: () => undefined,
+    get moved() {
+      return moved;
+    },
+    finish: () => Promise.resolve(),
+  };
+  const connection = { jid: Jid.parse('a@x.org/a') } as unknown as Connection;
+  const around = { connection, clock, transports, policy: openPolicy, log: () => undefined };
+  const content = { creator: 'initiator' as const, name: 'c' };
+  const transfer = new Transfer(around, { sends: true, initiates: true }, content, side);
+  const session = {
+    peer: Jid.parse('b@x.org/b'),
+    role: 'initiator',
+    info: () => Promise.resolve(said.push('info')),
+    terminate: (reason: string) => Promise.resolve(said.push(`end: ${reason}`)),
+  } as unknown as Session;
+  await transfer.offerTransport(session);
+  const accept = (attrs: Record<string, string>) =>
+    transfer.accepted([
+      { ...content, senders: 'initiator', transport: xml('transport', { sid: 's', ...attrs }) },
+    ]);
+  return { clock, said, transfer, accept, move: () => moved++ };
+}
+
+describe('an answer to the offered transport that cannot be used', () => {
+  it.each([
+    ['is malformed', { xmlns: NS, odd: '1' }],
+    ['is for another one', { xmlns: 'urn:example:other' }],
+  ])('ends the session: it %s', async (_, attrs) => {
+    const { said, transfer, accept } = await offered();
+    await expect(accept(attrs)).rejects.toThrow(StanzaError);
+    expect(await transfer.done).toMatchObject({
+      kind: 'failed',
+      fault: { error: { code: 'bad-answer', exit: 7 } },
+    });
+    expect(said).toEqual(['end: connectivity-error']);
+  });
+});
+
+describe('a stream on which nothing moves', () => {
+  it('ends after two minutes, though the peer answers', async () => {
+    const { clock, said, transfer, accept } = await offered();
+    await accept({ xmlns: NS });
+    await settle();
+    await clock.advance(119_999);
+    expect(said).toEqual(['info']);
+    await clock.advance(1);
+    expect(await transfer.done).toMatchObject({
+      kind: 'failed',
+      fault: { error: { code: 'stalled', exit: 7 } },
+    });
+    expect(said).toEqual(['info', 'end: connectivity-error']);
+  });
+
+  it('lives while a byte moves now and then', async () => {
+    const { clock, said, accept, move } = await offered();
+    await accept({ xmlns: NS });
+    await settle();
+    for (let minute = 0; minute < 30; minute++) {
+      if (minute % 2 === 0) move();
+      await clock.advance(60_000);
+    }
+    expect(said.every((word) => word === 'info')).toBe(true);
+  });
+});
