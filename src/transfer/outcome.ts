@@ -1,6 +1,6 @@
 /** How an outcome is told: to the peer as a Jingle reason (XEP-0166 §7.4), to the user as an error. */
 import type { Element } from '@xmpp/xml';
-import { Exit, JetError } from '../core/errors.ts';
+import { Exit, JetError, sentence } from '../core/errors.ts';
 import { fileError } from '../jingle/file-description.ts';
 import type { Condition } from '../jingle/stanza.ts';
 import type { EndStatus } from './events.ts';
@@ -128,10 +128,6 @@ function errorOfFault(fault: Fault, { peer, file, sends }: Subject): JetError {
   }
 }
 
-function sentence(text: string): string {
-  return /[.!?]$/.test(text) ? text : `${text}.`;
-}
-
 function errorOfReason(
   reason: string,
   what: (exit: ConstructorParameters<typeof JetError>[0], code: string, why: string) => JetError,
@@ -140,7 +136,7 @@ function errorOfReason(
     return what(
       Exit.security,
       'peer-refused-encryption',
-      'the other side does not trust this device, or could not decrypt its envelope. Compare fingerprints with `jet devices` on both sides',
+      'the other side does not trust this device, or what protects the file did not reach it whole: somebody between may have changed it or left it out. Compare fingerprints with `jet devices` on both sides, and read there what it says',
     );
   }
   const words = PEER_REASONS[reason] ?? `ended the transfer (${reason})`;
