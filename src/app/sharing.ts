@@ -47,10 +47,8 @@ export async function share(
       if (left.count <= 0) waiting.ended(Exit.done);
     },
     refused: (peer, why) => {
-      ui.notice(
-        'request-refused',
-        sentence(`Refused a request of ${peer.bare.toString()}: ${why}`),
-      );
+      const who = peer.bare.toString();
+      ui.notice('request-refused', sentence(`Refused a request of ${who}: ${why}`));
     },
   });
   const { wait, until } = options;
