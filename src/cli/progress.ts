@@ -37,7 +37,7 @@ export function progressLine(progress: Progress, columns: number): string {
   const share = size === 0 ? 1 : Math.min(1, bytes / size);
   const tail =
     finishing !== undefined
-      ? escapeText(finishing)
+      ? `waiting for ${escapeText(finishing)}`
       : `${formatSize(bytes)} of ${formatSize(size)}  ${formatRate(rate)}  ${formatDuration((size - bytes) / rate)} left`;
   const facts = `${String(Math.floor(share * 100)).padStart(3)}%  ${tail}  ${routeText(progress.route)}`;
   const name = shorten(escapeText(progress.file), Math.max(8, Math.floor(columns / 4)));

@@ -26,11 +26,17 @@ export function showEvents({ terminal, settings }: Context, data = false): OnEve
     terminal.progress(id, after);
   };
   let route: Route | undefined;
+  /** The transfer that is waited for, or the id of what is waited for between transfers. */
+  let awaited: string | undefined;
+  const arrived = (id: string) => {
+    if (id === awaited) terminal.waiting(undefined);
+  };
   return (event) => {
     if (json) out.write(`${toJson(event)}\n`);
     switch (event.event) {
       case 'waiting':
-        terminal.waiting(escapeText(event.what));
+        awaited = event.id;
+        terminal.waiting(`Waiting for ${escapeText(event.what)}`);
         break;
       case 'notice':
         terminal.line(escapeText(event.message));
@@ -42,6 +48,7 @@ export function showEvents({ terminal, settings }: Context, data = false): OnEve
           );
         break;
       case 'start': {
+        arrived(event.id);
         const { file, size, route, time, resumed_from } = event;
         running.set(event.id, { file, size, route, bytes: resumed_from, rate: 0, time });
         move(event.id, (p) => p);
@@ -57,6 +64,7 @@ export function showEvents({ terminal, settings }: Context, data = false): OnEve
       case 'end':
         route = running.get(event.id)?.route;
         running.delete(event.id);
+        arrived(event.id);
         terminal.ended(event.id);
         // The sentence of the error closes what went wrong.
         if (event.exit === Exit.done) terminal.line(closing(event, route));

@@ -68,12 +68,6 @@ export function readIncoming(contents: readonly Content[]): Incoming {
     const { extensions } = readSecurity(encodeContent(content));
     return readSealed(extensions, kind);
   });
-  if (kind === 'offer' && sealed === undefined && clear.size === undefined) {
-    throw new Unacceptable('failed-application', 'it offered a file of no stated size');
-  }
-  if (kind === 'offer' && sealed === undefined && !isWhole(clear, clear.size)) {
-    throw new Unacceptable('failed-application', 'it offered only a part of a file');
-  }
   const whole = { ...content, description, transport };
   return { kind, content: whole, clear, ...(sealed && { sealed }) };
 }
@@ -100,7 +94,7 @@ export interface OpenedRequest extends Opened {
 /**
  * Opens the envelope of an offer, and what is sealed beside it. A key that is known as a jet's must seal.
  *
- * @throws Unacceptable `security-error`, `media-error`
+ * @throws Unacceptable `security-error`, `media-error`, `failed-application`
  */
 export async function openOffer(
   incoming: Incoming,
@@ -115,12 +109,24 @@ export async function openOffer(
     securely(() => checkSize(clear.size ?? 0, cipher, 'receive'));
   return open(incoming, self, session, protection, (opened) => {
     const { sealed } = opened;
-    if (element === undefined || sealed === undefined)
-      return { ...opened, file: { ...clear, name: clear.name ?? 'file', size: clear.size ?? 0 } };
+    if (element === undefined || sealed === undefined) return { ...opened, file: plainFile(clear) };
     const file = sealed.openOffer(element.bytes);
     checkSize(file.size, opened.cipher, 'receive');
     return { ...opened, file };
   });
+}
+
+/**
+ * What another client offers. Looked at only after the envelope: without its sealed element a jet's offer
+ * says nothing in the clear, and that is an attack, no poor description.
+ */
+function plainFile(clear: FileDescription): NamedFile {
+  const { name = 'file', size } = clear;
+  if (size === undefined)
+    throw new Unacceptable('failed-application', 'it offered a file of no stated size');
+  if (!isWhole(clear, size))
+    throw new Unacceptable('failed-application', 'it offered only a part of a file');
+  return { ...clear, name, size };
 }
 
 /** Opens the envelope of a request, and what is sealed beside it. @throws Unacceptable `security-error` */

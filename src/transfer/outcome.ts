@@ -136,7 +136,7 @@ function errorOfReason(
     return what(
       Exit.security,
       'peer-refused-encryption',
-      'the other side does not trust this device, or could not decrypt its envelope. Compare fingerprints with `jet devices` on both sides',
+      'the other side does not trust this device, or what protects the file did not reach it whole: somebody between may have changed it or left it out. Compare fingerprints with `jet devices` on both sides, and read there what it says',
     );
   }
   const words = PEER_REASONS[reason] ?? `ended the transfer (${reason})`;

@@ -165,8 +165,9 @@ export class Session implements Connection {
     this.#end('closed by us');
     try {
       if (!online) return;
-      const gone = this.#stream.send(xml('presence', { type: 'unavailable' }));
-      gone.catch(() => undefined);
+      const gone = xml('presence', { type: 'unavailable' });
+      this.#ledger = this.#ledger && sent(this.#ledger, { stanza: gone });
+      this.#stream.send(gone).catch(() => undefined);
       if (this.#ledger !== undefined)
         this.#stream
           .send(xml('a', { xmlns: NS_SM, h: this.#ledger.inbound }))
@@ -376,7 +377,8 @@ export class Session implements Connection {
     this.#ending.abort(new Error(reason));
     const ledger = this.#ledger;
     this.#abandon();
-    this.#ledger = ledger && { ...ledger, unacknowledged: [] };
+    // Counting goes on until the stream is closed: the server acknowledges what came before.
+    this.#ledger = ledger;
     this.#tell({ kind: 'closed', reason });
   }
 

@@ -49,6 +49,7 @@ export class Stream {
   readonly #unread: Element[] = [];
   #wake: (() => void) | undefined;
   #failure: Error | undefined;
+  #closing = false;
   #onElement: ((element: Element) => void) | undefined;
   #onLost: ((reason: Error) => void) | undefined;
 
@@ -74,7 +75,9 @@ export class Stream {
     entity.on('error', (error: unknown) => {
       this.#fail(error instanceof Error ? error : new Error('the stream failed'));
     });
-    entity.on('close', () => this.#fail(new Error('the server closed the stream')));
+    entity.on('close', () => {
+      this.#fail(new Error('the server closed the stream'), this.#closing);
+    });
     entity.on('disconnect', () => {
       // Also ends what the library still waits for, and its timers.
       entity.emit('error', new Error('the connection was lost'));
@@ -146,6 +149,7 @@ export class Stream {
   /** Closes the stream in order, within a second. Never rejects. */
   async close(): Promise<void> {
     this.#onLost = undefined;
+    this.#closing = true;
     if (this.#failure === undefined) {
       const closed = new Promise<void>((resolve) => {
         this.socket.once('close', resolve);
@@ -156,7 +160,7 @@ export class Stream {
         () => undefined,
       );
     }
-    this.destroy(new Error('the stream is closed'));
+    this.#fail(new Error('the stream is closed'), true);
   }
 
   /** Drops the connection. */
@@ -188,10 +192,10 @@ export class Stream {
     throw error;
   }
 
-  #fail(error: Error): void {
+  #fail(error: Error, expected = false): void {
     if (this.#failure !== undefined) return;
     this.#failure = error;
-    this.#options.log?.(`! ${error.message}`);
+    if (!expected) this.#options.log?.(`! ${error.message}`);
     this.#wake?.();
     this.socket.destroy();
     this.#onLost?.(error);

@@ -203,8 +203,13 @@ describe.skipIf(!hasScript())('on a terminal', () => {
   test('bars while bytes flow, and the cursor after them', async () => {
     const out = await mkdtemp(join(folder, 'bars-'));
     const receive = inTerminal(bob, ['receive', '--yes', '--once', '--out', out]);
-    const sent = await alice.run(['send', '--limit-rate', '10M', file, bob.jid]);
+    const send = inTerminal(alice, ['send', '--limit-rate', '10M', file, bob.jid]);
+    const sent = await send.ended;
     expect(sent.status).toBe(0);
+    expect(sent.stdout).toContain('Waiting for bob@jet.test to accept large.bin');
+    expect(sent.stdout).toMatch(/100% {2}waiting for bob@jet\.test to confirm/);
+    // What was waited for has come: nothing says so any more.
+    expect(sent.stdout.slice(sent.stdout.indexOf('%'))).not.toContain('to accept');
     const { stdout, status } = await receive.ended;
     expect(status).toBe(0);
     expect(stdout).toMatch(/large\.bin \[#*-*\] +\d+%/);
@@ -268,6 +273,19 @@ describe.skipIf(!hasScript())('on a terminal', () => {
         await receive.ended;
       }
     }
+  });
+
+  test.each([
+    ['', [], true],
+    ['1', [], false],
+    ['', ['--no-color'], false],
+  ] as const)('NO_COLOR=%j and the flags %j: colours are %s', async (value, flags, coloured) => {
+    const options = { env: { NO_COLOR: value } };
+    const run = inTerminal(alice, [...flags, 'send', 'gone', bob.jid], options);
+    const { stdout, status } = await run.ended;
+    expect(status).toBe(8);
+    expect(stdout).toContain('gone');
+    expect(stdout.includes('\u001b[31m')).toBe(coloured);
   });
 
   test('the terminal is as it was after a prompt that Ctrl-C ended', () => {

@@ -215,3 +215,34 @@ test('one that presence shows is taken rather than one that answers, and the que
   expect(peer).not.toHaveProperty('sid');
   expect(calls.at(-1)).toBe('retracted');
 });
+
+test('XEP-0391 §6 SHOULD: capabilities in presence tell who knows JET; where there are none it is asked', async () => {
+  const { clock, network, person, find, wait } = setUp();
+  const asked: [to: string | undefined, node: string | undefined][] = [];
+  network.tap((stanza) => {
+    const query = stanza.getChild('query', 'http://jabber.org/protocol/disco#info');
+    if (query && stanza.attrs['type'] === 'get')
+      asked.push([stanza.attrs['to'], query.attrs['node']]);
+    return undefined;
+  });
+  const alice = person('alice@x.org/a');
+  await wait();
+  for (let searches = 0; searches < 2; searches += 1) {
+    const found = find(alice);
+    await clock.advance(500);
+    expect(await found).toBe('bob@x.org/b');
+  }
+  // Once for the hash, never again while the presence names it.
+  expect(asked).toEqual([['bob@x.org/b', expect.stringContaining('#')]]);
+
+  const silent = person('bob@x.org/plain');
+  silent.connection.audience = () => true;
+  await silent.connection.send(
+    parseXml("<presence to='alice@x.org/a'><priority>9</priority></presence>"),
+  );
+  await settle();
+  const found = find(alice);
+  await clock.advance(500);
+  expect(await found).toBe('bob@x.org/plain');
+  expect(asked.slice(1)).toEqual([['bob@x.org/plain', undefined]]);
+});

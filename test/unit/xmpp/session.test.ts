@@ -3,6 +3,7 @@ import { expect, onTestFinished, test, vi } from 'vitest';
 import { systemClock, type Clock } from '../../../src/core/clock.ts';
 import { connect } from '../../../src/xmpp/connect.ts';
 import type { ConnectionState } from '../../../src/xmpp/connection.ts';
+import { xml } from '../../../src/xmpp/xml.ts';
 import { address } from '../../support/address.ts';
 import { selfSigned } from '../../support/certificate.ts';
 import { FakeClock } from '../../support/clock.ts';
@@ -10,7 +11,11 @@ import { startXmppServer, type ServerOptions } from '../../support/xmpp-server.t
 
 const certificate = selfSigned('home.example');
 
-async function logIn(options: Partial<ServerOptions>, clock: Clock = systemClock) {
+async function logIn(
+  options: Partial<ServerOptions>,
+  clock: Clock = systemClock,
+  log?: (line: string) => void,
+) {
   const server = await startXmppServer({
     certificate,
     password: 'secret',
@@ -24,6 +29,7 @@ async function logIn(options: Partial<ServerOptions>, clock: Clock = systemClock
     ca: certificate.cert,
     server: { host: '127.0.0.1', port: server.port, tls: true },
     clock,
+    ...(log && { log }),
   });
   return { server, connection };
 }
@@ -92,4 +98,32 @@ test('without one it counts as lost', async () => {
   await clock.advance(30_000);
   await vi.waitFor(() => expect(states).toEqual(['lost']));
   await connection.close();
+});
+
+test('XEP-0198 §4: what was sent before the end counts until the stream is closed', async () => {
+  let taken = 0;
+  const failures: string[] = [];
+  const { server, connection } = await logIn(
+    {
+      features: "<sm xmlns='urn:xmpp:sm:3'/>",
+      answer: (stanza) => {
+        if (stanza.is('enable')) return "<enabled xmlns='urn:xmpp:sm:3' id='one' resume='true'/>";
+        if (stanza.getNS() !== 'urn:xmpp:sm:3') taken += 1;
+        // The last acknowledgement of many: all that we sent, the farewell among it.
+        return stanza.attrs['type'] === 'unavailable'
+          ? `<a xmlns='urn:xmpp:sm:3' h='${taken}'/>`
+          : '';
+      },
+    },
+    systemClock,
+    (line) => {
+      if (line.startsWith('!')) failures.push(line);
+    },
+  );
+  await connection.send(xml('presence'));
+  await connection.send(xml('presence'));
+  await connection.close();
+  await vi.waitFor(() => expect(server.sockets.size).toBe(0));
+  expect(taken).toBe(3);
+  expect(failures).toEqual([]);
 });
