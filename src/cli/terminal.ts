@@ -92,6 +92,8 @@ export class Terminal {
     const bar = this.#bars.get(id);
     if (bar) bar.update(progress.bytes, { line: progress });
     else this.#bars.set(id, this.#multi.create(progress.size, progress.bytes, { line: progress }));
+    // Drawn at once: what it waits for may come before the next turn of the bars.
+    if (progress.finishing !== undefined) this.#multi.update();
   }
 
   /** Takes the bar of a transfer away. */

@@ -66,8 +66,8 @@ export interface EnvelopeIdentity {
   agree(peer: Buffer): Buffer;
   /** Whether an element sealed by this key has ever opened. */
   isJet(peer: Buffer): boolean;
-  /** Remembers that one has. */
-  rememberJet(peer: Buffer): void;
+  /** Remembers that one has, and that the key is this account's own: it was used. */
+  rememberJet(peer: Buffer, of: Jid): void;
 }
 
 /** Why an envelope was refused. `reason` is for the user of this side alone. */

@@ -41,7 +41,7 @@ export interface EnvelopeContext {
   /** Our identity key pair. @throws JetError before the device was made */
   identity(): KeyPair;
   isJet(identityKey: Buffer): boolean;
-  rememberJet(identityKey: Buffer): void;
+  rememberJet(identityKey: Buffer, of: Jid): void;
 }
 
 /** One device's share, and whose it is. */
@@ -92,7 +92,7 @@ function identityOf(context: EnvelopeContext): EnvelopeIdentity {
       }
     },
     isJet: (peer) => context.isJet(peer),
-    rememberJet: (peer) => context.rememberJet(peer),
+    rememberJet: (peer, of) => context.rememberJet(peer, of),
   };
 }
 

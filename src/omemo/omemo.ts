@@ -194,8 +194,10 @@ export class Omemo {
       },
       identity: () => this.#device().identity,
       isJet: (key) => this.#trust.isJet(fingerprint(key)),
-      rememberJet: (key) => {
+      rememberJet: (key, of) => {
         this.#trust.rememberJet(fingerprint(key));
+        // Only who has the private key can have sealed it: as good as a message that decrypted.
+        this.#trust.prove({ jid: of.bare.toString(), fingerprint: fingerprint(key) });
       },
     });
   }

@@ -198,7 +198,7 @@ class Requesting implements Side {
     if (this.#sealed !== undefined) {
       const { recipient, envelope } = this.#shield;
       const granted = this.#sealed.openGrant(extensions);
-      if (recipient !== undefined) envelope.identity?.().rememberJet(recipient);
+      if (recipient !== undefined) envelope.identity?.().rememberJet(recipient, this.#fetching.to);
       if (granted.iv.equals(iv))
         throw new SealedError('malformed', 'the sealed accept brings no IV of its own');
       fits(granted, request);

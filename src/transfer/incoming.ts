@@ -165,7 +165,7 @@ async function open<T extends Opened>(
       const identity = envelope.identity?.();
       const sealed = unseal(incoming, opened, identity, self, session);
       const result = read({ cipher, secret, sender, ...(sealed && { sealed }) });
-      if (sealed !== undefined) identity?.rememberJet(sender.identityKey);
+      if (sealed !== undefined) identity?.rememberJet(sender.identityKey, session.peer);
       return result;
     });
   } catch (error) {

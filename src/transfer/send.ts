@@ -123,6 +123,7 @@ class Offering implements Side {
   readonly #content: ContentId;
   readonly #encrypting: EncryptingSide;
   #sealed: SealedContent | undefined;
+  #peer: Jid | undefined;
 
   constructor(
     around: Surroundings,
@@ -150,6 +151,7 @@ class Offering implements Side {
   offer(session: Session): Pick<Content, 'description' | 'security'> {
     const { name, size, mtime: date } = this.#source;
     const self = this.#around.connection.jid;
+    this.#peer = session.peer;
     const { sealed, description, security } = offerContent(
       this.#shield,
       { name: this.#content.name, self, session },
@@ -167,7 +169,8 @@ class Offering implements Side {
     const { size } = this.#source;
     const { offset, length } = this.#sealed.openAccept(extensions, size);
     const { recipient, envelope } = this.#shield;
-    if (recipient !== undefined) envelope.identity?.().rememberJet(recipient);
+    if (recipient !== undefined && this.#peer !== undefined)
+      envelope.identity?.().rememberJet(recipient, this.#peer);
     if (offset !== 0 || length !== size)
       throw new SealedError('malformed', 'the sealed accept asks for what was not offered');
   }

@@ -267,10 +267,9 @@ describe.skipIf(!present)('two sessions at once', () => {
       relay.rewrite = honest;
       const told = () => receiver.stderr.slice(mark);
       await receiver.until(() => (told().match(/Refused/g) ?? []).length === 2, 'two refusals');
-      expect(
-        sent.map(({ status }) => status),
-        told(),
-      ).toEqual([6, 6]);
+      // Who offers once more with a fresh secret meets the attacker again, who waits for another to exchange
+      // it with: that one is never answered.
+      for (const { status } of sent) expect([6, 7], told()).toContain(status);
       expect(told().match(/not what the peer sealed/g), told()).toHaveLength(2);
       expect(await pair.landed()).not.toContain(names[0]);
       expect(await pair.landed()).not.toContain(names[1]);
