@@ -38,6 +38,7 @@ export class OmemoDevice {
   readonly omemo: Omemo;
   readonly pep: PepPort;
   readonly #close: () => Promise<void>;
+  #closing: Promise<void> | undefined;
 
   private constructor(client: Client, omemo: Omemo, pep: PepPort, close: () => Promise<void>) {
     this.client = client;
@@ -81,7 +82,8 @@ export class OmemoDevice {
   }
 
   close(): Promise<void> {
-    return this.#close();
+    this.#closing ??= this.#close();
+    return this.#closing;
   }
 
   /** Makes the account's list hold exactly these. */
