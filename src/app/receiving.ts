@@ -7,6 +7,7 @@ import { Receiver, type Offer } from '../transfer/receive.ts';
 import { Waiting } from '../transfer/waiting.ts';
 import { announce } from '../xmpp/find.ts';
 import { connectionLost } from './connecting.ts';
+import { Once } from './once.ts';
 import type { OnEvent, ReceiveOptions } from './types.ts';
 import type { Workbench } from './workbench.ts';
 
@@ -20,7 +21,12 @@ export async function receive(
 ): Promise<ExitStatus> {
   const { clock, connection, roster, ui } = bench;
   const omemo = await bench.ready(options.verifiedOnly, 'offer');
-  const waiting = new Waiting(clock, options, signal, () => receiver.busy);
+  const waiting: Waiting = new Waiting(
+    clock,
+    options,
+    signal,
+    () => receiver.busy || once.unfinished,
+  );
   const { maxSize } = options;
   const ask = oneAtATime((offer: Offer, until: AbortSignal) => ui.confirmOffer(offer, until));
   const receiver = new Receiver(bench.surroundings(options), {
@@ -32,12 +38,13 @@ export async function receive(
     opened: (peer) => {
       omemo.acknowledge(peer).catch((error: unknown) => bench.log(messageOf(error)));
     },
-    ended: (exit) => waiting.ended(exit),
+    ended: (offer) => once.ended(offer),
     refused: (peer, why) => {
       const reason = why.replace(/\.$/, '');
       ui.notice('offer-refused', `Refused an offer of ${peer.bare.toString()}: ${reason}.`);
     },
   });
+  const once: Once = new Once({ clock, connection, waiting, busy: () => receiver.busy, on });
   const deals = (jid: Jid) =>
     from.length > 0
       ? from.some((named) => (named.isFull ? named.equals(jid) : named.sameBare(jid)))
@@ -74,6 +81,7 @@ export async function receive(
     unwatch();
     quiet();
     hide();
+    once.close();
     await receiver.stop();
   }
 }

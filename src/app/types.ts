@@ -9,6 +9,7 @@ import type { Route } from '../jingle/transport.ts';
 import type { WrittenKey } from '../omemo/uri.ts';
 import type { TransferEvent } from '../transfer/events.ts';
 import type { AskedRange } from '../transfer/selector.ts';
+import type { Gathered } from '../transfer/items.ts';
 import type { Listed } from '../transfer/listing.ts';
 
 /** A server given by hand instead of a look-up; the certificate must match the JID's domain all the same. */
@@ -218,7 +219,7 @@ export interface OpenAccount {
    * Aborting ends the session cleanly, tells the peer, and resolves.
    */
   send(
-    files: readonly string[],
+    what: Gathered,
     to: Jid,
     options: SendOptions,
     on: OnEvent,

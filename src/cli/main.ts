@@ -95,8 +95,8 @@ program
 routed(
   program
     .command('send [items...]')
-    .usage('[options] FILE JID')
-    .description('offer a file and send it'),
+    .usage('[options] FILE... JID')
+    .description('offer files and send them'),
 )
   .option('--to <jid>', 'the recipient; every argument is a file then')
   .addHelpText(
@@ -104,6 +104,7 @@ routed(
     `
 Examples:
   $ jet send report.pdf bob@example.org
+  $ jet send *.jpg bob@example.org
   $ jet send report.pdf 'xmpp:bob@example.org?omemo-sid-ID=FINGERPRINT'
   $ jet send --to bob@example.org -- -odd-name.txt`,
   )

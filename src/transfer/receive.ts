@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import type { Element } from '@xmpp/xml';
 import { randomId } from '../core/bytes.ts';
-import { asError, messageOf, type ExitStatus } from '../core/errors.ts';
+import { asError, Exit, messageOf } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import type { ConflictPolicy } from '../files/landing.ts';
 import { safeName } from '../files/names.ts';
@@ -26,6 +26,7 @@ import type { Outcome } from './machine.ts';
 import { Proof } from './proof.ts';
 import { Reporter } from './reporter.ts';
 import { clearDescription, type Extent } from './sealed.ts';
+import type { EndedOffer, Membership } from './several.ts';
 import { fileTarget } from './targets.ts';
 import { Transfer, type Side, type Surroundings } from './transfer.ts';
 
@@ -37,6 +38,8 @@ export interface Offer {
   readonly size: number;
   /** 64 lower-case hex digits of the device's identity key. */
   readonly fingerprint: string;
+  /** Which one of several of one send it is; only a jet says so. */
+  readonly of?: Membership;
 }
 
 /** How offers are taken. */
@@ -50,8 +53,8 @@ export interface ReceiverOptions {
   readonly on: (event: TransferEvent) => void;
   /** An envelope of this full address opened. */
   readonly opened?: (peer: Jid) => void;
-  /** An accepted transfer has ended. */
-  readonly ended: (exit: ExitStatus) => void;
+  /** An offer has ended, however that was. */
+  readonly ended: (offer: EndedOffer) => void;
   /** An offer that was refused, and why: for the user alone. */
   readonly refused: (peer: Jid, why: string) => void;
 }
@@ -92,6 +95,13 @@ export class Receiver {
         return this.#take(session, incoming, opened);
       } catch (error) {
         wipeSecret(opened.secret);
+        const { of } = opened.file;
+        // The others of its send are not kept waiting for it.
+        if (of !== undefined) {
+          const fingerprint = opened.sender.identityKey.toString('hex');
+          const exit = error instanceof Unacceptable ? Exit.declined : Exit.internal;
+          this.#options.ended({ peer: peer.toString(), fingerprint, of, accepted: false, exit });
+        }
         throw error;
       }
     } catch (error) {
@@ -129,6 +139,7 @@ export class Receiver {
       name: file.name,
       size: file.size,
       fingerprint: opened.sender.identityKey.toString('hex'),
+      ...(file.of && { of: file.of }),
     };
     const about = { id: randomId(), peer: peer.bare.toString(), file: file.name, size: file.size };
     const reporter = new Reporter(
@@ -144,11 +155,17 @@ export class Receiver {
       throw new Unacceptable('unsupported-transports', 'its transport is not allowed here');
     this.#live.add(transfer);
     reporter.offer(offer.fingerprint);
-    void this.#see(transfer, side, offer, reporter);
+    void this.#see(peer, transfer, side, offer, reporter);
     return transfer;
   }
 
-  async #see(transfer: Transfer, side: Receiving, offer: Offer, reporter: Reporter): Promise<void> {
+  async #see(
+    peer: Jid,
+    transfer: Transfer,
+    side: Receiving,
+    offer: Offer,
+    reporter: Reporter,
+  ): Promise<void> {
     let accepted = false;
     // The peer may give up while the question stands: then it is taken back.
     const over = new AbortController();
@@ -165,7 +182,12 @@ export class Receiver {
     const outcome = await ended;
     this.#live.delete(transfer);
     const exit = reporter.end(outcome, side.landed, side.sha256?.toString('hex'));
-    if (accepted || outcome.kind === 'failed') this.#options.ended(exit);
+    const { fingerprint, of } = offer;
+    this.#options.ended({
+      ...{ peer: peer.toString(), fingerprint, exit },
+      accepted: accepted || outcome.kind === 'failed',
+      ...(of && { of }),
+    });
   }
 }
 

@@ -15,9 +15,13 @@ import { HASHES, type Hash } from '../jingle/hashes.ts';
 import type { Creator } from '../jingle/stanza.ts';
 import { StanzaError } from '../xmpp/connection.ts';
 import { attr, parse, uint, xml } from '../xmpp/xml.ts';
+import { decodeMembership, encodeMembership, type Membership } from './several.ts';
 
 /** A file whose name and size are known. */
 export type NamedFile = FileDescription & { readonly name: string; readonly size: number };
+
+/** A file that is offered, and what is said about the offer beside it. */
+export type OfferedFile = NamedFile & { readonly of?: Membership };
 
 /** A part of a file in bytes, with its digest where it is known. */
 export interface Extent {
@@ -91,13 +95,16 @@ export class SealedContent {
   }
 
   /** For `<security/>`. */
-  offer(file: NamedFile): Element {
-    return this.#seal('offer', encodeFile(file));
+  offer(file: OfferedFile): Element {
+    const extra = file.of === undefined ? [] : [encodeMembership(file.of)];
+    return this.#seal('offer', encodeFile(file), {}, ...extra);
   }
 
   /** @throws SealedError */
-  openOffer(bytes: Buffer): NamedFile {
-    return named(this.#file('offer', bytes), 'offer');
+  openOffer(bytes: Buffer): OfferedFile {
+    const body = this.#open('offer', bytes);
+    const of = body.getChild('of', NS_SEALED);
+    return { ...named(fileIn(body), 'offer'), ...(of && { of: decodeMembership(of) }) };
   }
 
   /** For `<security/>`. */

@@ -1,13 +1,13 @@
-/** `jet send FILE JID` */
+/** `jet send FILE... JID` */
 import type { RouteOptions } from '../../app/types.ts';
 import type { ExitStatus } from '../../core/errors.ts';
-import { FileSource } from '../../files/source.ts';
+import { gather } from '../../transfer/items.ts';
 import { splitSend } from '../arguments.ts';
 import { type Context, WAIT_MS, withAccount } from '../context.ts';
 import type { Settings } from '../settings.ts';
 import { showEvents } from '../show.ts';
 
-/** Sends one regular file. */
+/** Sends what was named. */
 export async function send(
   context: Context,
   items: readonly string[],
@@ -15,11 +15,13 @@ export async function send(
 ): Promise<ExitStatus> {
   const { files, to: address } = splitSend(items, to);
   // What cannot be sent is told before anybody is asked for a password.
-  for (const file of files) await (await FileSource.open(file)).close();
+  const gathered = await gather(files);
+  const [first] = gathered.refused;
+  if (first !== undefined && gathered.items.length === 0) throw first.error;
   const options = routeOptions(context.settings, WAIT_MS);
   return withAccount(context, async (account) => {
     await account.pin(address.jid, address.devices);
-    return account.send(files, address.jid, options, showEvents(context), context.signals.abort);
+    return account.send(gathered, address.jid, options, showEvents(context), context.signals.abort);
   });
 }
 
