@@ -4,6 +4,7 @@ import { Exit, messageOf, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import { answerProposals } from '../jingle/message-initiation.ts';
 import { Receiver, type Offer } from '../transfer/receive.ts';
+import { streamTarget } from '../transfer/targets.ts';
 import { Waiting } from '../transfer/waiting.ts';
 import { announce } from '../xmpp/find.ts';
 import { connectionLost } from './connecting.ts';
@@ -28,12 +29,28 @@ export async function receive(
     () => receiver.busy || once.unfinished,
   );
   const { maxSize } = options;
+  const single = new Single((peer, name) =>
+    ui.notice(
+      'one-to-stdout',
+      `Declined ${name} of ${peer}: --stdout takes one file alone. Take several into a folder, without --stdout.`,
+    ),
+  );
   const ask = oneAtATime((offer: Offer, until: AbortSignal) => ui.confirmOffer(offer, until));
   const receiver = new Receiver(bench.surroundings(options), {
     out: options.out,
     onConflict: options.onConflict,
     ...(maxSize !== undefined && { maxSize }),
-    decide: (offer, until) => (options.yes ? Promise.resolve(true) : ask(offer, until)),
+    ...(options.stdout && { elsewhere: () => Promise.resolve(streamTarget(process.stdout)) }),
+    decide: async (offer, until) => {
+      if (options.stdout && !single.fits(offer)) return false;
+      let accepted = options.yes;
+      try {
+        accepted ||= await ask(offer, until);
+      } finally {
+        if (!accepted) single.free();
+      }
+      return accepted;
+    },
     on,
     opened: (peer) => {
       omemo.acknowledge(peer).catch((error: unknown) => bench.log(messageOf(error)));
@@ -83,6 +100,29 @@ export async function receive(
     hide();
     once.close();
     await receiver.stop();
+  }
+}
+
+/** Standard output has room for one file: what is offered beside it, or is one of several, is declined. */
+class Single {
+  readonly #declined: (peer: string, name: string) => void;
+  #taken = false;
+
+  constructor(declined: (peer: string, name: string) => void) {
+    this.#declined = declined;
+  }
+
+  /** Takes the place, if it is free. */
+  fits({ peer, name, of }: Offer): boolean {
+    const fits = !this.#taken && (of === undefined || of.count === 1);
+    if (fits) this.#taken = true;
+    else this.#declined(peer.toString(), name);
+    return fits;
+  }
+
+  /** It was not accepted. */
+  free(): void {
+    this.#taken = false;
   }
 }
 

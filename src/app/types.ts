@@ -135,6 +135,8 @@ export interface ReceiveOptions extends RouteOptions {
   readonly once: boolean;
   /** An absolute path of a folder that is there. */
   readonly out: string;
+  /** The one file that is taken goes to standard output, and `out` means nothing. */
+  readonly stdout: boolean;
   readonly onConflict: OnConflict;
   /** Larger offers are declined unasked; bytes. */
   readonly maxSize?: number;

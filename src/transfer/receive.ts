@@ -13,7 +13,7 @@ import type { IncomingSession } from '../jingle/sessions.ts';
 import type { Content } from '../jingle/stanza.ts';
 import { StanzaError } from '../xmpp/connection.ts';
 import type { Protection } from './content.ts';
-import { DecryptingSide } from './decrypting.ts';
+import { DecryptingSide, type Target } from './decrypting.ts';
 import type { TransferEvent } from './events.ts';
 import {
   openOffer,
@@ -25,7 +25,7 @@ import {
 import type { Outcome } from './machine.ts';
 import { Proof } from './proof.ts';
 import { Reporter } from './reporter.ts';
-import { clearDescription, type Extent } from './sealed.ts';
+import { clearDescription, type Extent, type LandedAs, type OfferedFile } from './sealed.ts';
 import type { EndedOffer, Membership } from './several.ts';
 import { fileTarget } from './targets.ts';
 import { Transfer, type Side, type Surroundings } from './transfer.ts';
@@ -46,6 +46,8 @@ export interface Offer {
 export interface ReceiverOptions {
   readonly out: string;
   readonly onConflict: ConflictPolicy;
+  /** Where a file goes that is no file of `out`; undefined for one that is. */
+  readonly elsewhere?: (file: OfferedFile) => Promise<Target> | undefined;
   /** Larger offers are declined unasked; bytes. */
   readonly maxSize?: number;
   /** The decision; only asked for what could be taken. Rejects with the signal's reason. */
@@ -181,7 +183,7 @@ export class Receiver {
     }
     const outcome = await ended;
     this.#live.delete(transfer);
-    const exit = reporter.end(outcome, side.landed, side.sha256?.toString('hex'));
+    const exit = reporter.end(outcome, side.landed, side.sha256?.toString('hex'), side.as);
     const { fingerprint, of } = offer;
     this.#options.ended({
       ...{ peer: peer.toString(), fingerprint, exit },
@@ -219,16 +221,22 @@ class Receiving implements Side {
     return this.#decrypting?.sha256;
   }
 
+  get as(): LandedAs | undefined {
+    return this.#decrypting?.as;
+  }
+
   get moved(): number {
     return this.#reporter.bytes;
   }
 
   /** Makes the part; false when the file is there and is to be skipped. @throws JetError (exit 8) */
   async open(): Promise<boolean> {
-    const { out, onConflict } = this.#options;
+    const { out, onConflict, elsewhere } = this.#options;
     const { cipher, secret, file, sealed } = this.#opened;
     const { name, size } = file;
-    const target = await fileTarget({ target: join(out, safeName(name)), size, onConflict });
+    const target =
+      (await elsewhere?.(file)) ??
+      (await fileTarget({ target: join(out, safeName(name)), size, onConflict }));
     if (target === undefined) return false;
     this.#decrypting = new DecryptingSide(
       {

@@ -104,7 +104,12 @@ export async function sendFile(
   try {
     const outcome = await transfer.done;
     if (transfer.refusedUnread && (await sending.renew?.())) return 'renewed';
-    return reporter.end(outcome, undefined, encrypting.sha256?.toString('hex'));
+    return reporter.end(
+      outcome,
+      undefined,
+      encrypting.sha256?.toString('hex'),
+      encrypting.landed?.as,
+    );
   } finally {
     unanswered();
     signal.removeEventListener('abort', cancel);

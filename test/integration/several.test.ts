@@ -115,6 +115,85 @@ describe.skipIf(!present)('several files', () => {
     expect(got.stderr).toMatch(/^jet: none does not exist/);
   });
 
+  const fed = (input: string) => ({ prefix: ['sh', '-c', `${input} | "$0" "$@"`] });
+
+  test('from standard input have the name that was given, and are verified', async () => {
+    const { alice, bob } = town;
+    await files('a');
+    const receiving = await receive(bob, '--yes', '--once', '--out', out);
+    const send = ['send', '--name', 'note.txt', '-', bob.jid];
+    const sent = await alice.run(send, fed('printf hello'));
+    expect(sent, sent.stderr).toMatchObject({ status: 0 });
+    expect(sent.stderr).toMatch(
+      /Standard input \(5 B\) is kept in a temporary file until it is sent/,
+    );
+    expect(sent.stderr).toMatch(/^note\.txt to bob@jet\.test: verified/m);
+    expect((await receiving.ended).status).toBe(0);
+    expect(await readFile(join(out, 'note.txt'), 'utf8')).toBe('hello');
+  });
+
+  test('go with standard input among them', async () => {
+    const { alice, bob } = town;
+    await files('a');
+    const receiving = await receive(bob, '--yes', '--once', '--out', out);
+    const sent = await alice.run(['send', join(from, 'a'), '-', bob.jid], fed('printf hello'));
+    expect(sent, sent.stderr).toMatchObject({ status: 0 });
+    expect((await receiving.ended).status).toBe(0);
+    expect(await readdir(out)).toEqual(['a', 'stdin']);
+  });
+
+  test.each([
+    [['-', '-'], /Standard input can be sent once/],
+    [['--name', 'x', '-', 'b'], /--name goes with one file/],
+  ])('%j is refused', async (args, message) => {
+    const got = await town.alice.run(['send', ...args, town.bob.jid], fed('printf hello'));
+    expect(got).toMatchObject({ status: 2 });
+    expect(got.stderr).toMatch(message);
+  });
+
+  test('one goes to standard output, and the sender says where it went', async () => {
+    const { alice, bob } = town;
+    const receiving = bob.start(['receive', '--json', '--yes', '--stdout', alice.jid]);
+    await receiving.said(/"event":"waiting"/);
+    const send = ['send', '--json', '-', bob.jid];
+    const sent = await alice.run(send, fed('printf hello'));
+    expect(sent, sent.stderr).toMatchObject({ status: 0 });
+    expect(linesOf(sent.stdout).at(-1)).toMatchObject({
+      ...{ event: 'end', status: 'delivered', as: 'stdout', exit: 0 },
+    });
+    expect(sent.stderr).toMatch(/stdin to bob@jet\.test: delivered to standard output/);
+    const received = await receiving.ended;
+    expect(received, received.stderr).toMatchObject({ status: 0, stdout: 'hello' });
+    expect(linesOf(received.stderr).at(-1)).toMatchObject({ event: 'end', status: 'verified' });
+    expect(await readdir(out)).toEqual([]);
+  });
+
+  test('several do not go to standard output', async () => {
+    const { alice, bob } = town;
+    const made = await files('a', 'b');
+    const receiving = bob.start(['receive', '--yes', '--stdout', alice.jid]);
+    const paths = [...made.keys()].map((name) => join(from, name));
+    const sent = await alice.run(['send', ...paths, bob.jid]);
+    expect(sent, sent.stderr).toMatchObject({ status: 10 });
+    await receiving.said(/Declined a of alice@jet\.test: --stdout takes one file alone/);
+    const one = await alice.run(['send', '-', bob.jid], fed('printf hello'));
+    expect(one, one.stderr).toMatchObject({ status: 0 });
+    expect(await receiving.ended).toMatchObject({ status: 0, stdout: 'hello' });
+  });
+
+  test('one that breaks off after bytes were written is loud', async () => {
+    const { alice, bob } = town;
+    await writeFile(join(from, 'slow'), noise(3_000_000));
+    const receiving = bob.start(['receive', '--json', '--yes', '--stdout', alice.jid]);
+    await receiving.said(/"event":"waiting"/);
+    const sending = alice.start(['send', '--limit-rate', '300k', join(from, 'slow'), bob.jid]);
+    await receiving.said(/"event":"progress".*"bytes":[1-9]/);
+    sending.child.kill('SIGINT');
+    const received = await receiving.ended;
+    expect(received.status, received.stderr).not.toBe(0);
+    expect(received.stderr).toMatch(/written to standard output is NOT the verified file/);
+  });
+
   test('are counted as they come by a receiver that waits on', async () => {
     const made = await files('a', 'b');
     const receiving = await receive(town.bob, '--yes', '--out', out);
