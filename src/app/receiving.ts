@@ -55,6 +55,7 @@ export async function receive(
     opened: (peer) => {
       omemo.acknowledge(peer).catch((error: unknown) => bench.log(messageOf(error)));
     },
+    skipped: (path, why) => ui.notice('left-out', `Not made: ${path}: ${why}.`),
     ended: (offer) => once.ended(offer),
     refused: (peer, why) => {
       const reason = why.replace(/\.$/, '');
@@ -113,8 +114,8 @@ class Single {
   }
 
   /** Takes the place, if it is free. */
-  fits({ peer, name, of }: Offer): boolean {
-    const fits = !this.#taken && (of === undefined || of.count === 1);
+  fits({ peer, name, of, files }: Offer): boolean {
+    const fits = !this.#taken && files === undefined && (of === undefined || of.count === 1);
     if (fits) this.#taken = true;
     else this.#declined(peer.toString(), name);
     return fits;

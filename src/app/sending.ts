@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { asError, Exit, JetError, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import { warmUp } from '../files/memory.ts';
-import type { Gathered, Item } from '../transfer/items.ts';
+import { piecesOf, type Gathered, type Item } from '../transfer/items.ts';
 import { sendFile, type Sending } from '../transfer/send.ts';
 import { overall } from '../transfer/several.ts';
 import { approach, type Approached } from './approach.ts';
@@ -20,7 +20,7 @@ const MOST_NAMES = 20;
 /** @see OpenAccount.send */
 export async function send(
   bench: Workbench,
-  { items, refused }: Gathered,
+  { items: given, refused }: Gathered,
   to: Jid,
   options: SendOptions,
   on: OnEvent,
@@ -37,6 +37,8 @@ export async function send(
   const failed = refused.map(({ label }) => label);
   const statuses = refused.map(({ error }) => tellError(error));
   const found = await approach(bench, to, 'offer', options, on, signal);
+  // Only a jet builds a folder again; to other programs its files go one by one.
+  const items = found.device === undefined ? given.flatMap(piecesOf) : given;
   warmUp();
   const sender = new Sender(bench, to, found, options, on, signal, items.length);
   await inParallel(
@@ -117,9 +119,10 @@ class Sender {
     const { peer, envelope, device } = this.#found;
     const { limitRate, wait } = this.#options;
     this.#signal.throwIfAborted();
-    const source = await item.open();
+    const lost: string[] = [];
+    const source = await item.open((path) => lost.push(path));
     try {
-      return await sendFile(this.#bench.surroundings(this.#options), {
+      const status = await sendFile(this.#bench.surroundings(this.#options), {
         ...{ source, to: peer, envelope, signal: this.#signal },
         on: (event) => {
           begun();
@@ -131,9 +134,20 @@ class Sender {
         ...(limitRate !== undefined && { limitRate }),
         ...again,
       });
+      // What was not read here is why the other side has not everything, either.
+      return lost.length > 0 && status !== 'renewed' ? this.#lost(item, lost) : status;
     } finally {
       await source.close();
     }
+  }
+
+  #lost({ label }: Item, paths: readonly string[]): ExitStatus {
+    const names = paths.slice(0, MOST_NAMES).join(', ');
+    const more = paths.length > MOST_NAMES ? ` and ${paths.length - MOST_NAMES} more` : '';
+    const message = `Not everything in ${label} could be read and sent: ${names}${more}. Send it again.`;
+    const event = { id: 'jet', time: this.#bench.clock.now(), event: 'error' } as const;
+    this.#on({ ...event, code: 'some-unread', message, exit: Exit.partial });
+    return Exit.partial;
   }
 
   /** New sessions for all that were refused, once. */

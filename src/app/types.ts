@@ -70,6 +70,8 @@ export interface AccountSettings {
 export interface OfferQuestion {
   readonly peer: Jid;
   readonly name: string;
+  /** How many files, of a folder. */
+  readonly files?: number;
   /** Bytes. */
   readonly size: number;
   /** 64 lower-case hex digits of the peer device's identity key. */

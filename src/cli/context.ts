@@ -220,10 +220,11 @@ export function askPassword(
 function userInterface({ terminal, settings, signals, events }: Context): Ui {
   return {
     interactive: canAsk(),
-    confirmOffer: ({ peer, name, size, fingerprint }, signal) =>
+    confirmOffer: ({ peer, name, files, size, fingerprint }, signal) =>
       terminal.still(() => {
         terminal.line(`Fingerprint of the sender: ${formatFingerprint(fingerprint)}`);
-        const what = `${escapeText(peer.toString())} offers ${escapeText(name)} (${formatSize(size)}).`;
+        const folder = files === undefined ? '' : `a folder of ${files} files, `;
+        const what = `${escapeText(peer.toString())} offers ${folder}${escapeText(name)} (${formatSize(size)}).`;
         return confirm(`${what} Accept?`, signal);
       }),
     confirmTrust: ({ peer, deviceId, fingerprint }, signal = signals.abort) =>

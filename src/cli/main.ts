@@ -50,6 +50,8 @@ const routed = (command: Command) =>
     .option('--limit-rate <bytes>', 'bytes a second, such as 500k or 2M')
     .option('--verified-only', 'only devices whose fingerprint was compared');
 
+const several = (value: string, before: string[] = []) => [...before, value];
+
 const withPassword = (command: Command) =>
   command
     .option('--password-file <file>', 'its first line is the password')
@@ -97,11 +99,13 @@ program
 routed(
   program
     .command('send [items...]')
-    .usage('[options] FILE... JID')
-    .description('offer files and send them'),
+    .usage('[options] ITEM... JID')
+    .description('offer files, folders or - (standard input), and send them'),
 )
   .option('--to <jid>', 'the recipient; every argument is a file then')
-  .option('--name <name>', 'what the other side calls the one file, or standard input')
+  .option('--name <name>', 'what the other side calls the one item, or standard input')
+  .option('--links', 'take symbolic links in folders along that stay inside them')
+  .option('--exclude <glob>', 'leave these out of folders', several)
   .addHelpText(
     'after',
     `
@@ -136,7 +140,6 @@ Examples:
   .action((jids: string[], flags: ReceiveFlags, self: Command) =>
     run(self, async (c) => (await import('./commands/receive.ts')).receive(c, jids, flags), true),
   );
-const several = (value: string, before: string[] = []) => [...before, value];
 routed(
   program
     .command('share [paths...]')

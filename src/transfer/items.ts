@@ -1,9 +1,12 @@
 /** What a `jet send` was given, looked at before anybody is asked for anything. */
-import { basename } from 'node:path';
+import { realpathSync, statSync } from 'node:fs';
+import { basename, resolve } from 'node:path';
 import { asError } from '../core/errors.ts';
 import { FileSource } from '../files/source.ts';
 import { spool } from '../files/spool.ts';
+import { walk, type Walked } from '../files/walk.ts';
 import type { Sendable } from './send.ts';
+import { treeSource } from './tree-source.ts';
 
 /** Standard input among the arguments. */
 export const STDIN = '-';
@@ -14,8 +17,24 @@ const INPUT_NAME = 'stdin';
 export interface Item {
   /** For the user. */
   readonly label: string;
-  /** @throws JetError (exit 8) */
-  open(): Promise<Sendable>;
+  /**
+   * @param broken - called with what of a folder could not be read
+   * @throws JetError (exit 8)
+   */
+  open(broken: (path: string) => void): Promise<Sendable>;
+  /** Of a folder: what is in it. */
+  readonly entries?: readonly Walked[];
+}
+
+/** What is offered to a program that builds no folders: the files in it, named by their paths. */
+export function piecesOf(item: Item): Item[] {
+  if (item.entries === undefined) return [item];
+  return item.entries
+    .filter(({ kind }) => kind === 'file')
+    .map(({ path, source }) => ({
+      label: path,
+      open: async () => sendable(await FileSource.open(source), path.replaceAll('/', '_'), true),
+    }));
 }
 
 /** What can be sent, and what cannot. */
@@ -30,6 +49,12 @@ export interface Gathered {
 export interface GatherOptions {
   /** What the other side sees in place of the only item's own name. */
   readonly name?: string;
+  /** Take links that lead to a place inside their folder. */
+  readonly links: boolean;
+  /** What to leave out of folders, see `walk`. */
+  readonly exclude: readonly string[];
+  /** What is left out of a folder, and why. */
+  readonly skipped: (path: string, why: string) => void;
   readonly signal: AbortSignal;
   /** Standard input was taken to its end, so many bytes. */
   readonly kept: (size: number) => void;
@@ -53,6 +78,8 @@ export async function gather(paths: readonly string[], options: GatherOptions): 
           label: source.name,
           open: () => Promise.resolve(sendable(source, source.name, false)),
         });
+      } else if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) {
+        items.push(await folder(path, options));
       } else {
         await (await FileSource.open(path)).close();
         const label = basename(path);
@@ -68,6 +95,25 @@ export async function gather(paths: readonly string[], options: GatherOptions): 
     for (const source of kept) await source.close();
   };
   return { items, refused, close };
+}
+
+/** @throws JetError: exit 8 as `walk`, exit 2 for a pattern that is none */
+async function folder(path: string, options: GatherOptions): Promise<Item> {
+  const { links, exclude, skipped, signal } = options;
+  const entries: Walked[] = [];
+  // A link that was named is what the user means.
+  for await (const entry of walk(realpathSync(path), { links, exclude, skipped })) {
+    signal.throwIfAborted();
+    entries.push(entry);
+  }
+  const own = entries[0]?.path ?? '';
+  const name = options.name ?? (basename(resolve(path)) || own);
+  const named = entries.map((entry) => ({ ...entry, path: name + entry.path.slice(own.length) }));
+  return {
+    label: name,
+    entries: named,
+    open: (broken) => Promise.resolve(treeSource(name, named, broken)),
+  };
 }
 
 async function takeInput({ name = INPUT_NAME, signal, kept }: GatherOptions): Promise<FileSource> {

@@ -28,6 +28,8 @@ import { Reporter } from './reporter.ts';
 import { clearDescription, type Extent, type LandedAs, type OfferedFile } from './sealed.ts';
 import type { EndedOffer, Membership } from './several.ts';
 import { fileTarget } from './targets.ts';
+import type { TreeHead } from './tree-list.ts';
+import { TreeTarget } from './tree-target.ts';
 import { Transfer, type Side, type Surroundings } from './transfer.ts';
 
 /** An offer whose envelope opened, for the one who decides. */
@@ -35,6 +37,8 @@ export interface Offer {
   readonly peer: Jid;
   /** As the peer wrote it. */
   readonly name: string;
+  /** How many files, of a folder. */
+  readonly files?: number;
   readonly size: number;
   /** 64 lower-case hex digits of the device's identity key. */
   readonly fingerprint: string;
@@ -53,6 +57,8 @@ export interface ReceiverOptions {
   /** The decision; only asked for what could be taken. Rejects with the signal's reason. */
   readonly decide: (offer: Offer, signal: AbortSignal) => Promise<boolean>;
   readonly on: (event: TransferEvent) => void;
+  /** Something of a folder that is not made, and why. */
+  readonly skipped: (path: string, why: string) => void;
   /** An envelope of this full address opened. */
   readonly opened?: (peer: Jid) => void;
   /** An offer has ended, however that was. */
@@ -142,8 +148,10 @@ export class Receiver {
       size: file.size,
       fingerprint: opened.sender.identityKey.toString('hex'),
       ...(file.of && { of: file.of }),
+      ...(file.tree && { files: file.tree.files }),
     };
-    const about = { id: randomId(), peer: peer.bare.toString(), file: file.name, size: file.size };
+    const shown = file.tree === undefined ? file.name : `${file.name}/`;
+    const about = { id: randomId(), peer: peer.bare.toString(), file: shown, size: file.size };
     const reporter = new Reporter(
       { ...about, direction: 'receive' },
       this.#around.clock,
@@ -233,9 +241,10 @@ class Receiving implements Side {
   async open(): Promise<boolean> {
     const { out, onConflict, elsewhere } = this.#options;
     const { cipher, secret, file, sealed } = this.#opened;
-    const { name, size } = file;
+    const { name, size, tree } = file;
     const target =
       (await elsewhere?.(file)) ??
+      (tree && this.#tree(tree)) ??
       (await fileTarget({ target: join(out, safeName(name)), size, onConflict }));
     if (target === undefined) return false;
     this.#decrypting = new DecryptingSide(
@@ -248,6 +257,12 @@ class Receiving implements Side {
       this.#reporter,
     );
     return true;
+  }
+
+  #tree(head: TreeHead): Target {
+    const { out, onConflict, skipped } = this.#options;
+    const { name, size } = this.#opened.file;
+    return new TreeTarget({ out, name, size, head, onConflict, skipped });
   }
 
   accepted(transport: Element): Content {

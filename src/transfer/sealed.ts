@@ -16,12 +16,13 @@ import type { Creator } from '../jingle/stanza.ts';
 import { StanzaError } from '../xmpp/connection.ts';
 import { attr, parse, uint, xml } from '../xmpp/xml.ts';
 import { decodeMembership, encodeMembership, type Membership } from './several.ts';
+import { decodeTree, encodeTree, type TreeHead } from './tree-list.ts';
 
 /** A file whose name and size are known. */
 export type NamedFile = FileDescription & { readonly name: string; readonly size: number };
 
 /** A file that is offered, and what is said about the offer beside it. */
-export type OfferedFile = NamedFile & { readonly of?: Membership };
+export type OfferedFile = NamedFile & { readonly of?: Membership; readonly tree?: TreeHead };
 
 /** A part of a file in bytes, with its digest where it is known. */
 export interface Extent {
@@ -96,7 +97,8 @@ export class SealedContent {
 
   /** For `<security/>`. */
   offer(file: OfferedFile): Element {
-    const extra = file.of === undefined ? [] : [encodeMembership(file.of)];
+    const { of, tree } = file;
+    const extra = [...(of ? [encodeMembership(of)] : []), ...(tree ? [encodeTree(tree)] : [])];
     return this.#seal('offer', encodeFile(file), {}, ...extra);
   }
 
@@ -104,7 +106,13 @@ export class SealedContent {
   openOffer(bytes: Buffer): OfferedFile {
     const body = this.#open('offer', bytes);
     const of = body.getChild('of', NS_SEALED);
-    return { ...named(fileIn(body), 'offer'), ...(of && { of: decodeMembership(of) }) };
+    const tree = body.getChild('tree', NS_SEALED);
+    const file = named(fileIn(body), 'offer');
+    return {
+      ...file,
+      ...(of && { of: decodeMembership(of) }),
+      ...(tree && { tree: decodeTree(tree, file.size) }),
+    };
   }
 
   /** For `<security/>`. */

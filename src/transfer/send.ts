@@ -15,12 +15,15 @@ import type { TransferEvent } from './events.ts';
 import { Reporter } from './reporter.ts';
 import type { Membership } from './several.ts';
 import type { SealedContent } from './sealed.ts';
+import type { TreeHead } from './tree-list.ts';
 import { Transfer, type ContentId, type Side, type Surroundings } from './transfer.ts';
 
 /** What is offered: an open file, or something that is read like one. */
 export interface Sendable extends Bytes {
   readonly name: string;
   readonly mtime: Date;
+  /** Of a folder, which only a jet takes so: what its offer says. */
+  readonly tree?: TreeHead;
 }
 
 /** What is sent to whom. */
@@ -62,7 +65,7 @@ export async function sendFile(
       id: randomId(),
       direction: 'send',
       peer: to.bare.toString(),
-      file: source.name,
+      file: source.tree === undefined ? source.name : `${source.name}/`,
       size: source.size,
     },
     around.clock,
@@ -147,7 +150,7 @@ class Offering implements Side {
 
   /** What is said about the file: the digest follows in a `<checksum/>`. */
   offer(session: Session): Pick<Content, 'description' | 'security'> {
-    const { name, size, mtime: date } = this.#source;
+    const { name, size, mtime: date, tree } = this.#source;
     const self = this.#around.connection.jid;
     const { sealed, description, security } = offerContent(
       this.#shield,
@@ -156,6 +159,7 @@ class Offering implements Side {
         ...{ name, size, date, mediaType: 'application/octet-stream' },
         ...{ hashes: [], hashUsed: ['sha-256'] },
         ...(this.#of && { of: this.#of }),
+        ...(tree && { tree }),
       },
     );
     this.#sealed = sealed;

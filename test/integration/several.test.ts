@@ -194,6 +194,40 @@ describe.skipIf(!present)('several files', () => {
     expect(received.stderr).toMatch(/written to standard output is NOT the verified file/);
   });
 
+  test('go with folders, which are built again', async () => {
+    const { alice, bob } = town;
+    await files('a');
+    const tree = join(from, 'tree');
+    await mkdir(join(tree, 'in', 'empty'), { recursive: true });
+    for (let n = 0; n < 50; n++) await writeFile(join(tree, 'in', `file-${n}`), `content ${n}`);
+    await writeFile(join(tree, 'in', 'x.tmp'), 'no');
+    const receiving = await receive(bob, '--yes', '--once', '--out', out);
+    const paths = [tree, join(from, 'a')];
+    const sent = await alice.run(['send', '--exclude', '*.tmp', ...paths, bob.jid]);
+    const received = await receiving.ended;
+    expect(sent, sent.stderr + received.stderr).toMatchObject({ status: 0 });
+    expect(sent.stderr).toMatch(/^tree\/ to bob@jet\.test: verified/m);
+    expect(received, received.stderr).toMatchObject({ status: 0 });
+    expect((await readdir(out)).sort()).toEqual(['a', 'tree']);
+    const there = await readdir(join(out, 'tree', 'in'));
+    expect(there).toHaveLength(51);
+    expect(there).not.toContain('x.tmp');
+    expect(await readFile(join(out, 'tree', 'in', 'file-7'), 'utf8')).toBe('content 7');
+    const end = linesOf(received.stdout).filter(({ event }) => event === 'end');
+    expect(end.map(({ file }) => file)).toContain(join(out, 'tree'));
+  });
+
+  test('of a folder are declined by --stdout', async () => {
+    const { alice, bob } = town;
+    await mkdir(join(from, 'small'), { recursive: true });
+    const receiving = bob.start(['receive', '--json', '--yes', '--stdout', alice.jid]);
+    await receiving.said(/"event":"waiting"/);
+    const sent = await alice.run(['send', join(from, 'small'), bob.jid]);
+    expect(sent, sent.stderr).toMatchObject({ status: 5 });
+    expect(await terminate(receiving)).toBe(0);
+    expect(receiving.stdout).toBe('');
+  });
+
   test('are counted as they come by a receiver that waits on', async () => {
     const made = await files('a', 'b');
     const receiving = await receive(town.bob, '--yes', '--out', out);

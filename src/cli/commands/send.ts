@@ -12,6 +12,8 @@ import { showEvents } from '../show.ts';
 export interface SendFlags {
   readonly to?: string;
   readonly name?: string;
+  readonly links?: true;
+  readonly exclude?: readonly string[];
 }
 
 /** Sends what was named. */
@@ -30,6 +32,13 @@ export async function send(
   // What cannot be sent is told before anybody is asked for a password.
   const gathered = await gather(files, {
     ...(name !== undefined && { name }),
+    links: flags.links === true,
+    exclude: flags.exclude ?? [],
+    skipped: (path, why) =>
+      on({
+        ...{ id: 'jet', time: Date.now(), event: 'notice', code: 'left-out' },
+        message: `Left out ${path}: ${why}.`,
+      }),
     signal: context.signals.abort,
     kept: (size) =>
       on({
