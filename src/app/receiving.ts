@@ -1,6 +1,6 @@
 /** `jet receive`: waits for offers and takes what is accepted. */
 import { randomId } from '../core/bytes.ts';
-import { Exit, messageOf, type ExitStatus } from '../core/errors.ts';
+import { Exit, messageOf, sentence, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import { answerProposals } from '../jingle/message-initiation.ts';
 import { Receiver, type Offer } from '../transfer/receive.ts';
@@ -59,7 +59,10 @@ export async function receive(
     ended: (offer) => once.ended(offer),
     refused: (peer, why) => {
       const reason = why.replace(/\.$/, '');
-      ui.notice('offer-refused', `Refused an offer of ${peer.bare.toString()}: ${reason}.`);
+      ui.notice(
+        'offer-refused',
+        sentence(`Refused an offer of ${peer.bare.toString()}: ${reason}`),
+      );
     },
   });
   const once: Once = new Once({ clock, connection, waiting, busy: () => receiver.busy, on });
