@@ -18,7 +18,7 @@ import type { TransferEvent } from './events.ts';
 import type { Outcome } from './machine.ts';
 import { Proof } from './proof.ts';
 import { Reporter } from './reporter.ts';
-import type { Extent, NamedFile, Request, SealedContent } from './sealed.ts';
+import type { Extent, LandedAs, NamedFile, Request, SealedContent } from './sealed.ts';
 import { Transfer, type ContentId, type Side, type Surroundings } from './transfer.ts';
 
 /** What is asked of whom. */
@@ -87,7 +87,7 @@ export async function fetchFile(
   }
   try {
     const outcome = await transfer.done;
-    return reporter.end(outcome, side.landed, side.sha256?.toString('hex'));
+    return reporter.end(outcome, side.landed, side.sha256?.toString('hex'), side.as);
   } finally {
     unanswered();
     signal.removeEventListener('abort', cancel);
@@ -124,6 +124,10 @@ class Requesting implements Side {
 
   get sha256(): Buffer | undefined {
     return this.#decrypting?.sha256;
+  }
+
+  get as(): LandedAs | undefined {
+    return this.#decrypting?.as;
   }
 
   get moved(): number {

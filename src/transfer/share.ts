@@ -171,7 +171,12 @@ export class Holder {
     void transfer.done
       .then((outcome) => {
         this.#live.delete(transfer);
-        const exit = reporter.end(outcome, undefined, encrypting.sha256?.toString('hex'));
+        const exit = reporter.end(
+          outcome,
+          undefined,
+          encrypting.sha256?.toString('hex'),
+          encrypting.landed?.as,
+        );
         ended(exit, outcome.kind === 'verified' || outcome.kind === 'delivered');
       })
       .catch((error: unknown) => this.#around.log(asError(error).message));
