@@ -8,8 +8,9 @@ import { safeName } from '../files/names.ts';
 import type { FileRange } from '../jingle/file-description.ts';
 import type { Hash } from '../jingle/hashes.ts';
 import type { Target } from '../transfer/decrypting.ts';
-import { fetchFile } from '../transfer/fetch.ts';
+import { fetchFile, type Fetching } from '../transfer/fetch.ts';
 import { memoryTarget, readList, type Listed } from '../transfer/listing.ts';
+import type { Recorder } from '../transfer/recorder.ts';
 import type { Extent, NamedFile, Request } from '../transfer/sealed.ts';
 import type { AskedRange } from '../transfer/selector.ts';
 import { fileTarget, streamTarget } from '../transfer/targets.ts';
@@ -48,7 +49,7 @@ export async function fetch(
       },
       list: false,
     };
-    const target = (file: NamedFile, extent: Extent) => landing(options, file, extent);
+    const target: Fetching['target'] = (...args) => landing(options, ...args);
     statuses.push(await ask(bench, found, request, labelOf(hash), target, options, on, signal));
   }
   const failed = statuses.filter((status) => status !== Exit.done);
@@ -86,7 +87,7 @@ function ask(
   { peer, envelope, device }: Approached,
   request: Request,
   label: string,
-  target: (file: NamedFile, extent: Extent) => Promise<Target>,
+  target: Fetching['target'],
   options: RouteOptions,
   on: OnEvent,
   signal: AbortSignal,
@@ -110,6 +111,7 @@ async function landing(
   { out, stdout, onConflict }: FetchOptions,
   file: NamedFile,
   { offset, length }: Extent,
+  recorder: Recorder | undefined,
 ): Promise<Target> {
   if (stdout) return streamTarget(process.stdout);
   const folder = statSync(out, { throwIfNoEntry: false })?.isDirectory() === true;
@@ -118,7 +120,8 @@ async function landing(
   // A file that the user has named is not put elsewhere unasked.
   const policy = onConflict ?? (folder ? 'rename' : 'fail');
   const options = { target: path, size: length, onConflict: policy };
-  const target = await fileTarget(options, part ? 'range' : 'file');
+  if (!part) recorder?.note({ options: { ...recorder.row().options, onConflict: policy } });
+  const target = await fileTarget(options, part ? 'range' : 'file', part ? undefined : recorder);
   if (target !== undefined) return target;
   throw new JetError(Exit.localFile, 'target-exists', `${basename(path)} is there already`);
 }

@@ -3,7 +3,9 @@ import { randomId } from '../core/bytes.ts';
 import { Exit, messageOf, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import { answerProposals } from '../jingle/message-initiation.ts';
+import { isRequest } from '../transfer/incoming.ts';
 import { Receiver, type Offer } from '../transfer/receive.ts';
+import { Holder } from '../transfer/share.ts';
 import { Waiting } from '../transfer/waiting.ts';
 import { announce } from '../xmpp/find.ts';
 import { connectionLost } from './connecting.ts';
@@ -19,19 +21,22 @@ export async function receive(
   signal: AbortSignal,
 ): Promise<ExitStatus> {
   const { clock, connection, roster, ui } = bench;
-  const omemo = await bench.ready(options.verifiedOnly, 'offer');
-  const waiting = new Waiting(clock, options, signal, () => receiver.busy);
+  const omemo = await bench.ready(options.verifiedOnly, 'offer', 'resume');
+  const busy = (): boolean => receiver.busy || holder.busy;
+  const waiting: Waiting = new Waiting(clock, options, signal, busy);
   const { maxSize } = options;
   const ask = oneAtATime((offer: Offer, until: AbortSignal) => ui.confirmOffer(offer, until));
+  const opened = (peer: Jid) => {
+    omemo.acknowledge(peer).catch((error: unknown) => bench.log(messageOf(error)));
+  };
   const receiver = new Receiver(bench.surroundings(options), {
     out: options.out,
     onConflict: options.onConflict,
     ...(maxSize !== undefined && { maxSize }),
     decide: (offer, until) => (options.yes ? Promise.resolve(true) : ask(offer, until)),
     on,
-    opened: (peer) => {
-      omemo.acknowledge(peer).catch((error: unknown) => bench.log(messageOf(error)));
-    },
+    say: (message) => ui.notice('starts-anew', message),
+    opened,
     ended: (exit) => waiting.ended(exit),
     refused: (peer, why) => {
       const reason = why.replace(/\.$/, '');
@@ -42,7 +47,23 @@ export async function receive(
     from.length > 0
       ? from.some((named) => (named.isFull ? named.equals(jid) : named.sameBare(jid)))
       : roster.sees(jid);
-  bench.sessions.onInitiate((incoming) => receiver.handle(incoming));
+  // Nothing is shared here; but who was being sent a file may go on with it.
+  const holder = new Holder(bench.surroundings(options), {
+    may: () => false,
+    plain: () => false,
+    resumes: ({ options: { kind } }) => kind === 'offer',
+    find: () => Promise.resolve(undefined),
+    on,
+    ...(options.limitRate !== undefined && { limitRate: options.limitRate }),
+    opened,
+    ended: () => undefined,
+    refused: (peer, why) => {
+      ui.notice('request-refused', `Refused a request of ${peer.bare.toString()}: ${why}.`);
+    },
+  });
+  bench.sessions.onInitiate((incoming) =>
+    isRequest(incoming) ? holder.handle(incoming) : receiver.handle(incoming),
+  );
   const hide = await announce({
     connection,
     presence: bench.presence,
@@ -69,12 +90,12 @@ export async function receive(
   try {
     const exit = await waiting.over;
     // To be stopped while a file is coming is not the normal end.
-    return signal.aborted && receiver.busy ? Exit.transport : exit;
+    return signal.aborted && busy() ? Exit.transport : exit;
   } finally {
     unwatch();
     quiet();
     hide();
-    await receiver.stop();
+    await Promise.all([receiver.stop(), holder.stop()]);
   }
 }
 

@@ -1,13 +1,15 @@
 /** `jet share`: serves files to those who may have them. */
 import { randomId } from '../core/bytes.ts';
 import { Exit, JetError, messageOf, type ExitStatus } from '../core/errors.ts';
-import type { Jid } from '../core/jid.ts';
+import { Jid } from '../core/jid.ts';
 import { Hasher } from '../files/hashing.ts';
 import { warmUp } from '../files/memory.ts';
 import { Catalogue, type CatalogueEntry } from '../transfer/catalogue.ts';
 import { LIST_NAME, memoryBytes, writeList } from '../transfer/listing.ts';
 import type { Request } from '../transfer/sealed.ts';
 import { fileBytes } from '../transfer/send.ts';
+import { isRequest } from '../transfer/incoming.ts';
+import { Receiver } from '../transfer/receive.ts';
 import { Holder, type Held } from '../transfer/share.ts';
 import { Waiting } from '../transfer/waiting.ts';
 import { announce } from '../xmpp/find.ts';
@@ -27,7 +29,7 @@ export async function share(
 ): Promise<ExitStatus> {
   const { clock, connection, roster, ui } = bench;
   const catalogue = await fill(bench, paths, options, on, signal);
-  const omemo = await bench.ready(options.verifiedOnly, 'request');
+  const omemo = await bench.ready(options.verifiedOnly, 'request', 'resume');
   warmUp();
   const may = (jid: Jid) =>
     options.to.some((named) => named.sameBare(jid)) || (options.contacts && roster.sees(jid));
@@ -36,6 +38,14 @@ export async function share(
   const holder = new Holder(bench.surroundings(options), {
     may: (jid) => may(jid) || plain(jid),
     plain,
+    resumes: ({ options: { kind }, peer, sha256 }) => {
+      if (kind !== 'share') return true;
+      // What was taken back in the meantime is not gone on with.
+      const to = Jid.parse(peer);
+      const digest = Buffer.from(sha256 ?? '', 'hex');
+      const hash = { algorithm: 'sha-256' as const, digest };
+      return to !== undefined && may(to) && catalogue.find(hash) !== undefined;
+    },
     find: (request) => Promise.resolve(find(catalogue, request)),
     on,
     ...(options.limitRate !== undefined && { limitRate: options.limitRate }),
@@ -51,8 +61,25 @@ export async function share(
     },
   });
   const { wait, until } = options;
-  const waiting = new Waiting(clock, { wait, once: true }, signal, () => holder.busy);
-  bench.sessions.onInitiate((incoming) => holder.handle(incoming));
+  const waiting = new Waiting(
+    clock,
+    { wait, once: true },
+    signal,
+    () => holder.busy || receiver.busy,
+  );
+  const receiver = new Receiver(bench.surroundings(options), {
+    onConflict: 'rename',
+    decide: () => Promise.resolve(false),
+    on,
+    say: (message) => ui.notice('starts-anew', message),
+    ended: () => undefined,
+    refused: (peer, why) => {
+      ui.notice('offer-refused', `Refused an offer of ${peer.bare.toString()}: ${why}.`);
+    },
+  });
+  bench.sessions.onInitiate((incoming) =>
+    isRequest(incoming) ? holder.handle(incoming) : receiver.handle(incoming),
+  );
   const named = [...options.to, ...options.plain];
   const hide = await announce({
     connection,
@@ -72,12 +99,12 @@ export async function share(
   on({ id: randomId(), time: clock.now(), event: 'waiting', what });
   try {
     const exit = await waiting.over;
-    return signal.aborted && holder.busy ? Exit.transport : exit;
+    return signal.aborted && (holder.busy || receiver.busy) ? Exit.transport : exit;
   } finally {
     over();
     unwatch();
     hide();
-    await holder.stop();
+    await Promise.all([holder.stop(), receiver.stop()]);
   }
 }
 
@@ -138,6 +165,7 @@ function find(catalogue: Catalogue, { file, list }: Request): Held | undefined {
       hashUsed: [],
     },
     sha256: digestOf(entry),
+    source: entry,
     open: async () => fileBytes(await catalogue.open(entry)),
   };
 }

@@ -8,7 +8,7 @@ import { checkSize } from '../jet/limits.ts';
 import { Seals } from '../jet/sealed.ts';
 import { encodeDescription } from '../jingle/file-description.ts';
 import type { Session } from '../jingle/session.ts';
-import { clearDescription, SealedContent, type NamedFile, type Request } from './sealed.ts';
+import { clearDescription, SealedContent, type OfferedFile, type Request } from './sealed.ts';
 
 /** The registries that decide what can be protected how. */
 export interface Protection {
@@ -69,12 +69,12 @@ export interface ShieldedContent {
 export function offerContent(
   shield: Protected,
   placing: Placing,
-  file: NamedFile,
+  { resume, ...file }: OfferedFile,
 ): ShieldedContent {
   const { security } = shield;
   const sealed = seal(shield, placing, 'initiator');
   if (sealed === undefined) return { description: encodeDescription(file), security };
-  security.append(sealed.offer(file));
+  security.append(sealed.offer({ ...file, ...(resume && { resume }) }));
   return { description: clearDescription(), security, sealed };
 }
 

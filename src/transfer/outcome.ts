@@ -80,7 +80,7 @@ export function errorOf(outcome: Outcome, subject: Subject): JetError | undefine
         'cancelled',
         sends
           ? `Cancelled: ${peer} did not get ${file}. Send it again to start over.`
-          : `Cancelled: ${file} of ${peer} was not received, and nothing of it is kept.`,
+          : `Cancelled: ${file} of ${peer} was not received.`,
       );
     case 'failed':
       return errorOfFault(outcome.fault, subject);
@@ -146,6 +146,21 @@ function errorOfReason(
   const words = PEER_REASONS[reason] ?? `ended the transfer (${reason})`;
   const exit = OF_THE_FILE.has(reason) ? Exit.remoteFile : Exit.transport;
   return what(exit, `peer-${reason}`, `the other side ${words}`);
+}
+
+/**
+ * Whether a transfer that ended so can be gone on with: nothing about it was wrong, it only did not come to
+ * its end.
+ */
+export function mayGoOn(outcome: Outcome): boolean {
+  if (outcome.kind === 'cancelled') return true;
+  if (outcome.kind !== 'failed') return false;
+  const { fault } = outcome;
+  if (fault.by === 'peer') return !['security-error', 'success', 'decline'].includes(fault.reason);
+  if (fault.by !== 'self') return fault.by !== 'unanswered';
+  const { error } = fault;
+  if (!(error instanceof JetError)) return false;
+  return error.exit === Exit.transport || ['disk-full', 'write-failed'].includes(error.code);
 }
 
 /** The word of the end event. */

@@ -2,15 +2,16 @@
 import { join } from 'node:path';
 import type { Element } from '@xmpp/xml';
 import { randomId } from '../core/bytes.ts';
-import { asError, messageOf, type ExitStatus } from '../core/errors.ts';
+import { asError, Exit, messageOf, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
-import type { ConflictPolicy } from '../files/landing.ts';
+import type { Checkpoint, ConflictPolicy } from '../files/landing.ts';
 import { safeName } from '../files/names.ts';
 import { wipeSecret } from '../jet/secret.ts';
-import { encodeDescription } from '../jingle/file-description.ts';
+import { encodeDescription, fileError } from '../jingle/file-description.ts';
 import { REFUSED, type SessionHandler } from '../jingle/handler.ts';
+import type { Hash } from '../jingle/hashes.ts';
 import type { IncomingSession } from '../jingle/sessions.ts';
-import type { Content } from '../jingle/stanza.ts';
+import type { Condition, Content } from '../jingle/stanza.ts';
 import { StanzaError } from '../xmpp/connection.ts';
 import type { Protection } from './content.ts';
 import { DecryptingSide } from './decrypting.ts';
@@ -26,7 +27,8 @@ import type { Outcome } from './machine.ts';
 import { Proof } from './proof.ts';
 import { Reporter } from './reporter.ts';
 import { clearDescription, type Extent } from './sealed.ts';
-import { fileTarget } from './targets.ts';
+import { goOnReceiving, knownHashes, type Taken } from './going-on.ts';
+import { fileTarget, keptTarget, landedTarget, type Opening } from './targets.ts';
 import { Transfer, type Side, type Surroundings } from './transfer.ts';
 
 /** An offer whose envelope opened, for the one who decides. */
@@ -41,17 +43,20 @@ export interface Offer {
 
 /** How offers are taken. */
 export interface ReceiverOptions {
-  readonly out: string;
+  /** Undefined: nothing new is taken, only what was interrupted is gone on with. */
+  readonly out?: string;
   readonly onConflict: ConflictPolicy;
   /** Larger offers are declined unasked; bytes. */
   readonly maxSize?: number;
   /** The decision; only asked for what could be taken. Rejects with the signal's reason. */
   readonly decide: (offer: Offer, signal: AbortSignal) => Promise<boolean>;
   readonly on: (event: TransferEvent) => void;
+  /** Something that the user is to know of a transfer that goes on. */
+  readonly say: (message: string) => void;
   /** An envelope of this full address opened. */
   readonly opened?: (peer: Jid) => void;
-  /** An accepted transfer has ended. */
-  readonly ended: (exit: ExitStatus) => void;
+  /** An accepted transfer has ended; `goesOn` when it was interrupted and the other side may come back. */
+  readonly ended: (exit: ExitStatus, goesOn: boolean) => void;
   /** An offer that was refused, and why: for the user alone. */
   readonly refused: (peer: Jid, why: string) => void;
 }
@@ -78,8 +83,6 @@ export class Receiver {
     const peer = session.peer;
     try {
       const incoming = readIncoming(contents);
-      if (incoming.kind === 'request')
-        throw new Unacceptable('failed-application', 'it asked for a file, and none is shared');
       this.#checkSize(incoming.clear.size ?? 0);
       if (this.#around.transports.get(incoming.content.transport.getNS() ?? '') === undefined) {
         throw new Unacceptable('unsupported-transports', 'its transport is unknown');
@@ -89,7 +92,7 @@ export class Receiver {
       this.#options.opened?.(peer);
       try {
         this.#checkSize(opened.file.size);
-        return this.#take(session, incoming, opened);
+        return this.#take(session, incoming, opened, await this.#record(session, opened));
       } catch (error) {
         wipeSecret(opened.secret);
         throw error;
@@ -97,7 +100,8 @@ export class Receiver {
     } catch (error) {
       const why = error instanceof Unacceptable || error instanceof StanzaError;
       this.#options.refused(peer, why ? error.message : `an error: ${messageOf(error)}`);
-      await session.terminate(error instanceof Unacceptable ? error.reason : 'general-error');
+      const { reason, farewell } = refusalOf(error);
+      await session.terminate(reason, farewell);
       return REFUSED;
     }
   }
@@ -116,14 +120,39 @@ export class Receiver {
       throw new Unacceptable('media-error', `it is larger than --max-size ${maxSize}`);
   }
 
+  /** The row of an offer: a new one, or that of the transfer which it goes on with. */
+  async #record(
+    { peer }: IncomingSession['session'],
+    { file, sender, sealed }: OpenedOffer,
+  ): Promise<Taken> {
+    const { records, connection } = this.#around;
+    const account = connection.jid.bare.toString();
+    const identity = sender.identityKey.toString('hex');
+    if (file.resume !== undefined) {
+      const going = await goOnReceiving(records, account, identity, peer, file);
+      if (going !== undefined) return going;
+    }
+    const { out, onConflict } = this.#options;
+    if (out === undefined)
+      throw new Unacceptable('failed-application', 'it offered a file, and none is taken here');
+    const recorder = records.begin({
+      ...{ account, peer: peer.bare.toString(), direction: 'receive' },
+      ...{ identity, device: sender.device, jet: sealed !== undefined },
+      ...{ name: file.name, size: file.size, options: { kind: 'offer', onConflict } },
+    });
+    return { recorder, out };
+  }
+
   #take(
     session: IncomingSession['session'],
     incoming: Incoming,
     opened: OpenedOffer,
+    taken: Taken,
   ): SessionHandler {
     const { content } = incoming;
     const { file } = opened;
     const { peer } = session;
+    const { recorder } = taken;
     const offer: Offer = {
       peer: peer.bare,
       name: file.name,
@@ -136,19 +165,28 @@ export class Receiver {
       this.#around.clock,
       this.#options.on,
     );
-    const side = new Receiving(incoming, opened, this.#options, reporter);
+    const side = new Receiving(incoming, opened, taken, this.#options, reporter);
     const part = { sends: false, initiates: false };
     const id = { creator: content.creator, name: content.name };
     const transfer = new Transfer(this.#around, part, id, side);
-    if (!transfer.takeTransport(session, content.transport))
+    if (!transfer.takeTransport(session, content.transport)) {
+      recorder?.end({ outcome: { kind: 'declined', by: 'self' }, exit: Exit.declined });
       throw new Unacceptable('unsupported-transports', 'its transport is not allowed here');
+    }
     this.#live.add(transfer);
+    recorder?.follow((error) => transfer.fail(error));
     reporter.offer(offer.fingerprint);
-    void this.#see(transfer, side, offer, reporter);
+    void this.#see(transfer, side, offer, reporter, taken);
     return transfer;
   }
 
-  async #see(transfer: Transfer, side: Receiving, offer: Offer, reporter: Reporter): Promise<void> {
+  async #see(
+    transfer: Transfer,
+    side: Receiving,
+    offer: Offer,
+    reporter: Reporter,
+    { recorder, out }: Taken,
+  ): Promise<void> {
     let accepted = false;
     // The peer may give up while the question stands: then it is taken back.
     const over = new AbortController();
@@ -157,34 +195,52 @@ export class Receiver {
     });
     try {
       const asked = AbortSignal.any([this.#stop.signal, over.signal]);
-      accepted = (await this.#options.decide(offer, asked)) && (await side.open());
+      // What was accepted once is not asked about again.
+      const wanted = out === undefined || (await this.#options.decide(offer, asked));
+      accepted = wanted && (await side.open());
       transfer.decide(accepted);
     } catch (error) {
       transfer.fail(asError(error));
     }
     const outcome = await ended;
     this.#live.delete(transfer);
-    const exit = reporter.end(outcome, side.landed, side.sha256?.toString('hex'));
-    if (accepted || outcome.kind === 'failed') this.#options.ended(exit);
+    const { landed: path, sha256, kept } = side;
+    const exit = reporter.end(outcome, path, sha256?.toString('hex'));
+    const ending = { ...(path !== undefined && { path }), ...(sha256 && { sha256 }) };
+    const id = recorder?.end({ outcome, exit, ...ending, ...(kept && { kept }) });
+    if (id !== undefined) reporter.interrupted(id);
+    if (accepted || outcome.kind === 'failed') this.#options.ended(exit, id !== undefined);
   }
+}
+
+/** How an offer is refused that cannot be taken. */
+function refusalOf(error: unknown): { reason: Condition; farewell?: { application: Element } } {
+  if (!(error instanceof Unacceptable)) return { reason: 'general-error' };
+  const { reason, application } = error;
+  return { reason, ...(application && { farewell: { application: fileError(application) } }) };
 }
 
 /** The side that was offered a file. */
 class Receiving implements Side {
   readonly #content: Incoming['content'];
   readonly #opened: OpenedOffer;
+  readonly #taken: Taken;
   readonly #options: ReceiverOptions;
   readonly #reporter: Reporter;
+  /** Where the bytes begin that are missing. */
+  #offset = 0;
   #decrypting: DecryptingSide | undefined;
 
   constructor(
     { content }: Incoming,
     opened: OpenedOffer,
+    taken: Taken,
     options: ReceiverOptions,
     reporter: Reporter,
   ) {
     this.#content = content;
     this.#opened = opened;
+    this.#taken = taken;
     this.#options = options;
     this.#reporter = reporter;
   }
@@ -201,17 +257,27 @@ class Receiving implements Side {
     return this.#reporter.bytes;
   }
 
+  get kept(): Checkpoint | undefined {
+    return this.#decrypting?.kept;
+  }
+
   /** Makes the part; false when the file is there and is to be skipped. @throws JetError (exit 8) */
   async open(): Promise<boolean> {
-    const { out, onConflict } = this.#options;
     const { cipher, secret, file, sealed } = this.#opened;
-    const { name, size } = file;
-    const target = await fileTarget({ target: join(out, safeName(name)), size, onConflict });
-    if (target === undefined) return false;
+    const { size } = file;
+    const opened = await this.#open();
+    if (opened === undefined) return false;
+    const { target, offset, known } = opened;
+    this.#offset = offset;
+    const whole = known && new Proof({ hashes: [...known], hashUsed: [] }, size);
     this.#decrypting = new DecryptingSide(
       {
-        ...{ content: this.#content, cipher, secret, size, target, extent: this.#whole },
-        proof: new Proof(file, size),
+        ...{ content: this.#content, cipher, secret, size, target, extent: this.#extent },
+        // What is promised of a file is not of the part that is missing of it.
+        proof: whole
+          ? new Proof({ hashes: [], hashUsed: [] }, size - offset)
+          : new Proof(file, size),
+        ...(whole && { whole }),
         partial: false,
         ...(sealed && { sealed }),
       },
@@ -222,14 +288,13 @@ class Receiving implements Side {
 
   accepted(transport: Element): Content {
     const { creator, name, senders } = this.#content;
-    const { sealed, file } = this.#opened;
+    const { sealed, file, sender } = this.#opened;
     const base = { creator, name, senders, transport };
-    if (sealed !== undefined)
-      return {
-        ...base,
-        description: clearDescription(),
-        extensions: [sealed.accept(file.size, this.#whole)],
-      };
+    if (sealed !== undefined) {
+      const extensions = [sealed.accept(file.size, this.#extent)];
+      this.#taken.recorder?.agreed(() => sealed.transferId(), sender.identityKey, sender.device);
+      return { ...base, description: clearDescription(), extensions };
+    }
     const { size, hashes, hashUsed } = file;
     return { ...base, description: encodeDescription({ name: file.name, size, hashes, hashUsed }) };
   }
@@ -248,8 +313,25 @@ class Receiving implements Side {
     await this.#decrypting?.finish(outcome);
   }
 
-  get #whole(): Extent {
-    return { offset: 0, length: this.#opened.file.size };
+  /** @returns with what is known of the whole file where it is built by more than one session */
+  async #open(): Promise<(Opening & { readonly known?: readonly Hash[] }) | undefined> {
+    const { recorder, out, landed } = this.#taken;
+    const { name, size } = this.#opened.file;
+    const { onConflict, say } = this.#options;
+    if (out !== undefined) {
+      const plan = { target: join(out, safeName(name)), size, onConflict };
+      const target = await fileTarget(plan, 'file', recorder);
+      return target && { target, offset: 0 };
+    }
+    const known = knownHashes(recorder);
+    if (landed !== undefined) return { target: landedTarget(landed), offset: size, known };
+    if (recorder === undefined) throw new Error('neither a row nor a file');
+    const kept = await keptTarget(recorder, size, (why) => say(`${why} It starts from zero.`));
+    return kept && { ...kept, known };
+  }
+
+  get #extent(): Extent {
+    return { offset: this.#offset, length: this.#opened.file.size - this.#offset };
   }
 
   get #side(): DecryptingSide {

@@ -99,6 +99,14 @@ export class Reporter {
     return exit;
   }
 
+  /** It was interrupted, and can be gone on with. */
+  interrupted(id: string): void {
+    const { direction, file } = this.#about;
+    const kept = direction === 'receive' ? ': what has come is kept' : '';
+    const message = `${file} was interrupted${kept}. Go on with jet resume ${id.slice(0, 8)}.`;
+    this.#emit({ event: 'notice', code: 'resumable', message });
+  }
+
   error(error: JetError): void {
     const { code, message, exit } = error;
     this.#emit({ event: 'error', code, message, exit });

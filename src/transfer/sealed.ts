@@ -44,6 +44,9 @@ export interface Resume {
   readonly attempt: number;
 }
 
+/** What is offered. */
+export type OfferedFile = NamedFile & { readonly resume?: Resume };
+
 /** What is asked for: a file by its hash, or by name and size; or what there is to be had. */
 export interface Request {
   /** A selector, with the range that is wanted. */
@@ -91,13 +94,15 @@ export class SealedContent {
   }
 
   /** For `<security/>`. */
-  offer(file: NamedFile): Element {
-    return this.#seal('offer', encodeFile(file));
+  offer({ resume, ...file }: OfferedFile): Element {
+    return this.#seal('offer', encodeFile(file), {}, ...(resume ? [encodeResume(resume)] : []));
   }
 
   /** @throws SealedError */
-  openOffer(bytes: Buffer): NamedFile {
-    return named(this.#file('offer', bytes), 'offer');
+  openOffer(bytes: Buffer): OfferedFile {
+    const body = this.#open('offer', bytes);
+    const resume = decodeResume(body);
+    return { ...named(fileIn(body), 'offer'), ...(resume && { resume }) };
   }
 
   /** For `<security/>`. */

@@ -1,6 +1,7 @@
 /** Offering one file (XEP-0391 §4.1 over XEP-0234) and sending it. */
+import { resolve } from 'node:path';
 import { randomId } from '../core/bytes.ts';
-import { asError, type ExitStatus } from '../core/errors.ts';
+import { asError, Exit, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import type { FileSource } from '../files/source.ts';
 import type { Envelope } from '../jet/envelope.ts';
@@ -13,13 +14,27 @@ import { StanzaError } from '../xmpp/connection.ts';
 import { offerContent, protect, type Protected, type Protection } from './content.ts';
 import { EncryptingSide, type Bytes } from './encrypting.ts';
 import type { TransferEvent } from './events.ts';
+import type { NewTransfer } from './journal.ts';
+import type { Recorder } from './recorder.ts';
 import { Reporter } from './reporter.ts';
-import type { SealedContent } from './sealed.ts';
+import type { Extent, Resume, SealedContent } from './sealed.ts';
 import { Transfer, type ContentId, type Side, type Surroundings } from './transfer.ts';
+
+/** A transfer that this side goes on with. */
+export interface GoesOn {
+  readonly recorder: Recorder;
+  readonly resume: Resume;
+  /** SHA-256 of the whole file, as it lies on the disk now. */
+  readonly sha256: Buffer;
+}
 
 /** What is sent to whom. */
 export interface Sending {
   readonly source: FileSource;
+  /** An earlier transfer of this file is gone on with. */
+  readonly goesOn?: GoesOn;
+  /** Told the key of the row. */
+  readonly began?: (key: number) => void;
   /** A full address: the resource that was found. */
   readonly to: Jid;
   /** The session id that the resource expects; random by default. */
@@ -62,15 +77,18 @@ export async function sendFile(
   );
   const shield = await protect(name, to, envelope, around.ciphers, source.size, device);
   const content: ContentId = { creator: 'initiator', name };
+  const recorder = sending.goesOn?.recorder ?? around.records.begin(rowOf(around, sending));
   const encrypting = new EncryptingSide(
     {
-      ...{ bytes: fileBytes(source), content, peer: to.bare.toString(), reporter },
+      ...{ bytes: fileBytes(source), content, peer: to.bare.toString(), reporter, recorder },
       ...(sending.limitRate !== undefined && { limitRate: sending.limitRate }),
     },
     around.clock,
   );
-  const side = new Offering(around, source, shield, content, encrypting);
+  const side = new Offering(around, sending, shield, content, encrypting, recorder);
   const transfer = new Transfer(around, { sends: true, initiates: true }, content, side);
+  sending.began?.(recorder.key);
+  recorder.follow((error) => transfer.fail(error));
   const cancel = () => transfer.cancel();
   signal.addEventListener('abort', cancel, { once: true });
   const unanswered = around.clock.after(sending.answerMs, () => transfer.unanswered());
@@ -95,12 +113,30 @@ export async function sendFile(
   }
   try {
     const outcome = await transfer.done;
-    if (transfer.refusedUnread && (await sending.renew?.())) return 'renewed';
-    return reporter.end(outcome, undefined, encrypting.sha256?.toString('hex'));
+    if (transfer.refusedUnread && (await sending.renew?.())) {
+      recorder.end({ outcome, exit: Exit.security });
+      around.records.journal.forget(recorder.key);
+      return 'renewed';
+    }
+    const { sha256 } = side;
+    const exit = reporter.end(outcome, undefined, sha256?.toString('hex'));
+    const id = recorder.end({ outcome, exit, ...(sha256 && { sha256 }) });
+    if (id !== undefined) reporter.interrupted(id);
+    return exit;
   } finally {
     unanswered();
     signal.removeEventListener('abort', cancel);
   }
+}
+
+/** What the journal knows from the start. */
+function rowOf(around: Surroundings, { source, to, device }: Sending): NewTransfer {
+  const { name, size, path, identity: file } = source;
+  return {
+    ...{ account: around.connection.jid.bare.toString(), peer: to.bare.toString() },
+    ...{ direction: 'send', jet: device !== undefined, device },
+    ...{ name, size, path: resolve(path), file, options: { kind: 'offer' } },
+  };
 }
 
 /** The bytes of an open file. */
@@ -115,21 +151,29 @@ export function fileBytes(source: FileSource): Bytes {
 /** The side that has offered a file. */
 class Offering implements Side {
   readonly #around: Surroundings;
+  readonly #sending: Sending;
   readonly #source: FileSource;
   readonly #shield: Protected;
   readonly #content: ContentId;
   readonly #encrypting: EncryptingSide;
+  readonly #recorder: Recorder;
+  /** What the peer wants of it. */
+  #extent: Extent;
   #sealed: SealedContent | undefined;
 
   constructor(
     around: Surroundings,
-    source: FileSource,
+    sending: Sending,
     shield: Protected,
     content: ContentId,
     encrypting: EncryptingSide,
+    recorder: Recorder,
   ) {
     this.#around = around;
-    this.#source = source;
+    this.#sending = sending;
+    this.#source = sending.source;
+    this.#recorder = recorder;
+    this.#extent = { offset: 0, length: sending.source.size };
     this.#shield = shield;
     this.#content = content;
     this.#encrypting = encrypting;
@@ -139,16 +183,23 @@ class Offering implements Side {
     return this.#encrypting.moved;
   }
 
+  /** SHA-256 of the whole file, once it is known. */
+  get sha256(): Buffer | undefined {
+    return this.#sending.goesOn?.sha256 ?? this.#encrypting.sha256;
+  }
+
   /** What is said about the file: the digest follows in a `<checksum/>`. */
   offer(session: Session): Pick<Content, 'description' | 'security'> {
     const { name, size, mtime: date } = this.#source;
     const self = this.#around.connection.jid;
+    const { goesOn } = this.#sending;
     const { sealed, description, security } = offerContent(
       this.#shield,
       { name: this.#content.name, self, session },
       {
         ...{ name, size, date, mediaType: 'application/octet-stream' },
         ...{ hashes: [], hashUsed: ['sha-256'] },
+        ...(goesOn && { resume: goesOn.resume }),
       },
     );
     this.#sealed = sealed;
@@ -161,15 +212,20 @@ class Offering implements Side {
     const { offset, length } = this.#sealed.openAccept(extensions, size);
     const { recipient, envelope } = this.#shield;
     if (recipient !== undefined) envelope.identity?.().rememberJet(recipient);
-    if (offset !== 0 || length !== size)
+    const resumed = this.#sending.goesOn !== undefined;
+    if ((offset !== 0 && !resumed) || offset + length !== size)
       throw new SealedError('malformed', 'the sealed accept asks for what was not offered');
+    this.#extent = { offset, length };
+    const sealed = this.#sealed;
+    if (recipient !== undefined && this.#sending.device !== undefined)
+      this.#recorder.agreed(() => sealed.transferId(), recipient, this.#sending.device);
   }
 
   stream: Side['stream'] = (bytestream, signal) => {
     const { cipher, secret } = this.#shield;
-    const extent = { offset: 0, length: this.#source.size };
     const sealed = this.#sealed && { sealed: this.#sealed };
-    const what = { cipher, secret, extent, partial: false, ...sealed };
+    const known = this.#sending.goesOn && { sha256: this.#sending.goesOn.sha256 };
+    const what = { cipher, secret, extent: this.#extent, partial: false, ...sealed, ...known };
     return this.#encrypting.send(what, bytestream, signal);
   };
 
