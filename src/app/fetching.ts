@@ -15,6 +15,7 @@ import type { Extent, NamedFile, Request } from '../transfer/sealed.ts';
 import type { AskedRange } from '../transfer/selector.ts';
 import { fileTarget, streamTarget } from '../transfer/targets.ts';
 import { approach, type Approached } from './approach.ts';
+import { persist, type First } from './persisting.ts';
 import type { FetchOptions, OnEvent, RouteOptions } from './types.ts';
 import type { Workbench } from './workbench.ts';
 
@@ -50,7 +51,9 @@ export async function fetch(
       list: false,
     };
     const target: Fetching['target'] = (...args) => landing(options, ...args);
-    statuses.push(await ask(bench, found, request, labelOf(hash), target, options, on, signal));
+    const first: First = (told, began) =>
+      ask(bench, found, request, labelOf(hash), target, options, told, signal, began);
+    statuses.push(await persist(bench, first, options, on, signal));
   }
   const failed = statuses.filter((status) => status !== Exit.done);
   const [only = Exit.done] = failed;
@@ -91,10 +94,12 @@ function ask(
   options: RouteOptions,
   on: OnEvent,
   signal: AbortSignal,
+  began?: (key: number) => void,
 ): Promise<ExitStatus> {
   return fetchFile(bench.surroundings(options), {
     ...{ to: peer, envelope, request, label, target, answerMs: ANSWER_MS, on, signal },
     ...(device !== undefined && { device }),
+    ...(began && { began }),
   });
 }
 

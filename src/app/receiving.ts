@@ -37,7 +37,7 @@ export async function receive(
     on,
     say: (message) => ui.notice('starts-anew', message),
     opened,
-    ended: (exit) => waiting.ended(exit),
+    ended: (exit, broke) => waiting.ended(exit, broke),
     refused: (peer, why) => {
       const reason = why.replace(/\.$/, '');
       ui.notice('offer-refused', `Refused an offer of ${peer.bare.toString()}: ${reason}.`);

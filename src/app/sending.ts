@@ -5,6 +5,7 @@ import { warmUp } from '../files/memory.ts';
 import { FileSource } from '../files/source.ts';
 import { sendFile, type Sending } from '../transfer/send.ts';
 import { approach } from './approach.ts';
+import { persist } from './persisting.ts';
 import type { OnEvent, SendOptions } from './types.ts';
 import type { Workbench } from './workbench.ts';
 
@@ -28,22 +29,25 @@ export async function send(
   try {
     const { peer, envelope, device, sid } = await approach(bench, to, 'offer', options, on, signal);
     warmUp();
-    const offer = (again: Pick<Sending, 'sid' | 'renew'>) =>
+    const offer = (told: OnEvent, again: Pick<Sending, 'sid' | 'renew' | 'began'>) =>
       sendFile(bench.surroundings(options), {
-        ...{ source, to: peer, envelope, on, signal },
+        ...{ source, to: peer, envelope, on: told, signal },
         ...(device !== undefined && { device }),
         answerMs: Math.max(options.wait, ANSWER_MS),
         ...(options.limitRate !== undefined && { limitRate: options.limitRate }),
         ...again,
       });
     const renew = () => bench.openOmemo(options.verifiedOnly).renew(to);
-    const status = await offer({ renew, ...(sid !== undefined && { sid }) });
-    if (status !== 'renewed') return status;
-    // Once a transfer: the sessions are new, and so is the secret.
-    source = await FileSource.open(file);
-    const last = await offer({});
-    if (last === 'renewed') throw new Error('a second offer is the last');
-    return last;
+    const first = async (told: OnEvent, began: (key: number) => void) => {
+      const status = await offer(told, { renew, began, ...(sid !== undefined && { sid }) });
+      if (status !== 'renewed') return status;
+      // Once a transfer: the sessions are new, and so is the secret.
+      source = await FileSource.open(file);
+      const last = await offer(told, { began });
+      if (last === 'renewed') throw new Error('a second offer is the last');
+      return last;
+    };
+    return await persist(bench, first, options, on, signal);
   } finally {
     await source.close();
   }

@@ -19,7 +19,7 @@ import type { TransferEvent } from './events.ts';
 import { hashWords, knownHashes } from './going-on.ts';
 import type { Outcome } from './machine.ts';
 import { Proof } from './proof.ts';
-import type { Recorder } from './recorder.ts';
+import { conclude, type Recorder } from './recorder.ts';
 import { Reporter } from './reporter.ts';
 import type { Extent, NamedFile, Request, SealedContent } from './sealed.ts';
 import { Transfer, type ContentId, type Side, type Surroundings } from './transfer.ts';
@@ -102,11 +102,12 @@ export async function fetchFile(
   try {
     const outcome = await transfer.done;
     const { landed: path, sha256, kept } = side;
-    const exit = reporter.end(outcome, path, sha256?.toString('hex'));
-    const ending = { ...(path !== undefined && { path }), ...(sha256 && { sha256 }) };
-    const id = recorder?.end({ outcome, exit, ...ending, ...(kept && { kept }) });
-    if (id !== undefined) reporter.interrupted(id);
-    return exit;
+    const whole = fetching.request.file.range === undefined || fetching.goesOn !== undefined;
+    const ending = {
+      ...{ outcome, ...(path !== undefined && { path }) },
+      ...{ ...(whole && sha256 && { sha256 }), ...(kept && { kept }) },
+    };
+    return conclude(reporter, recorder, ending, sha256).exit;
   } finally {
     unanswered();
     signal.removeEventListener('abort', cancel);

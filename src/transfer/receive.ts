@@ -25,6 +25,7 @@ import {
 } from './incoming.ts';
 import type { Outcome } from './machine.ts';
 import { Proof } from './proof.ts';
+import { conclude } from './recorder.ts';
 import { Reporter } from './reporter.ts';
 import { clearDescription, type Extent } from './sealed.ts';
 import { goOnReceiving, knownHashes, type Taken } from './going-on.ts';
@@ -55,8 +56,8 @@ export interface ReceiverOptions {
   readonly say: (message: string) => void;
   /** An envelope of this full address opened. */
   readonly opened?: (peer: Jid) => void;
-  /** An accepted transfer has ended; `goesOn` when it was interrupted and the other side may come back. */
-  readonly ended: (exit: ExitStatus, goesOn: boolean) => void;
+  /** An accepted transfer has ended; `broke`: its connection did, and the other side may come back. */
+  readonly ended: (exit: ExitStatus, broke: boolean) => void;
   /** An offer that was refused, and why: for the user alone. */
   readonly refused: (peer: Jid, why: string) => void;
 }
@@ -205,11 +206,12 @@ export class Receiver {
     const outcome = await ended;
     this.#live.delete(transfer);
     const { landed: path, sha256, kept } = side;
-    const exit = reporter.end(outcome, path, sha256?.toString('hex'));
-    const ending = { ...(path !== undefined && { path }), ...(sha256 && { sha256 }) };
-    const id = recorder?.end({ outcome, exit, ...ending, ...(kept && { kept }) });
-    if (id !== undefined) reporter.interrupted(id);
-    if (accepted || outcome.kind === 'failed') this.#options.ended(exit, id !== undefined);
+    const ending = {
+      ...{ outcome, ...(path !== undefined && { path }) },
+      ...{ ...(sha256 && { sha256 }), ...(kept && { kept }) },
+    };
+    const { exit, broke } = conclude(reporter, recorder, ending, sha256);
+    if (accepted || outcome.kind === 'failed') this.#options.ended(exit, broke);
   }
 }
 

@@ -6,7 +6,8 @@ import type { Journal, NewTransfer } from './journal.ts';
 import type { TransferDetails, TransferRow, TransferState } from './journal-row.ts';
 import type { JournalWriter } from './journal-writer.ts';
 import type { Outcome } from './machine.ts';
-import { mayGoOn, statusOf } from './outcome.ts';
+import { isBroken, mayGoOn, statusOf, wordOf } from './outcome.ts';
+import type { Reporter } from './reporter.ts';
 
 /** Milliseconds after which bytes that have moved are written down. */
 const EVERY_MS = 3_000;
@@ -62,6 +63,26 @@ export interface Ending {
   readonly sha256?: Buffer;
   /** What is kept of the part. */
   readonly kept?: Checkpoint;
+}
+
+/**
+ * Writes the end of a transfer down, then tells it.
+ *
+ * @param came - SHA-256 of what came or went
+ * @returns `broke`: the connection failed, and either side may go on with it by itself
+ */
+export function conclude(
+  reporter: Reporter,
+  recorder: Recorder | undefined,
+  ending: Omit<Ending, 'exit'>,
+  came: Buffer | undefined,
+): { readonly exit: ExitStatus; readonly broke: boolean } {
+  const { outcome, path } = ending;
+  const exit = reporter.exitOf(outcome);
+  const id = recorder?.end({ ...ending, exit });
+  if (id !== undefined) reporter.interrupted(id);
+  reporter.end(outcome, path, came?.toString('hex'));
+  return { exit, broke: id !== undefined && isBroken(wordOf(outcome)) };
 }
 
 /** Writes the row of one transfer. */
@@ -147,6 +168,7 @@ export class Recorder {
     this.#live.delete(this.key);
     try {
       const { id, adopted } = this.row();
+      const error = wordOf(outcome);
       const goesOn = adopted && mayGoOn(outcome);
       // Where nothing is kept nothing is left.
       if (!goesOn && outcome.kind !== 'landed' && this.row().direction === 'receive')
@@ -156,7 +178,7 @@ export class Recorder {
       this.#writer.end({
         ...{ state: stateOf(outcome, goesOn), exit, status: statusOf(outcome) },
         ...(kept !== undefined && { kept }),
-        ...(outcome.kind === 'failed' && { error: wordOf(outcome) }),
+        ...(error !== undefined && { error }),
       });
       return goesOn ? id : undefined;
     } catch (error) {
@@ -194,12 +216,6 @@ function stateOf(outcome: Outcome, goesOn: boolean): Exclude<TransferState, 'ope
     case 'failed':
       return goesOn ? 'interrupted' : 'failed';
   }
-}
-
-function wordOf({ fault }: Outcome & { kind: 'failed' }): string {
-  if (fault.by === 'peer') return `peer-${fault.reason}`;
-  if (fault.by !== 'self') return fault.by;
-  return fault.error instanceof JetError ? fault.error.code : 'internal';
 }
 
 function superseded(): JetError {

@@ -77,11 +77,16 @@ export class Reporter {
     this.#emit({ event: 'finishing', what });
   }
 
-  /** The end; gives the exit status that it means. */
-  end(outcome: Outcome, landed: string | undefined, sha256: string | undefined): ExitStatus {
+  /** The exit status that an end means. */
+  exitOf(outcome: Outcome): ExitStatus {
+    return this.#errorOf(outcome)?.exit ?? Exit.done;
+  }
+
+  /** The end. */
+  end(outcome: Outcome, landed: string | undefined, sha256: string | undefined): void {
     const { direction, peer, file, partOf } = this.#about;
-    const error = errorOf(outcome, { peer, file, sends: direction === 'send' });
-    const exit = error?.exit ?? Exit.done;
+    const error = this.#errorOf(outcome);
+    const exit = this.exitOf(outcome);
     const ended = this.#ended ?? this.#clock.monotonic();
     this.#emit({
       event: 'end',
@@ -96,7 +101,6 @@ export class Reporter {
       exit,
     });
     if (error !== undefined) this.error(error);
-    return exit;
   }
 
   /** It was interrupted, and can be gone on with. */
@@ -110,6 +114,11 @@ export class Reporter {
   error(error: JetError): void {
     const { code, message, exit } = error;
     this.#emit({ event: 'error', code, message, exit });
+  }
+
+  #errorOf(outcome: Outcome): JetError | undefined {
+    const { direction, peer, file } = this.#about;
+    return errorOf(outcome, { peer, file, sends: direction === 'send' });
   }
 
   #emit(event: Unstamped<TransferEvent>): void {

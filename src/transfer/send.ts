@@ -15,7 +15,7 @@ import { offerContent, protect, type Protected, type Protection } from './conten
 import { EncryptingSide, type Bytes } from './encrypting.ts';
 import type { TransferEvent } from './events.ts';
 import type { NewTransfer } from './journal.ts';
-import type { Recorder } from './recorder.ts';
+import { conclude, type Recorder } from './recorder.ts';
 import { Reporter } from './reporter.ts';
 import type { Extent, Resume, SealedContent } from './sealed.ts';
 import { Transfer, type ContentId, type Side, type Surroundings } from './transfer.ts';
@@ -119,10 +119,7 @@ export async function sendFile(
       return 'renewed';
     }
     const { sha256 } = side;
-    const exit = reporter.end(outcome, undefined, sha256?.toString('hex'));
-    const id = recorder.end({ outcome, exit, ...(sha256 && { sha256 }) });
-    if (id !== undefined) reporter.interrupted(id);
-    return exit;
+    return conclude(reporter, recorder, { outcome, ...(sha256 && { sha256 }) }, sha256).exit;
   } finally {
     unanswered();
     signal.removeEventListener('abort', cancel);

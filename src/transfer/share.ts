@@ -19,7 +19,7 @@ import type { TransferEvent } from './events.ts';
 import { goOnSending } from './going-on.ts';
 import { openRequest, readIncoming, type Incoming, type OpenedRequest } from './incoming.ts';
 import type { TransferRow } from './journal-row.ts';
-import type { Recorder } from './recorder.ts';
+import { conclude, type Recorder } from './recorder.ts';
 import { Reporter } from './reporter.ts';
 import { clearDescription, type Extent, type NamedFile, type Request } from './sealed.ts';
 import { fileBytes } from './send.ts';
@@ -229,9 +229,7 @@ export class Holder {
     void transfer.done
       .then((outcome) => {
         this.#live.delete(transfer);
-        const exit = reporter.end(outcome, undefined, encrypting.sha256?.toString('hex'));
-        const id = recorder?.end({ outcome, exit });
-        if (id !== undefined) reporter.interrupted(id);
+        const { exit } = conclude(reporter, recorder, { outcome }, encrypting.sha256);
         ended(exit, outcome.kind === 'verified' || outcome.kind === 'delivered');
       })
       .catch((error: unknown) => this.#around.log(asError(error).message));

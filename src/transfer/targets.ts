@@ -72,7 +72,7 @@ export async function keptTarget(
     } catch (error) {
       const lost = error instanceof JetError && error.code.startsWith('part-');
       if (!lost) throw error;
-      say(error.message.replace(/ Start .*$/, ''));
+      if (offset > 0) say(error.message.replace(/ Start .*$/, ''));
       recorder.restart();
     }
   const target = await fileTarget(plan, 'file', recorder);
@@ -153,7 +153,7 @@ export class FileTarget implements Target {
 
   async abort(keep: boolean): Promise<Checkpoint | undefined> {
     await this.#checkpoint;
-    if (keep && this.#recorder !== undefined && this.as === 'file')
+    if (keep && this.#bytes > 0 && this.#recorder !== undefined && this.as === 'file')
       // What could not be made durable is still as good as the last checkpoint says.
       return this.#landing.suspend().catch(() => undefined);
     await this.#landing.abort('remove');

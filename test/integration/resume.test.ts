@@ -44,7 +44,7 @@ describe.skipIf(!(await hasProsody()))('a transfer that was interrupted', () => 
     const [killed, left] = victim === 'sender' ? [sender, receiver] : [receiver, sender];
     killed.child.kill('SIGKILL');
     await killed.ended;
-    await left.said(/"event":"error"/);
+    await left.said(/"code":"(broke|resumable)"/);
     left.child.kill('SIGTERM');
     await left.ended;
   }
@@ -93,6 +93,27 @@ describe.skipIf(!(await hasProsody()))('a transfer that was interrupted', () => 
       expect(await terminate(receiver)).toBe(0);
     },
   );
+
+  test('is repaired by the command that sends, when the receiver comes back', async () => {
+    const receiver = pair.receive();
+    await receiver.said(/"event":"waiting"/);
+    const sender = pair.send(file, RATE);
+    while ((await written(pair.bob)) < 1_500_000) expect(sender.child.exitCode).toBe(null);
+    receiver.child.kill('SIGKILL');
+    await receiver.ended;
+    const next = await waits(pair.bob);
+    const sent = await ended(sender);
+    expect(sent, sent.stdout).toMatchObject({ status: 0 });
+    expect(sent.stderr).toMatch(/The connection broke at \d+ % of big\.bin\. Trying to go on/);
+    expect(sent.stderr).toMatch(/big\.bin resumed at \d+ %\./);
+    const starts = sent.events.filter(({ event }) => event === 'start');
+    expect(starts).toHaveLength(2);
+    expect(starts[1]?.['id']).toBe(starts[0]?.['id']);
+    expect(starts[1]?.['resumed_from']).toBeGreaterThan(1_000_000);
+    expect(sent.events.filter(({ event }) => event === 'end')).toHaveLength(1);
+    await landed();
+    expect(await terminate(next)).toBe(0);
+  });
 
   test('never keeps a bit that was flipped in what had come', async () => {
     await interrupt('receiver');
