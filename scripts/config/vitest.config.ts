@@ -9,6 +9,8 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 120_000,
     retry: 0,
+    // Integration tests wait more than they compute: more of them than there are cores run side by side.
+    maxWorkers: 3,
     passWithNoTests: false,
   },
 });

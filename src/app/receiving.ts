@@ -1,6 +1,6 @@
 /** `jet receive`: waits for offers and takes what is accepted. */
 import { randomId } from '../core/bytes.ts';
-import { Exit, messageOf, type ExitStatus } from '../core/errors.ts';
+import { Exit, messageOf, sentence, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import { answerProposals } from '../jingle/message-initiation.ts';
 import { isRequest } from '../transfer/incoming.ts';
@@ -40,7 +40,10 @@ export async function receive(
     ended: (exit, broke) => waiting.ended(exit, broke),
     refused: (peer, why) => {
       const reason = why.replace(/\.$/, '');
-      ui.notice('offer-refused', `Refused an offer of ${peer.bare.toString()}: ${reason}.`);
+      ui.notice(
+        'offer-refused',
+        sentence(`Refused an offer of ${peer.bare.toString()}: ${reason}`),
+      );
     },
   });
   const deals = (jid: Jid) =>
@@ -58,7 +61,8 @@ export async function receive(
     opened,
     ended: () => undefined,
     refused: (peer, why) => {
-      ui.notice('request-refused', `Refused a request of ${peer.bare.toString()}: ${why}.`);
+      const who = peer.bare.toString();
+      ui.notice('request-refused', sentence(`Refused a request of ${who}: ${why}`));
     },
   });
   bench.sessions.onInitiate((incoming) =>

@@ -1,6 +1,6 @@
 /** `jet share`: serves files to those who may have them. */
 import { randomId } from '../core/bytes.ts';
-import { Exit, JetError, messageOf, type ExitStatus } from '../core/errors.ts';
+import { Exit, JetError, messageOf, sentence, type ExitStatus } from '../core/errors.ts';
 import { Jid } from '../core/jid.ts';
 import { Hasher } from '../files/hashing.ts';
 import { warmUp } from '../files/memory.ts';
@@ -57,7 +57,8 @@ export async function share(
       if (left.count <= 0) waiting.ended(Exit.done);
     },
     refused: (peer, why) => {
-      ui.notice('request-refused', `Refused a request of ${peer.bare.toString()}: ${why}.`);
+      const who = peer.bare.toString();
+      ui.notice('request-refused', sentence(`Refused a request of ${who}: ${why}`));
     },
   });
   const { wait, until } = options;
@@ -74,7 +75,8 @@ export async function share(
     say: (message) => ui.notice('starts-anew', message),
     ended: () => undefined,
     refused: (peer, why) => {
-      ui.notice('offer-refused', `Refused an offer of ${peer.bare.toString()}: ${why}.`);
+      const who = peer.bare.toString();
+      ui.notice('offer-refused', sentence(`Refused an offer of ${who}: ${why}`));
     },
   });
   bench.sessions.onInitiate((incoming) =>

@@ -42,6 +42,8 @@ export type State =
   /** Our transport-replace is out. */
   | { readonly at: 'replacing' }
   | { readonly at: 'streaming' }
+  /** The peer has all the bytes, says so, and is gone before this side has heard that the last ones left. */
+  | { readonly at: 'overtaken'; readonly certainty: Certainty }
   /** The stream broke; the peer may be about to say why. */
   | { readonly at: 'broken'; readonly error: Error }
   /** All bytes are out; the peer is to say `<success/>`. `receipt`: it has proven already that it has them. */
@@ -119,6 +121,7 @@ export const BOUNDS: Partial<Record<State['at'], number>> = {
   connecting: 60_000,
   'awaiting-replace': 30_000,
   replacing: 30_000,
+  overtaken: 10_000,
   broken: 3_000,
   confirming: 120_000,
   proving: 20_000,
@@ -202,6 +205,7 @@ export function step(part: Part, state: State, event: Event): Step {
     case 'streamed':
       return streamed(part, state, event.checksum);
     case 'stream-failed':
+      if (state.at === 'overtaken') return fail({ by: 'peer', reason: 'success' });
       return state.at === 'streaming'
         ? { state: { at: 'broken', error: event.error }, effects: [] }
         : stay(state);
@@ -210,7 +214,7 @@ export function step(part: Part, state: State, event: Event): Step {
         ? { state: { at: 'landing' }, effects: [{ do: 'land' }] }
         : stay(state);
     case 'proof-failed':
-      return state.at === 'streaming' || state.at === 'landing'
+      return state.at === 'streaming' || state.at === 'overtaken' || state.at === 'landing'
         ? fail({ by: 'self', error: event.error }, 'by-error')
         : stay(state);
     case 'landed':
@@ -225,6 +229,7 @@ function receipted(state: State): Step | undefined {
 
 function success(part: Part, state: State, certainty: Certainty): Step {
   if (part.sends && state.at === 'confirming') return end({ kind: certainty });
+  if (part.sends && state.at === 'streaming') return stay({ at: 'overtaken', certainty });
   // A `<success/>` for bytes that have not all gone, or from the side that sends, is no success. Of the
   // latter whoever waits for a checksum still has one to come, or to miss.
   if (state.at === 'proving') return stay(state);
@@ -246,6 +251,8 @@ function peerEnded(state: State, reason: string): Step {
 
 function silence(state: State): Step {
   switch (state.at) {
+    case 'overtaken':
+      return fail({ by: 'peer', reason: 'success' });
     case 'broken':
       return fail({ by: 'self', error: state.error }, 'connectivity-error');
     case 'proving':
@@ -293,6 +300,7 @@ function replaceOffered(state: State, usable: boolean): Step {
 }
 
 function streamed(part: Part, state: State, checksum: ChecksumDue): Step {
+  if (state.at === 'overtaken') return end({ kind: state.certainty });
   if (state.at !== 'streaming') return stay(state);
   if (part.sends)
     return { state: { at: 'confirming', receipt: false }, effects: [{ do: 'send-checksum' }] };

@@ -1,6 +1,6 @@
 /** How an outcome is told: to the peer as a Jingle reason (XEP-0166 §7.4), to the user as an error. */
 import type { Element } from '@xmpp/xml';
-import { Exit, JetError } from '../core/errors.ts';
+import { Exit, JetError, sentence } from '../core/errors.ts';
 import { fileError } from '../jingle/file-description.ts';
 import type { Condition } from '../jingle/stanza.ts';
 import type { EndStatus } from './events.ts';
@@ -126,10 +126,6 @@ function errorOfFault(fault: Fault, { peer, file, sends }: Subject): JetError {
     case 'peer':
       return errorOfReason(fault.reason, what);
   }
-}
-
-function sentence(text: string): string {
-  return /[.!?]$/.test(text) ? text : `${text}.`;
 }
 
 function errorOfReason(

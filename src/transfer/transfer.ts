@@ -212,7 +212,7 @@ export class Transfer implements SessionHandler {
 
   /** A bytestream outlives the word of a server that its owner is offline: it tells itself. */
   peerUnavailable(): boolean {
-    return this.#state.at !== 'streaming' && this.#state.at !== 'landing';
+    return !['streaming', 'overtaken', 'landing'].includes(this.#state.at);
   }
 
   ended(end: End): void {

@@ -10,14 +10,11 @@ import { stubEnvelope } from '../../src/jet/stub-envelope.ts';
 import { Sessions } from '../../src/jingle/sessions.ts';
 import { TransportRegistry } from '../../src/jingle/transport.ts';
 import type { TransferEvent } from '../../src/transfer/events.ts';
-import { Journal } from '../../src/transfer/journal.ts';
 import { Receiver } from '../../src/transfer/receive.ts';
-import { Records } from '../../src/transfer/recorder.ts';
 import { sendFile } from '../../src/transfer/send.ts';
 import { ibb } from '../../src/transport/ibb/index.ts';
 import { FakeClock } from './clock.ts';
-import { testFolder } from './folder.ts';
-import { journalStore } from './journal-script.ts';
+import { testRecords } from './records.ts';
 import { openPolicy } from './negotiations.ts';
 import { createNetwork, type TestConnection } from './network.ts';
 
@@ -39,8 +36,6 @@ export async function createExchange() {
   const alice = makeSide(network.connect('alice@a.test/one'));
   const bob = makeSide(network.connect('bob@b.test/two'));
   const refused: string[] = [];
-  // Open until the process ends: the last lines of a transfer are written when its test is over.
-  const store = journalStore(join(await testFolder(), 'jet.db'));
   const surroundings = ({ connection, secrets }: Side) => {
     const transports = new TransportRegistry();
     transports.register(ibb());
@@ -49,7 +44,7 @@ export async function createExchange() {
     const log = () => undefined;
     return {
       ...{ connection, clock, transports, envelopes, log },
-      records: new Records(new Journal(store, clock), clock),
+      records: testRecords(clock),
       ciphers: defaultCiphers(),
       policy: openPolicy,
       sessions: new Sessions({ connection, clock, log }),

@@ -42,6 +42,18 @@ describe('the sender', () => {
     expect(effects).toEqual(['connect', 'stream', 'send-checksum', 'finish delivered']);
   });
 
+  test('delivers what the peer confirms before this side knows that the last byte has left', () => {
+    const early: Event[] = [{ on: 'accepted' }, { on: 'connected' }, success];
+    expect(play(SENDER, ...early).state.at).toBe('overtaken');
+    expect(play(SENDER, ...early, streamedEvent).effects.at(-1)).toBe('finish delivered');
+    for (const last of [
+      { on: 'stream-failed', error: broke },
+      { on: 'proof-failed', error: broke },
+      { on: 'silence' },
+    ] as const)
+      expect(play(SENDER, ...early, last).effects.at(-1)).toBe('finish failed');
+  });
+
   test('has verified the file when the success comes with its receipt', () => {
     const sent: Event[] = [{ on: 'accepted' }, { on: 'connected' }, streamedEvent];
     const { effects } = play(SENDER, ...sent, { on: 'peer-success', certainty: 'verified' });
@@ -61,7 +73,6 @@ describe('the sender', () => {
   test.each<[string, Event[]]>([
     ['before the accept', []],
     ['before the route', [{ on: 'accepted' }]],
-    ['while bytes are on their way', [{ on: 'accepted' }, { on: 'connected' }]],
   ])('takes a success %s for a failure', (_when, events) => {
     const { effects } = play(SENDER, ...events, success);
     expect(effects.at(-1)).toBe('finish failed');

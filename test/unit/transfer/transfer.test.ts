@@ -196,13 +196,19 @@ describe('a peer that is silent', () => {
     const { alice, bob, send, network, clock } = await createExchange();
     const asked: number[] = [];
     let silent = false;
+    let flow: () => void = () => undefined;
+    const flowing = new Promise<void>((resolve) => (flow = resolve));
     network.tap((stanza) => {
       if (isProbe(stanza)) asked.push(clock.monotonic());
-      if (stanza.getChild('data', IBB) !== undefined) silent = true;
+      if (stanza.getChild('data', IBB) !== undefined) {
+        silent = true;
+        flow();
+      }
       return silent && stanza.attrs['to'] === bob.connection.jid.toString() ? 'drop' : undefined;
     });
     const sent = send(bytes);
-    await alice.told('start');
+    // The file is a real one: its first bytes leave when the disk gives them.
+    await flowing;
     await settle();
     await clock.advance(59_999);
     expect(asked).toEqual([]);
@@ -218,12 +224,16 @@ describe('a peer that is silent', () => {
     const { alice, send, network, clock } = await createExchange();
     const stop = new AbortController();
     let asked = 0;
+    let flow: () => void = () => undefined;
+    const flowing = new Promise<void>((resolve) => (flow = resolve));
     network.tap((stanza) => {
       if (isProbe(stanza)) asked += 1;
-      return stanza.getChild('data', IBB) !== undefined ? 'drop' : undefined;
+      if (stanza.getChild('data', IBB) === undefined) return undefined;
+      flow();
+      return 'drop';
     });
     const sent = send(bytes, { signal: stop.signal });
-    await alice.told('start');
+    await flowing;
     await settle();
     await clock.advance(61_000);
     expect(asked).toBe(1);
