@@ -70,7 +70,7 @@ export async function persist(
       seen.held = before;
       if (error instanceof StanzaError) continue;
       bench.log(`not gone on with: ${messageOf(error)}`);
-      if (!signal.aborted && !(error instanceof JetError)) throw error;
+      if (!(error instanceof JetError) && error !== signal.reason) throw error;
       break;
     }
   }
