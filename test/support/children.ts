@@ -42,12 +42,12 @@ export function startChild(args: readonly string[], uid?: number): Child {
       resolve({ status, signal, stdout, stderr });
     });
   });
-  child.stderr.on('data', (data: Buffer) => {
-    stderr += data.toString();
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text;
   });
   let look: () => void = () => undefined;
-  child.stdout.on('data', (data: Buffer) => {
-    stdout += data.toString();
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text;
     look();
   });
   const said = (text: string) =>

@@ -29,12 +29,13 @@ export class JetProcess {
   /** @param guard - milliseconds after which it is killed */
   constructor(child: ChildProcess, guard = GUARD_MS) {
     this.child = child;
-    child.stdout?.on('data', (data: Buffer) => {
-      this.stdout += data.toString();
+    // Decoded by the streams, so that a character cut in two by a chunk is still one.
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      this.stdout += text;
       this.#look();
     });
-    child.stderr?.on('data', (data: Buffer) => {
-      this.stderr += data.toString();
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text;
       this.#look();
     });
     this.ended = new Promise((resolve) => {

@@ -40,9 +40,9 @@ export class Lines {
       detached: true,
     });
     this.#child.stdin?.on('error', () => undefined);
-    this.#child.stdout?.on('data', (data: Buffer) => this.#take(data.toString()));
-    this.#child.stderr?.on('data', (data: Buffer) => {
-      this.#stderr = (this.#stderr + data.toString()).slice(-4000);
+    this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => this.#take(text));
+    this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.#stderr = (this.#stderr + text).slice(-4000);
     });
     this.ended = new Promise((resolve) => {
       const over = () => {
