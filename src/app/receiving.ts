@@ -20,7 +20,7 @@ export async function receive(
 ): Promise<ExitStatus> {
   const { clock, connection, roster, ui } = bench;
   const omemo = await bench.ready(options.verifiedOnly, 'offer');
-  const waiting = new Waiting(clock, options, signal, () => receiver.busy);
+  const waiting = new Waiting(clock, options, signal, () => receiver.live.busy);
   const { maxSize } = options;
   const ask = oneAtATime((offer: Offer, until: AbortSignal) => ui.confirmOffer(offer, until));
   const receiver = new Receiver(bench.surroundings(options), {
@@ -73,7 +73,7 @@ export async function receive(
   try {
     const exit = await waiting.over;
     // To be stopped while a file is coming is not the normal end.
-    return signal.aborted && receiver.busy ? Exit.transport : exit;
+    return signal.aborted && receiver.live.underWay ? Exit.transport : exit;
   } finally {
     unwatch();
     ignore();

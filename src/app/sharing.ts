@@ -52,7 +52,7 @@ export async function share(
     },
   });
   const { wait, until } = options;
-  const waiting = new Waiting(clock, { wait, once: true }, signal, () => holder.busy);
+  const waiting = new Waiting(clock, { wait, once: true }, signal, () => holder.live.busy);
   bench.sessions.onInitiate((incoming) => holder.handle(incoming));
   const named = [...options.to, ...options.plain];
   const hide = await announce({
@@ -73,7 +73,7 @@ export async function share(
   on({ id: randomId(), time: clock.now(), event: 'waiting', what });
   try {
     const exit = await waiting.over;
-    return signal.aborted && holder.busy ? Exit.transport : exit;
+    return signal.aborted && holder.live.underWay ? Exit.transport : exit;
   } finally {
     over();
     unwatch();

@@ -22,6 +22,7 @@ import {
   type Incoming,
   type OpenedOffer,
 } from './incoming.ts';
+import { LiveTransfers } from './live.ts';
 import type { Outcome } from './machine.ts';
 import { Proof } from './proof.ts';
 import { Reporter } from './reporter.ts';
@@ -58,19 +59,14 @@ export interface ReceiverOptions {
 
 /** Waits for offers and takes them; one per session. */
 export class Receiver {
+  readonly live = new LiveTransfers();
   readonly #around: Surroundings & Protection;
   readonly #options: ReceiverOptions;
-  readonly #live = new Set<Transfer>();
   readonly #stop = new AbortController();
 
   constructor(around: Surroundings & Protection, options: ReceiverOptions) {
     this.#around = around;
     this.#options = options;
-  }
-
-  /** True while an offer is being decided or its bytes are on their way. */
-  get busy(): boolean {
-    return this.#live.size > 0;
   }
 
   /** The handler of a session-initiate whose sender may offer at all. */
@@ -105,9 +101,7 @@ export class Receiver {
   /** Ends everything that is under way. */
   async stop(): Promise<void> {
     this.#stop.abort(new Error('stopped'));
-    const live = [...this.#live];
-    for (const transfer of live) transfer.cancel();
-    await Promise.all(live.map((transfer) => transfer.done));
+    await this.live.stop();
   }
 
   #checkSize(size: number): void {
@@ -142,7 +136,7 @@ export class Receiver {
     const transfer = new Transfer(this.#around, part, id, side);
     if (!transfer.takeTransport(session, content.transport))
       throw new Unacceptable('unsupported-transports', 'its transport is not allowed here');
-    this.#live.add(transfer);
+    this.live.add(transfer);
     reporter.offer(offer.fingerprint);
     void this.#see(transfer, side, offer, reporter);
     return transfer;
@@ -163,7 +157,7 @@ export class Receiver {
       transfer.fail(asError(error));
     }
     const outcome = await ended;
-    this.#live.delete(transfer);
+    this.live.delete(transfer);
     const exit = reporter.end(outcome, side.landed, side.sha256?.toString('hex'));
     if (accepted || outcome.kind === 'failed') this.#options.ended(exit);
   }

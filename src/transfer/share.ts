@@ -16,6 +16,7 @@ import type { Protection } from './content.ts';
 import { EncryptingSide, type Bytes } from './encrypting.ts';
 import type { TransferEvent } from './events.ts';
 import { openRequest, readIncoming, type Incoming, type OpenedRequest } from './incoming.ts';
+import { LiveTransfers } from './live.ts';
 import { Reporter } from './reporter.ts';
 import { clearDescription, type Extent, type NamedFile, type Request } from './sealed.ts';
 import { Transfer, type Side, type Surroundings } from './transfer.ts';
@@ -61,20 +62,15 @@ export interface Sharing {
 
 /** Answers requests; one content a session. */
 export class Holder {
+  readonly live = new LiveTransfers();
   readonly #around: Surroundings & Protection;
   readonly #sharing: Sharing;
-  readonly #live = new Set<Transfer>();
   readonly #asked: Asked;
 
   constructor(around: Surroundings & Protection, sharing: Sharing) {
     this.#around = around;
     this.#sharing = sharing;
     this.#asked = new Asked(around.clock);
-  }
-
-  /** True while bytes are on their way. */
-  get busy(): boolean {
-    return this.#live.size > 0;
   }
 
   /** The handler of a session-initiate that asks for something. */
@@ -97,9 +93,7 @@ export class Holder {
 
   /** Ends everything that is under way. */
   async stop(): Promise<void> {
-    const live = [...this.#live];
-    for (const transfer of live) transfer.cancel();
-    await Promise.all(live.map((transfer) => transfer.done));
+    await this.live.stop();
   }
 
   async #serve(session: IncomingSession['session'], incoming: Incoming): Promise<SessionHandler> {
@@ -165,12 +159,12 @@ export class Holder {
       await bytes.close();
       throw new Error('its transport is not allowed here');
     }
-    this.#live.add(transfer);
+    this.live.add(transfer);
     reporter.offer(opened.sender.identityKey.toString('hex'));
     transfer.decide(true);
     void transfer.done
       .then((outcome) => {
-        this.#live.delete(transfer);
+        this.live.delete(transfer);
         const exit = reporter.end(outcome, undefined, encrypting.sha256?.toString('hex'));
         ended(exit, outcome.kind === 'verified' || outcome.kind === 'delivered');
       })

@@ -125,6 +125,11 @@ export class Transfer implements SessionHandler {
     this.done = new Promise((resolve) => (this.#resolve = resolve));
   }
 
+  /** How it ends is settled; `done` may still wait for the peer to acknowledge that. */
+  get isOver(): boolean {
+    return this.#state.at === 'ended';
+  }
+
   /** The peer ended the offer because of its encryption, without having accepted it. */
   get refusedUnread(): boolean {
     if (this.#answered || this.#state.at !== 'ended') return false;

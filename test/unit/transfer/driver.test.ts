@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { Jid } from '../../../src/core/jid.ts';
 import type { Session } from '../../../src/jingle/session.ts';
 import { TransportRegistry, type Negotiation } from '../../../src/jingle/transport.ts';
+import { LiveTransfers } from '../../../src/transfer/live.ts';
 import { Transfer, type Side } from '../../../src/transfer/transfer.ts';
 import { StanzaError, type Connection } from '../../../src/xmpp/connection.ts';
 import { type Element, xml } from '../../../src/xmpp/xml.ts';
@@ -12,7 +13,8 @@ import { openPolicy } from '../../support/negotiations.ts';
 
 const NS = 'urn:example:transport';
 
-async function offered() {
+/** @param acknowledged - when the peer has acknowledged the end of the session */
+async function offered(acknowledged: Promise<unknown> = Promise.resolve()) {
   const clock = new FakeClock();
   const said: string[] = [];
   let moved = 0;
@@ -54,7 +56,10 @@ async function offered() {
     peer: Jid.parse('b@x.org/b'),
     role: 'initiator',
     info: () => Promise.resolve(said.push('info')),
-    terminate: (reason: string) => Promise.resolve(said.push(`end: ${reason}`)),
+    terminate: (reason: string) => {
+      said.push(`end: ${reason}`);
+      return acknowledged;
+    },
   } as unknown as Session;
   await transfer.offerTransport(session);
   const accept = (attrs: Record<string, string>) =>
@@ -103,5 +108,24 @@ describe('a stream on which nothing moves', () => {
       await clock.advance(60_000);
     }
     expect(said.every((word) => word === 'info')).toBe(true);
+  });
+});
+
+describe('what a command that waits for others still has to do', () => {
+  it('is not under way any more once its end is settled, but busy until the peer has heard', async () => {
+    let acknowledge: () => void = () => undefined;
+    const { transfer, accept } = await offered(new Promise<void>((done) => (acknowledge = done)));
+    const live = new LiveTransfers();
+    live.add(transfer);
+    expect([live.underWay, live.busy]).toEqual([true, true]);
+    await accept({ xmlns: NS });
+    transfer.fail(new Error('broken'));
+    expect([live.underWay, live.busy]).toEqual([false, true]);
+    const stopped = live.stop();
+    acknowledge();
+    await stopped;
+    expect(await transfer.done).toMatchObject({ kind: 'failed' });
+    live.delete(transfer);
+    expect([live.underWay, live.busy]).toEqual([false, false]);
   });
 });
