@@ -1,12 +1,10 @@
 /** `jet receive`: waits for offers and takes what is accepted. */
-import { randomId } from '../core/bytes.ts';
-import { Exit, messageOf, sentence, type ExitStatus } from '../core/errors.ts';
+import { messageOf, sentence, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import { answerProposals } from '../jingle/message-initiation.ts';
 import { Receiver, type Offer } from '../transfer/receive.ts';
 import { Waiting } from '../transfer/waiting.ts';
-import { announce } from '../xmpp/find.ts';
-import { connectionLost } from './connecting.ts';
+import { attend } from './attending.ts';
 import type { OnEvent, ReceiveOptions } from './types.ts';
 import type { Workbench } from './workbench.ts';
 
@@ -47,38 +45,21 @@ export async function receive(
       : roster.sees(jid);
   const ignore = bench.courtesies(omemo).watch(deals);
   bench.sessions.onInitiate((incoming) => receiver.handle(incoming));
-  const hide = await announce({
-    connection,
-    presence: bench.presence,
-    deals,
-    invited: from.filter((jid) => !roster.sees(jid)),
-  });
   const quiet = answerProposals(connection, deals, (peer) => {
     const shared = roster.get(peer)?.subscription;
     if (shared === 'from' || shared === 'both') return;
     // A stream that is lost once more takes the proposal with it.
     bench.presence.direct(peer).catch(() => undefined);
   });
-  const unwatch = connection.onState((state) => {
-    if (state.kind === 'closed') waiting.fail(connectionLost(state.reason));
-  });
-  const peers = from.map((jid) => jid.toString()).join(', ');
-  on({
-    id: randomId(),
-    time: clock.now(),
-    event: 'waiting',
-    what: `offers to ${connection.jid.bare.toString()}`,
-    ...(peers !== '' && { peer: peers }),
-  });
   try {
-    const exit = await waiting.over;
-    // To be stopped while a file is coming is not the normal end.
-    return signal.aborted && receiver.live.underWay ? Exit.transport : exit;
+    const { live } = receiver;
+    return await attend(bench, {
+      ...{ what: 'offers', peers: from, named: from, deals },
+      ...{ waiting, live, on, signal },
+    });
   } finally {
-    unwatch();
     ignore();
     quiet();
-    hide();
     await receiver.stop();
   }
 }

@@ -10,8 +10,7 @@ import type { Request } from '../transfer/sealed.ts';
 import { fileBytes } from '../transfer/send.ts';
 import { Holder, type Held } from '../transfer/share.ts';
 import { Waiting } from '../transfer/waiting.ts';
-import { announce } from '../xmpp/find.ts';
-import { connectionLost } from './connecting.ts';
+import { attend } from './attending.ts';
 import { sharedFiles } from './shared-files.ts';
 import type { OnEvent, ShareOptions, SharedFile } from './types.ts';
 import type { Workbench } from './workbench.ts';
@@ -25,16 +24,17 @@ export async function share(
   on: OnEvent,
   signal: AbortSignal,
 ): Promise<ExitStatus> {
-  const { clock, connection, roster, ui } = bench;
+  const { clock, roster, ui } = bench;
   const catalogue = await fill(bench, paths, options, on, signal);
   const omemo = await bench.ready(options.verifiedOnly, 'request');
   warmUp();
   const may = (jid: Jid) =>
     options.to.some((named) => named.sameBare(jid)) || (options.contacts && roster.sees(jid));
   const plain = (jid: Jid) => options.plain.some((named) => named.sameBare(jid));
+  const deals = (jid: Jid) => may(jid) || plain(jid);
   const left = { count: options.count ?? Infinity };
   const holder = new Holder(bench.surroundings(options), {
-    may: (jid) => may(jid) || plain(jid),
+    may: deals,
     plain,
     find: (request) => Promise.resolve(find(catalogue, request)),
     on,
@@ -54,30 +54,20 @@ export async function share(
   const { wait, until } = options;
   const waiting = new Waiting(clock, { wait, once: true }, signal, () => holder.live.busy);
   bench.sessions.onInitiate((incoming) => holder.handle(incoming));
-  const named = [...options.to, ...options.plain];
-  const hide = await announce({
-    connection,
-    presence: bench.presence,
-    deals: (jid) => may(jid) || plain(jid),
-    invited: named.filter((jid) => !roster.sees(jid)),
-  });
-  const unwatch = connection.onState((state) => {
-    if (state.kind === 'closed') waiting.fail(connectionLost(state.reason));
-  });
   const over =
     until === undefined
       ? () => undefined
       : clock.after(until - clock.now(), () => waiting.ended(Exit.done));
-  for (const entry of catalogue.entries()) ready(sharedFile(entry));
-  const what = `requests to ${connection.jid.bare.toString()}`;
-  on({ id: randomId(), time: clock.now(), event: 'waiting', what });
   try {
-    const exit = await waiting.over;
-    return signal.aborted && holder.live.underWay ? Exit.transport : exit;
+    return await attend(bench, {
+      ...{ what: 'requests', named: [...options.to, ...options.plain], deals },
+      ...{ waiting, live: holder.live, on, signal },
+      online: () => {
+        for (const entry of catalogue.entries()) ready(sharedFile(entry));
+      },
+    });
   } finally {
     over();
-    unwatch();
-    hide();
     await holder.stop();
   }
 }

@@ -1,6 +1,6 @@
 /** Asking for a file (XEP-0391 §4.2 over XEP-0234) and getting it. */
 import { randomId } from '../core/bytes.ts';
-import { asError, Exit, JetError, type ExitStatus } from '../core/errors.ts';
+import { Exit, JetError, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import type { Envelope, TransportSecret } from '../jet/envelope.ts';
 import { checkSize } from '../jet/limits.ts';
@@ -11,10 +11,10 @@ import { sameHash, type Hash } from '../jingle/hashes.ts';
 import type { Session } from '../jingle/session.ts';
 import type { Sessions } from '../jingle/sessions.ts';
 import type { Content } from '../jingle/stanza.ts';
-import { StanzaError } from '../xmpp/connection.ts';
 import { protect, requestContent, type Protected, type Protection } from './content.ts';
 import { DecryptingSide, type Target } from './decrypting.ts';
 import type { TransferEvent } from './events.ts';
+import { initiate } from './initiate.ts';
 import type { Outcome } from './machine.ts';
 import { Proof } from './proof.ts';
 import { Reporter } from './reporter.ts';
@@ -66,32 +66,17 @@ export async function fetchFile(
   const shield = await protect(name, to, envelope, around.ciphers, 0, device);
   const side = new Requesting(around, fetching, shield, content, reporter);
   const transfer = new Transfer(around, { sends: false, initiates: true }, content, side);
-  const cancel = () => transfer.cancel();
-  signal.addEventListener('abort', cancel, { once: true });
-  const unanswered = around.clock.after(fetching.answerMs, () => transfer.unanswered());
-  try {
-    signal.throwIfAborted();
-    const contents = async (session: Session) => [
-      {
-        ...content,
-        senders: 'responder' as const,
-        ...side.ask(session),
-        transport: await transfer.offerTransport(session),
-      },
-    ];
-    await around.sessions.initiate(to, contents, transfer);
-    reporter.waiting(`${to.bare.toString()} to answer`);
-  } catch (error) {
-    // What the peer answers reaches the transfer by the session itself.
-    if (!(error instanceof StanzaError)) transfer.fail(asError(error));
-  }
-  try {
-    const outcome = await transfer.done;
-    return reporter.end(outcome, side.landed, side.sha256?.toString('hex'));
-  } finally {
-    unanswered();
-    signal.removeEventListener('abort', cancel);
-  }
+  const outcome = await initiate(around, transfer, {
+    ...{ to, answerMs: fetching.answerMs, signal },
+    content: (session, transport) => ({
+      ...content,
+      senders: 'responder',
+      ...side.ask(session),
+      transport,
+    }),
+    begun: () => reporter.waiting(`${to.bare.toString()} to answer`),
+  });
+  return reporter.end(outcome, side.landed, side.sha256?.toString('hex'));
 }
 
 /** The side that has asked for a file. */

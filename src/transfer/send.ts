@@ -1,6 +1,6 @@
 /** Offering one file (XEP-0391 §4.1 over XEP-0234) and sending it. */
 import { randomId } from '../core/bytes.ts';
-import { asError, type ExitStatus } from '../core/errors.ts';
+import type { ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import type { FileSource } from '../files/source.ts';
 import type { Envelope } from '../jet/envelope.ts';
@@ -9,10 +9,10 @@ import { wipeSecret } from '../jet/secret.ts';
 import type { Session } from '../jingle/session.ts';
 import type { Sessions } from '../jingle/sessions.ts';
 import type { Content } from '../jingle/stanza.ts';
-import { StanzaError } from '../xmpp/connection.ts';
 import { offerContent, protect, type Protected, type Protection } from './content.ts';
 import { EncryptingSide, type Bytes } from './encrypting.ts';
 import type { TransferEvent } from './events.ts';
+import { initiate } from './initiate.ts';
 import { Reporter } from './reporter.ts';
 import type { SealedContent } from './sealed.ts';
 import { Transfer, type ContentId, type Side, type Surroundings } from './transfer.ts';
@@ -74,36 +74,19 @@ export async function sendFile(
   );
   const side = new Offering(around, source, shield, content, encrypting);
   const transfer = new Transfer(around, { sends: true, initiates: true }, content, side);
-  const cancel = () => transfer.cancel();
-  signal.addEventListener('abort', cancel, { once: true });
-  const unanswered = around.clock.after(sending.answerMs, () => transfer.unanswered());
-  try {
-    signal.throwIfAborted();
-    const contents = async (session: Session) => [
-      {
-        ...content,
-        senders: 'initiator' as const,
-        ...side.offer(session),
-        transport: await transfer.offerTransport(session),
-      },
-    ];
-    const offered = around.sessions.initiate(to, contents, transfer, sending.sid).then(() => {
-      reporter.waiting(`${to.bare.toString()} to accept ${source.name}`);
-    });
-    // A peer that is silent acknowledges not even the offer: an interrupt does not wait for that.
-    await Promise.race([offered, transfer.done]);
-  } catch (error) {
-    // What the peer answers reaches the transfer by the session itself.
-    if (!(error instanceof StanzaError)) transfer.fail(asError(error));
-  }
-  try {
-    const outcome = await transfer.done;
-    if (transfer.refusedUnread && (await sending.renew?.())) return 'renewed';
-    return reporter.end(outcome, undefined, encrypting.sha256?.toString('hex'));
-  } finally {
-    unanswered();
-    signal.removeEventListener('abort', cancel);
-  }
+  const outcome = await initiate(around, transfer, {
+    ...{ to, answerMs: sending.answerMs, signal },
+    ...(sending.sid !== undefined && { sid: sending.sid }),
+    content: (session, transport) => ({
+      ...content,
+      senders: 'initiator',
+      ...side.offer(session),
+      transport,
+    }),
+    begun: () => reporter.waiting(`${to.bare.toString()} to accept ${source.name}`),
+  });
+  if (transfer.refusedUnread && (await sending.renew?.())) return 'renewed';
+  return reporter.end(outcome, undefined, encrypting.sha256?.toString('hex'));
 }
 
 /** The bytes of an open file. */
