@@ -104,6 +104,31 @@ describe('two sides', () => {
     expect(incoming).toHaveLength(0);
   });
 
+  it.each([
+    ['another account', 'eve@e.test/one'],
+    ['another resource of the peer', 'alice@a.test/two'],
+  ])('are not reached from %s that names their session', async (_, address) => {
+    const { start, network, theirs, events } = setUp();
+    const { other } = await start();
+    await other.accept([content]);
+    const eve = network.connect(address);
+    for (const action of ['session-terminate', 'session-info', 'transport-info', 'session-accept'])
+      await expect(
+        eve.iq(
+          bob,
+          'set',
+          xml(
+            'jingle',
+            { xmlns: JINGLE, sid: 's', action },
+            xml('content', { creator: 'initiator', name: 'c' }, transport()),
+          ),
+        ),
+      ).rejects.toThrow('item-not-found');
+    await settle();
+    expect(events.b).toEqual([]);
+    expect(theirs.size).toBe(1);
+  });
+
   it('end by silence', async () => {
     const { start, clock, b, events } = setUp();
     const { mine } = await start();
