@@ -7,17 +7,15 @@ import { ask } from '../../src/cli/prompt.ts';
 const QUESTION = 'The word: ';
 const seen: string[] = [];
 const terminal = openSync('/dev/tty', 'r');
-const write = Object.getOwnPropertyDescriptor(WriteStream.prototype, 'write');
-const original = WriteStream.prototype.write;
-Object.defineProperty(WriteStream.prototype, 'write', {
-  ...write,
-  configurable: true,
-  value(this: WriteStream, ...args: Parameters<WriteStream['write']>) {
-    if (args[0] === (QUESTION as unknown))
-      seen.push(execFileSync('stty', ['-a'], { stdio: [terminal, 'pipe', 'inherit'] }).toString());
-    return original.apply(this, args);
-  },
-});
+const prototype = WriteStream.prototype as unknown as {
+  write: (this: WriteStream, text: unknown, ...rest: unknown[]) => boolean;
+};
+const { write } = prototype;
+prototype.write = function (text, ...rest) {
+  if (text === QUESTION)
+    seen.push(execFileSync('stty', ['-a'], { stdio: [terminal, 'pipe', 'inherit'] }).toString());
+  return write.call(this, text, ...rest);
+};
 
 const answer = await ask(QUESTION, { echo: false });
 const echoes = /(?:^|\s)(-?echo)(?:\s|;)/.exec(seen[0] ?? '')?.[1] ?? 'unseen';
