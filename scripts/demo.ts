@@ -57,6 +57,13 @@ class Board {
     }
   }
 
+  /** What was to be redrawn goes: whoever said it has ended. */
+  end(who: string): void {
+    this.#erase();
+    this.#current.delete(who);
+    this.#draw();
+  }
+
   #erase(): void {
     if (this.#drawn > 0) process.stdout.write(`\x1b[${this.#drawn}A\x1b[J`);
     this.#drawn = 0;
@@ -116,6 +123,7 @@ function jet(who: string, home: string, env: Record<string, string>, args: strin
   return new Promise<number | null>((resolve) => {
     child.once('close', (status) => {
       children.delete(child);
+      board.end(who);
       resolve(status);
     });
   });
