@@ -85,6 +85,19 @@ describe('two sides', () => {
     expect(incoming).toHaveLength(1);
   });
 
+  it('take a stanza once that is delivered twice', async () => {
+    const { start, network, events } = setUp();
+    await start();
+    const payloads = [xml('checksum', { xmlns: 'urn:test' })];
+    const value = { action: 'session-info', sid: 's', contents: [], payloads } as const;
+    for (const id of ['one', 'one', 'two']) {
+      const attrs = { type: 'set', id, from: alice.toString(), to: bob.toString() };
+      network.inject(bob, xml('iq', attrs, encodeJingle(value)));
+    }
+    await settle();
+    expect(events.b).toEqual(['checksum', 'checksum']);
+  });
+
   it('refuse what belongs to no session or claims another initiator', async () => {
     const { a, incoming } = setUp();
     const send = (attrs: Record<string, string>) =>
