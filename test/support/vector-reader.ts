@@ -47,6 +47,8 @@ export interface Found {
   readonly stream?: Outcome;
   readonly secret?: { readonly key: string; readonly iv: string };
   readonly plaintext?: Buffer;
+  /** How often the program wrote to the target. */
+  readonly writes?: number;
   /** What encrypting the plaintext again gives. */
   readonly wire?: Buffer;
 }
@@ -249,6 +251,7 @@ async function receive(
       stream,
       secret: shown,
       plaintext,
+      writes: written.length,
       wire: encryptAll(plaintext, cipher, secret, way),
     };
   } catch (error) {
