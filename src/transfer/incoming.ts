@@ -42,8 +42,8 @@ export class Unacceptable extends Error {
     | 'failed-application'
     | 'media-error';
 
-  constructor(reason: Unacceptable['reason'], message: string) {
-    super(message);
+  constructor(reason: Unacceptable['reason'], message: string, options?: ErrorOptions) {
+    super(message, options);
     this.name = 'Unacceptable';
     this.reason = reason;
   }
@@ -220,8 +220,8 @@ function unacceptable(error: unknown): unknown {
     error instanceof EnvelopeError ||
     error instanceof SealedError ||
     (error instanceof JetError && error.exit === Exit.security);
-  if (insecure) return new Unacceptable('security-error', error.message);
+  if (insecure) return new Unacceptable('security-error', error.message, { cause: error });
   if (error instanceof JetError && error.code === 'file-too-large')
-    return new Unacceptable('media-error', error.message);
+    return new Unacceptable('media-error', error.message, { cause: error });
   return error;
 }

@@ -157,6 +157,19 @@ test('§7 SHOULD NOT: the key is not used as IV, both are drawn apart', () => {
     }
 });
 
+test('§7: an IV that shows the key is refused', async () => {
+  const key = Buffer.from('00112233445566778899aabbccddeeff', 'hex');
+  const envelopeOf = (iv: Buffer) => stubEnvelope.seal({ key, iv }, juliet);
+  const openIv = async (iv: Buffer) => {
+    const [cipher, type] = [aes128gcm.urn, stubEnvelope.type];
+    const attrs = { xmlns: 'urn:xmpp:jingle:jet:0', cipher, type };
+    return open(content(xml('security', attrs, await envelopeOf(iv))));
+  };
+  for (const iv of [key, key.subarray(0, 12), key.subarray(2, 14), key.subarray(4)])
+    await expect(openIv(iv)).rejects.toMatchObject({ reason: 'key-as-iv' });
+  await expect(openIv(Buffer.alloc(12))).resolves.toMatchObject({ cipher: aes128gcm });
+});
+
 test('§7 MUST: whatever is wrong is an error, never a transfer in the clear', async () => {
   const { element } = await sealSecurity('a-file-offer', aes128gcm, stubEnvelope, juliet);
   const changed = (attrs: Record<string, string>) =>
