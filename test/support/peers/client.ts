@@ -2,13 +2,12 @@
  * What the scripted counterparts share: an account online as a named client, and its Jingle sessions stanza
  * by stanza. They know nothing of src/jingle and src/transfer, so that no misunderstanding is shared.
  */
+import { capsElement, capsNode } from '../../../src/xmpp/caps.ts';
 import type { Connection } from '../../../src/xmpp/connection.ts';
 import { StanzaError } from '../../../src/xmpp/connection.ts';
 import { Disco } from '../../../src/xmpp/disco.ts';
-import { systemClock } from '../../../src/core/clock.ts';
 import type { Jid } from '../../../src/core/jid.ts';
 import { answerPings, PING } from '../../../src/xmpp/ping.ts';
-import { Presence } from '../../../src/xmpp/presence.ts';
 import { xml, type Element } from '../../../src/xmpp/xml.ts';
 import { OmemoDevice } from '../device.ts';
 import type { Prosody } from '../prosody.ts';
@@ -50,7 +49,12 @@ export class ScriptedClient {
     answerPings(connection);
     connection.audience = () => true;
     connection.onIq(JINGLE, 'jingle', ({ from, payload }) => client.#route(from, payload));
-    if (disco) await new Presence(connection, disco, systemClock).available();
+    if (disco) {
+      // With priority 0, as a chat client: what goes to the bare address reaches it.
+      const caps = capsElement(disco.own);
+      disco.addNode(capsNode(caps));
+      await connection.send(xml('presence', {}, caps));
+    }
     return client;
   }
 

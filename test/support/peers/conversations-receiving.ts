@@ -85,7 +85,7 @@ export class Receiving extends FileSession {
     } catch {
       // A stream that is cut has ended.
     }
-    if (this.over) return {};
+    if (this.isOver()) return {};
     if (got < total && got >= stopAfter) {
       // C14: the receiver's user stops by `decline`, also in the middle.
       await this.terminate('decline', STOPPED);

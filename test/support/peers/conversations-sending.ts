@@ -79,7 +79,7 @@ export class Sending extends FileSession {
     const wire = Buffer.concat([cipher.update(content), cipher.final(), cipher.getAuthTag()]);
     const { stopAfter } = this.manner;
     for (let at = 0; at < wire.length; at += 4096) {
-      if (this.over) return;
+      if (this.isOver()) return;
       if (stopAfter !== undefined && at >= stopAfter) {
         await this.terminate('cancel', STOPPED);
         return;
@@ -92,6 +92,6 @@ export class Sending extends FileSession {
     const hashes = [hash('sha-1', 'sha1'), hash('sha-256', 'sha256')];
     const attrs = { xmlns: FILE_TRANSFER, name: this.content };
     const checksum = xml('checksum', attrs, xml('file', {}, ...hashes));
-    if (!this.over) await this.say('session-info', checksum);
+    if (!this.isOver()) await this.say('session-info', checksum);
   }
 }

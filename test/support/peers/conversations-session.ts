@@ -37,6 +37,8 @@ export interface Manner {
   readonly relays?: boolean;
   /** It can be told in a test to know no key: as after its app data were lost. */
   readonly keyless?: boolean;
+  /** The session id; random unless it was agreed on. */
+  readonly sid?: string;
   /** The user declines. */
   readonly decline?: boolean;
 }
@@ -80,7 +82,7 @@ export abstract class FileSession {
     dialogue.answer = (jingle) => this.#take(jingle);
   }
 
-  get over(): boolean {
+  isOver(): boolean {
     return this.#state !== undefined;
   }
 
@@ -121,11 +123,11 @@ export abstract class FileSession {
   protected async open(): Promise<Awaited<ReturnType<Carrier['connect']>> | undefined> {
     for (;;) {
       const { carrier } = this;
-      if (carrier === undefined || this.over) return undefined;
+      if (carrier === undefined || this.isOver()) return undefined;
       try {
         return await carrier.connect();
       } catch (error) {
-        if (this.over) return undefined;
+        if (this.isOver()) return undefined;
         if (!(error instanceof TransportFailed)) throw error;
         if (carrier !== this.carrier) continue;
         if (carrier.namespace === IBB_TRANSPORT) {
@@ -170,7 +172,7 @@ export abstract class FileSession {
   async #take(jingle: Element): Promise<void> {
     const { action = '' } = jingle.attrs;
     const contents = jingle.getChildren('content');
-    if (this.over) throw outOfOrder();
+    if (this.isOver()) throw outOfOrder();
     // A content without a transport that it knows ends the session, whatever it is about (C8).
     const known = contents.every((content) => [S5B, IBB_TRANSPORT].includes(transportNs(content)));
     if (contents.length > 0 && !known) {

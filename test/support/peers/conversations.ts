@@ -49,7 +49,7 @@ export class Conversations {
 
   /** Sends a file to a full address. */
   async send(to: Jid, file: OwnFile, manner: Manner = {}): Promise<Ended> {
-    const dialogue = this.client.dialogue(to, randomUUID());
+    const dialogue = this.client.dialogue(to, manner.sid ?? randomUUID());
     const features = await this.client.features(to);
     const s5b = manner.relays !== true && features.has(S5B);
     const secret = { key: randomBytes(16), iv: randomBytes(12) };
