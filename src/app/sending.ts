@@ -3,6 +3,7 @@ import { Exit, JetError, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import { warmUp } from '../files/memory.ts';
 import { FileSource } from '../files/source.ts';
+import type { Condition } from '../jingle/stanza.ts';
 import { sendFile, type Sending } from '../transfer/send.ts';
 import { approach } from './approach.ts';
 import type { OnEvent, SendOptions } from './types.ts';
@@ -26,7 +27,7 @@ export async function send(
   }
   let source = await FileSource.open(file);
   try {
-    const { peer, envelope, device, sid, hashForm } = await approach(
+    const { peer, envelope, device, proposal, hashForm } = await approach(
       bench,
       to,
       'offer',
@@ -44,7 +45,8 @@ export async function send(
         ...again,
       });
     const renew = () => bench.openOmemo(options.verifiedOnly).renew(to);
-    const status = await offer({ renew, ...(sid !== undefined && { sid }) });
+    const status = await offer({ renew, ...(proposal && { sid: proposal.id }) });
+    await proposal?.finish(wordOf(status));
     if (status !== 'renewed') return status;
     // Once a transfer: the sessions are new, and so is the secret.
     source = await FileSource.open(file);
@@ -54,4 +56,11 @@ export async function send(
   } finally {
     await source.close();
   }
+}
+
+/** How the session ended that came of a proposal; one whose secret could not be opened is begun anew. */
+function wordOf(status: ExitStatus | 'renewed'): Condition {
+  if (status === Exit.done) return 'success';
+  if (status === 'renewed') return 'security-error';
+  return status === Exit.declined ? 'decline' : 'general-error';
 }
