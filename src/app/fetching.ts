@@ -12,6 +12,7 @@ import { fetchFile } from '../transfer/fetch.ts';
 import { memoryTarget, readList, type Listed } from '../transfer/listing.ts';
 import type { Extent, NamedFile, Request } from '../transfer/sealed.ts';
 import type { AskedRange } from '../transfer/selector.ts';
+import { overall } from '../transfer/several.ts';
 import { fileTarget, streamTarget } from '../transfer/targets.ts';
 import { approach, type Approached } from './approach.ts';
 import type { FetchOptions, OnEvent, RouteOptions } from './types.ts';
@@ -51,9 +52,7 @@ export async function fetch(
     const target = (file: NamedFile, extent: Extent) => landing(options, file, extent);
     statuses.push(await ask(bench, found, request, labelOf(hash), target, options, on, signal));
   }
-  const failed = statuses.filter((status) => status !== Exit.done);
-  const [only = Exit.done] = failed;
-  return failed.length > 0 && statuses.length > 1 ? Exit.partial : only;
+  return overall(statuses);
 }
 
 /** @see OpenAccount.list */

@@ -3,8 +3,10 @@ import { messageOf, sentence, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import { answerProposals } from '../jingle/message-initiation.ts';
 import { Receiver, type Offer } from '../transfer/receive.ts';
+import { streamTarget } from '../transfer/targets.ts';
 import { Waiting } from '../transfer/waiting.ts';
 import { attend } from './attending.ts';
+import { Once } from './once.ts';
 import type { OnEvent, ReceiveOptions } from './types.ts';
 import type { Workbench } from './workbench.ts';
 
@@ -18,19 +20,41 @@ export async function receive(
 ): Promise<ExitStatus> {
   const { clock, connection, roster, ui } = bench;
   const omemo = await bench.ready(options.verifiedOnly, 'offer');
-  const waiting = new Waiting(clock, options, signal, () => receiver.live.busy);
+  const waiting: Waiting = new Waiting(
+    clock,
+    options,
+    signal,
+    () => receiver.live.busy || once.unfinished,
+  );
   const { maxSize } = options;
+  const single = new Single((peer, name) =>
+    ui.notice(
+      'one-to-stdout',
+      `Declined ${name} of ${peer}: --stdout takes one file alone. Take several into a folder, without --stdout.`,
+    ),
+  );
   const ask = oneAtATime((offer: Offer, until: AbortSignal) => ui.confirmOffer(offer, until));
   const receiver = new Receiver(bench.surroundings(options), {
     out: options.out,
     onConflict: options.onConflict,
     ...(maxSize !== undefined && { maxSize }),
-    decide: (offer, until) => (options.yes ? Promise.resolve(true) : ask(offer, until)),
+    ...(options.stdout && { elsewhere: () => Promise.resolve(streamTarget(process.stdout)) }),
+    decide: async (offer, until) => {
+      if (options.stdout && !single.fits(offer)) return false;
+      let accepted = options.yes;
+      try {
+        accepted ||= await ask(offer, until);
+      } finally {
+        if (!accepted) single.free();
+      }
+      return accepted;
+    },
     on,
     opened: (peer) => {
       omemo.acknowledge(peer).catch((error: unknown) => bench.log(messageOf(error)));
     },
-    ended: (exit) => waiting.ended(exit),
+    skipped: (path, why) => ui.notice('left-out', `Not made: ${path}: ${why}.`),
+    ended: (offer) => once.ended(offer),
     refused: (peer, why) => {
       const reason = why.replace(/\.$/, '');
       ui.notice(
@@ -39,6 +63,7 @@ export async function receive(
       );
     },
   });
+  const once: Once = new Once({ clock, connection, waiting, busy: () => receiver.live.busy, on });
   const deals = (jid: Jid) =>
     from.length > 0
       ? from.some((named) => (named.isFull ? named.equals(jid) : named.sameBare(jid)))
@@ -60,7 +85,31 @@ export async function receive(
   } finally {
     ignore();
     quiet();
+    once.close();
     await receiver.stop();
+  }
+}
+
+/** Standard output has room for one file: what is offered beside it, or is one of several, is declined. */
+class Single {
+  readonly #declined: (peer: string, name: string) => void;
+  #taken = false;
+
+  constructor(declined: (peer: string, name: string) => void) {
+    this.#declined = declined;
+  }
+
+  /** Takes the place, if it is free. */
+  fits({ peer, name, of, files }: Offer): boolean {
+    const fits = !this.#taken && files === undefined && (of === undefined || of.count === 1);
+    if (fits) this.#taken = true;
+    else this.#declined(peer.toString(), name);
+    return fits;
+  }
+
+  /** It was not accepted. */
+  free(): void {
+    this.#taken = false;
   }
 }
 

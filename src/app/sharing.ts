@@ -7,7 +7,6 @@ import { warmUp } from '../files/memory.ts';
 import { Catalogue, type CatalogueEntry } from '../transfer/catalogue.ts';
 import { LIST_NAME, memoryBytes, writeList } from '../transfer/listing.ts';
 import type { Request } from '../transfer/sealed.ts';
-import { fileBytes } from '../transfer/send.ts';
 import { Holder, type Held } from '../transfer/share.ts';
 import { Waiting } from '../transfer/waiting.ts';
 import { attend } from './attending.ts';
@@ -129,7 +128,7 @@ function find(catalogue: Catalogue, { file, list }: Request): Held | undefined {
       hashUsed: [],
     },
     sha256: digestOf(entry),
-    open: async () => fileBytes(await catalogue.open(entry)),
+    open: () => catalogue.open(entry),
   };
 }
 

@@ -9,6 +9,7 @@ import type { Route } from '../jingle/transport.ts';
 import type { WrittenKey } from '../omemo/uri.ts';
 import type { TransferEvent } from '../transfer/events.ts';
 import type { AskedRange } from '../transfer/selector.ts';
+import type { Gathered } from '../transfer/items.ts';
 import type { Listed } from '../transfer/listing.ts';
 
 /** A server given by hand instead of a look-up; the certificate must match the JID's domain all the same. */
@@ -69,6 +70,8 @@ export interface AccountSettings {
 export interface OfferQuestion {
   readonly peer: Jid;
   readonly name: string;
+  /** How many files, of a folder. */
+  readonly files?: number;
   /** Bytes. */
   readonly size: number;
   /** 64 lower-case hex digits of the peer device's identity key. */
@@ -134,6 +137,8 @@ export interface ReceiveOptions extends RouteOptions {
   readonly once: boolean;
   /** An absolute path of a folder that is there. */
   readonly out: string;
+  /** The one file that is taken goes to standard output, and `out` means nothing. */
+  readonly stdout: boolean;
   readonly onConflict: OnConflict;
   /** Larger offers are declined unasked; bytes. */
   readonly maxSize?: number;
@@ -218,7 +223,7 @@ export interface OpenAccount {
    * Aborting ends the session cleanly, tells the peer, and resolves.
    */
   send(
-    files: readonly string[],
+    what: Gathered,
     to: Jid,
     options: SendOptions,
     on: OnEvent,

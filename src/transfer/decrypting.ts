@@ -56,6 +56,10 @@ export class DecryptingSide {
     this.#reporter = reporter;
   }
 
+  get as(): LandedAs {
+    return this.#what.target.as;
+  }
+
   get moved(): number {
     return this.#reporter.bytes;
   }

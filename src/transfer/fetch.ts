@@ -18,7 +18,7 @@ import { initiate } from './initiate.ts';
 import type { Outcome } from './machine.ts';
 import { Proof } from './proof.ts';
 import { Reporter } from './reporter.ts';
-import type { Extent, NamedFile, Request, SealedContent } from './sealed.ts';
+import type { Extent, LandedAs, NamedFile, Request, SealedContent } from './sealed.ts';
 import { Transfer, type ContentId, type Side, type Surroundings } from './transfer.ts';
 
 /** What is asked of whom. */
@@ -76,7 +76,7 @@ export async function fetchFile(
     }),
     begun: () => reporter.waiting(`${to.bare.toString()} to answer`),
   });
-  return reporter.end(outcome, side.landed, side.sha256?.toString('hex'));
+  return reporter.end(outcome, side.landed, side.sha256?.toString('hex'), side.as);
 }
 
 /** The side that has asked for a file. */
@@ -109,6 +109,10 @@ class Requesting implements Side {
 
   get sha256(): Buffer | undefined {
     return this.#decrypting?.sha256;
+  }
+
+  get as(): LandedAs | undefined {
+    return this.#decrypting?.as;
   }
 
   get moved(): number {

@@ -21,7 +21,7 @@ import type { Session } from '../jingle/session.ts';
 import { encodeContent, type Content } from '../jingle/stanza.ts';
 import type { Protection } from './content.ts';
 import { isWhole } from './proof.ts';
-import { SealedContent, type NamedFile, type Request } from './sealed.ts';
+import { type NamedFile, type OfferedFile, type Request, SealedContent } from './sealed.ts';
 
 /** A content before anything secret was touched. */
 export interface Incoming {
@@ -83,7 +83,7 @@ export interface Opened {
 
 /** An offer whose envelope opened. */
 export interface OpenedOffer extends Opened {
-  readonly file: NamedFile;
+  readonly file: OfferedFile;
 }
 
 /** A request whose envelope opened. */

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import type { Element } from '@xmpp/xml';
 import { randomId } from '../core/bytes.ts';
-import { asError, messageOf, type ExitStatus } from '../core/errors.ts';
+import { asError, Exit, messageOf } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import type { ConflictPolicy } from '../files/landing.ts';
 import { safeName } from '../files/names.ts';
@@ -13,7 +13,7 @@ import type { IncomingSession } from '../jingle/sessions.ts';
 import type { Content } from '../jingle/stanza.ts';
 import { StanzaError } from '../xmpp/connection.ts';
 import type { Protection } from './content.ts';
-import { DecryptingSide } from './decrypting.ts';
+import { DecryptingSide, type Target } from './decrypting.ts';
 import type { TransferEvent } from './events.ts';
 import {
   openOffer,
@@ -26,8 +26,11 @@ import { LiveTransfers } from './live.ts';
 import type { Outcome } from './machine.ts';
 import { Proof } from './proof.ts';
 import { Reporter } from './reporter.ts';
-import { clearDescription, type Extent } from './sealed.ts';
+import { clearDescription, type Extent, type LandedAs, type OfferedFile } from './sealed.ts';
+import type { EndedOffer, Membership } from './several.ts';
 import { fileTarget } from './targets.ts';
+import type { TreeHead } from './tree-list.ts';
+import { TreeTarget } from './tree-target.ts';
 import { Transfer, type Side, type Surroundings } from './transfer.ts';
 
 /** An offer whose envelope opened, for the one who decides. */
@@ -35,24 +38,32 @@ export interface Offer {
   readonly peer: Jid;
   /** As the peer wrote it. */
   readonly name: string;
+  /** How many files, of a folder. */
+  readonly files?: number;
   readonly size: number;
   /** 64 lower-case hex digits of the device's identity key. */
   readonly fingerprint: string;
+  /** Which one of several of one send it is; only a jet says so. */
+  readonly of?: Membership;
 }
 
 /** How offers are taken. */
 export interface ReceiverOptions {
   readonly out: string;
   readonly onConflict: ConflictPolicy;
+  /** Where a file goes that is no file of `out`; undefined for one that is. */
+  readonly elsewhere?: (file: OfferedFile) => Promise<Target> | undefined;
   /** Larger offers are declined unasked; bytes. */
   readonly maxSize?: number;
   /** The decision; only asked for what could be taken. Rejects with the signal's reason. */
   readonly decide: (offer: Offer, signal: AbortSignal) => Promise<boolean>;
   readonly on: (event: TransferEvent) => void;
+  /** Something of a folder that is not made, and why. */
+  readonly skipped: (path: string, why: string) => void;
   /** An envelope of this full address opened. */
   readonly opened?: (peer: Jid) => void;
-  /** An accepted transfer has ended. */
-  readonly ended: (exit: ExitStatus) => void;
+  /** An offer has ended, however that was. */
+  readonly ended: (offer: EndedOffer) => void;
   /** An offer that was refused, and why: for the user alone. */
   readonly refused: (peer: Jid, why: string) => void;
 }
@@ -88,6 +99,13 @@ export class Receiver {
         return this.#take(session, incoming, opened);
       } catch (error) {
         wipeSecret(opened.secret);
+        const { of } = opened.file;
+        // The others of its send are not kept waiting for it.
+        if (of !== undefined) {
+          const fingerprint = opened.sender.identityKey.toString('hex');
+          const exit = error instanceof Unacceptable ? Exit.declined : Exit.internal;
+          this.#options.ended({ peer: peer.toString(), fingerprint, of, accepted: false, exit });
+        }
         throw error;
       }
     } catch (error) {
@@ -123,8 +141,11 @@ export class Receiver {
       name: file.name,
       size: file.size,
       fingerprint: opened.sender.identityKey.toString('hex'),
+      ...(file.of && { of: file.of }),
+      ...(file.tree && { files: file.tree.files }),
     };
-    const about = { id: randomId(), peer: peer.bare.toString(), file: file.name, size: file.size };
+    const shown = file.tree === undefined ? file.name : `${file.name}/`;
+    const about = { id: randomId(), peer: peer.bare.toString(), file: shown, size: file.size };
     const reporter = new Reporter(
       { ...about, direction: 'receive' },
       this.#around.clock,
@@ -138,11 +159,17 @@ export class Receiver {
       throw new Unacceptable('unsupported-transports', 'its transport is not allowed here');
     this.live.add(transfer);
     reporter.offer(offer.fingerprint);
-    void this.#see(transfer, side, offer, reporter);
+    void this.#see(peer, transfer, side, offer, reporter);
     return transfer;
   }
 
-  async #see(transfer: Transfer, side: Receiving, offer: Offer, reporter: Reporter): Promise<void> {
+  async #see(
+    peer: Jid,
+    transfer: Transfer,
+    side: Receiving,
+    offer: Offer,
+    reporter: Reporter,
+  ): Promise<void> {
     let accepted = false;
     // The peer may give up while the question stands: then it is taken back.
     const over = new AbortController();
@@ -158,8 +185,13 @@ export class Receiver {
     }
     const outcome = await ended;
     this.live.delete(transfer);
-    const exit = reporter.end(outcome, side.landed, side.sha256?.toString('hex'));
-    if (accepted || outcome.kind === 'failed') this.#options.ended(exit);
+    const exit = reporter.end(outcome, side.landed, side.sha256?.toString('hex'), side.as);
+    const { fingerprint, of } = offer;
+    this.#options.ended({
+      ...{ peer: peer.toString(), fingerprint, exit },
+      accepted: accepted || outcome.kind === 'failed',
+      ...(of && { of }),
+    });
   }
 }
 
@@ -191,16 +223,23 @@ class Receiving implements Side {
     return this.#decrypting?.sha256;
   }
 
+  get as(): LandedAs | undefined {
+    return this.#decrypting?.as;
+  }
+
   get moved(): number {
     return this.#reporter.bytes;
   }
 
   /** Makes the part; false when the file is there and is to be skipped. @throws JetError (exit 8) */
   async open(): Promise<boolean> {
-    const { out, onConflict } = this.#options;
+    const { out, onConflict, elsewhere } = this.#options;
     const { cipher, secret, file, sealed } = this.#opened;
-    const { name, size } = file;
-    const target = await fileTarget({ target: join(out, safeName(name)), size, onConflict });
+    const { name, size, tree } = file;
+    const target =
+      (await elsewhere?.(file)) ??
+      (tree && this.#tree(tree)) ??
+      (await fileTarget({ target: join(out, safeName(name)), size, onConflict }));
     if (target === undefined) return false;
     this.#decrypting = new DecryptingSide(
       {
@@ -212,6 +251,12 @@ class Receiving implements Side {
       this.#reporter,
     );
     return true;
+  }
+
+  #tree(head: TreeHead): Target {
+    const { out, onConflict, skipped } = this.#options;
+    const { name, size } = this.#opened.file;
+    return new TreeTarget({ out, name, size, head, onConflict, skipped });
   }
 
   accepted(transport: Element): Content {

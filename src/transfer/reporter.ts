@@ -5,6 +5,7 @@ import type { Route } from '../jingle/transport.ts';
 import type { Direction, TransferEvent } from './events.ts';
 import type { Outcome } from './machine.ts';
 import { errorOf, statusOf } from './outcome.ts';
+import type { LandedAs } from './sealed.ts';
 
 /** Milliseconds between two progress events. */
 const EVERY_MS = 100;
@@ -78,7 +79,12 @@ export class Reporter {
   }
 
   /** The end; gives the exit status that it means. */
-  end(outcome: Outcome, landed: string | undefined, sha256: string | undefined): ExitStatus {
+  end(
+    outcome: Outcome,
+    landed: string | undefined,
+    sha256: string | undefined,
+    as: LandedAs = 'file',
+  ): ExitStatus {
     const { direction, peer, file, partOf } = this.#about;
     const error = errorOf(outcome, { peer, file, sends: direction === 'send' });
     const exit = error?.exit ?? Exit.done;
@@ -91,6 +97,7 @@ export class Reporter {
       file: landed ?? file,
       bytes: this.#bytes,
       ...(partOf && { part_of: partOf }),
+      ...(as !== 'file' && error === undefined && { as }),
       ...(sha256 !== undefined && error === undefined && { sha256 }),
       elapsed: Math.max(0, Math.round(ended - (this.#began ?? ended))),
       exit,

@@ -15,9 +15,14 @@ import { HASHES, type Hash } from '../jingle/hashes.ts';
 import type { Creator } from '../jingle/stanza.ts';
 import { StanzaError } from '../xmpp/connection.ts';
 import { attr, parse, uint, xml } from '../xmpp/xml.ts';
+import { decodeMembership, encodeMembership, type Membership } from './several.ts';
+import { decodeTree, encodeTree, type TreeHead } from './tree-list.ts';
 
 /** A file whose name and size are known. */
 export type NamedFile = FileDescription & { readonly name: string; readonly size: number };
+
+/** A file that is offered, and what is said about the offer beside it. */
+export type OfferedFile = NamedFile & { readonly of?: Membership; readonly tree?: TreeHead };
 
 /** A part of a file in bytes, with its digest where it is known. */
 export interface Extent {
@@ -91,13 +96,23 @@ export class SealedContent {
   }
 
   /** For `<security/>`. */
-  offer(file: NamedFile): Element {
-    return this.#seal('offer', encodeFile(file));
+  offer(file: OfferedFile): Element {
+    const { of, tree } = file;
+    const extra = [...(of ? [encodeMembership(of)] : []), ...(tree ? [encodeTree(tree)] : [])];
+    return this.#seal('offer', encodeFile(file), {}, ...extra);
   }
 
   /** @throws SealedError */
-  openOffer(bytes: Buffer): NamedFile {
-    return named(this.#file('offer', bytes), 'offer');
+  openOffer(bytes: Buffer): OfferedFile {
+    const body = this.#open('offer', bytes);
+    const of = body.getChild('of', NS_SEALED);
+    const tree = body.getChild('tree', NS_SEALED);
+    const file = named(fileIn(body), 'offer');
+    return {
+      ...file,
+      ...(of && { of: decodeMembership(of) }),
+      ...(tree && { tree: decodeTree(tree, file.size) }),
+    };
   }
 
   /** For `<security/>`. */

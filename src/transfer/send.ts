@@ -2,7 +2,6 @@
 import { randomId } from '../core/bytes.ts';
 import type { ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
-import type { FileSource } from '../files/source.ts';
 import type { Envelope } from '../jet/envelope.ts';
 import { SealedError } from '../jet/sealed.ts';
 import { wipeSecret } from '../jet/secret.ts';
@@ -14,12 +13,24 @@ import { EncryptingSide, type Bytes } from './encrypting.ts';
 import type { TransferEvent } from './events.ts';
 import { initiate } from './initiate.ts';
 import { Reporter } from './reporter.ts';
+import type { Membership } from './several.ts';
 import type { SealedContent } from './sealed.ts';
+import type { TreeHead } from './tree-list.ts';
 import { Transfer, type ContentId, type Side, type Surroundings } from './transfer.ts';
+
+/** What is offered: an open file, or something that is read like one. */
+export interface Sendable extends Bytes {
+  readonly name: string;
+  readonly mtime: Date;
+  /** Of a folder, which only a jet takes so: what its offer says. */
+  readonly tree?: TreeHead;
+}
 
 /** What is sent to whom. */
 export interface Sending {
-  readonly source: FileSource;
+  readonly source: Sendable;
+  /** Which of several it is; told to a jet only. */
+  readonly of?: Membership;
   /** A full address: the resource that was found. */
   readonly to: Jid;
   /** The session id that the resource expects; random by default. */
@@ -56,7 +67,7 @@ export async function sendFile(
       id: randomId(),
       direction: 'send',
       peer: to.bare.toString(),
-      file: source.name,
+      file: source.tree === undefined ? source.name : `${source.name}/`,
       size: source.size,
     },
     around.clock,
@@ -66,13 +77,13 @@ export async function sendFile(
   const content: ContentId = { creator: 'initiator', name };
   const encrypting = new EncryptingSide(
     {
-      ...{ bytes: fileBytes(source), content, peer: to.bare.toString(), reporter },
+      ...{ bytes: source, content, peer: to.bare.toString(), reporter },
       ...(sending.limitRate !== undefined && { limitRate: sending.limitRate }),
       ...(sending.hashForm !== undefined && { hashForm: sending.hashForm }),
     },
     around.clock,
   );
-  const side = new Offering(around, source, shield, content, encrypting);
+  const side = new Offering(around, sending, shield, content, encrypting);
   const transfer = new Transfer(around, { sends: true, initiates: true }, content, side);
   const outcome = await initiate(around, transfer, {
     ...{ to, answerMs: sending.answerMs, signal },
@@ -86,22 +97,15 @@ export async function sendFile(
     begun: () => reporter.waiting(`${to.bare.toString()} to accept ${source.name}`),
   });
   if (transfer.refusedUnread && (await sending.renew?.())) return 'renewed';
-  return reporter.end(outcome, undefined, encrypting.sha256?.toString('hex'));
-}
-
-/** The bytes of an open file. */
-export function fileBytes(source: FileSource): Bytes {
-  return {
-    size: source.size,
-    read: (offset, end) => source.read(offset, end),
-    close: () => source.close(),
-  };
+  const { sha256, landed } = encrypting;
+  return reporter.end(outcome, undefined, sha256?.toString('hex'), landed?.as);
 }
 
 /** The side that has offered a file. */
 class Offering implements Side {
   readonly #around: Surroundings;
-  readonly #source: FileSource;
+  readonly #source: Sendable;
+  readonly #of: Membership | undefined;
   readonly #shield: Protected;
   readonly #content: ContentId;
   readonly #encrypting: EncryptingSide;
@@ -110,13 +114,14 @@ class Offering implements Side {
 
   constructor(
     around: Surroundings,
-    source: FileSource,
+    { source, of }: Pick<Sending, 'source' | 'of'>,
     shield: Protected,
     content: ContentId,
     encrypting: EncryptingSide,
   ) {
     this.#around = around;
     this.#source = source;
+    this.#of = of;
     this.#shield = shield;
     this.#content = content;
     this.#encrypting = encrypting;
@@ -132,7 +137,7 @@ class Offering implements Side {
 
   /** What is said about the file: the digest follows in a `<checksum/>`. */
   offer(session: Session): Pick<Content, 'description' | 'security'> {
-    const { name, size, mtime: date } = this.#source;
+    const { name, size, mtime: date, tree } = this.#source;
     const self = this.#around.connection.jid;
     this.#peer = session.peer;
     const { sealed, description, security } = offerContent(
@@ -141,6 +146,8 @@ class Offering implements Side {
       {
         ...{ name, size, date, mediaType: 'application/octet-stream' },
         ...{ hashes: [], hashUsed: ['sha-256'] },
+        ...(this.#of && { of: this.#of }),
+        ...(tree && { tree }),
       },
     );
     this.#sealed = sealed;

@@ -165,7 +165,8 @@ export class Holder {
     void transfer.done
       .then((outcome) => {
         this.live.delete(transfer);
-        const exit = reporter.end(outcome, undefined, encrypting.sha256?.toString('hex'));
+        const { sha256, landed } = encrypting;
+        const exit = reporter.end(outcome, undefined, sha256?.toString('hex'), landed?.as);
         ended(exit, outcome.kind === 'verified' || outcome.kind === 'delivered');
       })
       .catch((error: unknown) => this.#around.log(asError(error).message));
