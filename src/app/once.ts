@@ -40,7 +40,7 @@ export class Once {
   /** An offer has ended. */
   ended(offer: EndedOffer): void {
     const status = this.#sends.ended(offer);
-    if (status !== undefined) this.#options.waiting.ended(status);
+    if (status !== undefined) this.#options.waiting.ended(status, offer.broke);
     else if (this.#sends.unfinished) {
       if (this.#gone.has(offer.peer)) this.#abandon(offer.peer);
       this.#rest();

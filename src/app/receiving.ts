@@ -2,7 +2,10 @@
 import { messageOf, sentence, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import { answerProposals } from '../jingle/message-initiation.ts';
+import { isRequest } from '../transfer/incoming.ts';
 import { Receiver, type Offer } from '../transfer/receive.ts';
+import { LiveTransfers } from '../transfer/live.ts';
+import { Holder } from '../transfer/share.ts';
 import { streamTarget } from '../transfer/targets.ts';
 import { Waiting } from '../transfer/waiting.ts';
 import { attend } from './attending.ts';
@@ -19,13 +22,9 @@ export async function receive(
   signal: AbortSignal,
 ): Promise<ExitStatus> {
   const { clock, connection, roster, ui } = bench;
-  const omemo = await bench.ready(options.verifiedOnly, 'offer');
-  const waiting: Waiting = new Waiting(
-    clock,
-    options,
-    signal,
-    () => receiver.live.busy || once.unfinished,
-  );
+  const omemo = await bench.ready(options.verifiedOnly, 'offer', 'resume');
+  const live = new LiveTransfers();
+  const waiting: Waiting = new Waiting(clock, options, signal, () => live.busy || once.unfinished);
   const { maxSize } = options;
   const single = new Single((peer, name) =>
     ui.notice(
@@ -34,42 +33,69 @@ export async function receive(
     ),
   );
   const ask = oneAtATime((offer: Offer, until: AbortSignal) => ui.confirmOffer(offer, until));
-  const receiver = new Receiver(bench.surroundings(options), {
-    out: options.out,
-    onConflict: options.onConflict,
-    ...(maxSize !== undefined && { maxSize }),
-    ...(options.stdout && { elsewhere: () => Promise.resolve(streamTarget(process.stdout)) }),
-    decide: async (offer, until) => {
-      if (options.stdout && !single.fits(offer)) return false;
-      let accepted = options.yes;
-      try {
-        accepted ||= await ask(offer, until);
-      } finally {
-        if (!accepted) single.free();
-      }
-      return accepted;
+  const opened = (peer: Jid) => {
+    omemo.acknowledge(peer).catch((error: unknown) => bench.log(messageOf(error)));
+  };
+  const receiver = new Receiver(
+    bench.surroundings(options),
+    {
+      out: options.out,
+      onConflict: options.onConflict,
+      ...(maxSize !== undefined && { maxSize }),
+      ...(options.stdout && { elsewhere: () => Promise.resolve(streamTarget(process.stdout)) }),
+      decide: async (offer, until) => {
+        if (options.stdout && !single.fits(offer)) return false;
+        let accepted = options.yes;
+        try {
+          accepted ||= await ask(offer, until);
+        } finally {
+          if (!accepted) single.free();
+        }
+        return accepted;
+      },
+      on,
+      say: (message) => ui.notice('starts-anew', message),
+      skipped: (path, why) => ui.notice('left-out', `Not made: ${path}: ${why}.`),
+      opened,
+      ended: (offer) => once.ended(offer),
+      refused: (peer, why) => {
+        const reason = why.replace(/\.$/, '');
+        ui.notice(
+          'offer-refused',
+          sentence(`Refused an offer of ${peer.bare.toString()}: ${reason}`),
+        );
+      },
     },
-    on,
-    opened: (peer) => {
-      omemo.acknowledge(peer).catch((error: unknown) => bench.log(messageOf(error)));
-    },
-    skipped: (path, why) => ui.notice('left-out', `Not made: ${path}: ${why}.`),
-    ended: (offer) => once.ended(offer),
-    refused: (peer, why) => {
-      const reason = why.replace(/\.$/, '');
-      ui.notice(
-        'offer-refused',
-        sentence(`Refused an offer of ${peer.bare.toString()}: ${reason}`),
-      );
-    },
-  });
-  const once: Once = new Once({ clock, connection, waiting, busy: () => receiver.live.busy, on });
+    live,
+  );
+  const once: Once = new Once({ clock, connection, waiting, busy: () => live.busy, on });
   const deals = (jid: Jid) =>
     from.length > 0
       ? from.some((named) => (named.isFull ? named.equals(jid) : named.sameBare(jid)))
       : roster.sees(jid);
   const ignore = bench.courtesies(omemo).watch(deals);
-  bench.sessions.onInitiate((incoming) => receiver.handle(incoming));
+  // Nothing is shared here; but who was being sent a file may go on with it.
+  const holder = new Holder(
+    bench.surroundings(options),
+    {
+      may: () => false,
+      plain: () => false,
+      resumes: ({ options: { kind } }) => kind === 'offer',
+      find: () => Promise.resolve(undefined),
+      on,
+      ...(options.limitRate !== undefined && { limitRate: options.limitRate }),
+      opened,
+      ended: () => undefined,
+      refused: (peer, why) => {
+        const who = peer.bare.toString();
+        ui.notice('request-refused', sentence(`Refused a request of ${who}: ${why}`));
+      },
+    },
+    live,
+  );
+  bench.sessions.onInitiate((incoming) =>
+    isRequest(incoming) ? holder.handle(incoming) : receiver.handle(incoming),
+  );
   const quiet = answerProposals(connection, deals, (peer) => {
     const shared = roster.get(peer)?.subscription;
     if (shared === 'from' || shared === 'both') return;
@@ -77,7 +103,6 @@ export async function receive(
     bench.presence.direct(peer).catch(() => undefined);
   });
   try {
-    const { live } = receiver;
     return await attend(bench, {
       ...{ what: 'offers', peers: from, named: from, deals },
       ...{ waiting, live, on, signal },
@@ -86,7 +111,7 @@ export async function receive(
     ignore();
     quiet();
     once.close();
-    await receiver.stop();
+    await Promise.all([receiver.stop(), holder.stop()]);
   }
 }
 

@@ -4,9 +4,11 @@ import { asError, Exit, JetError, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import { warmUp } from '../files/memory.ts';
 import { piecesOf, type Gathered, type Item } from '../transfer/items.ts';
+import type { TransferEvent } from '../transfer/events.ts';
 import { sendFile, type Sending } from '../transfer/send.ts';
-import { overall } from '../transfer/several.ts';
+import { overall, type Membership } from '../transfer/several.ts';
 import { approach, type Approached } from './approach.ts';
+import { persist, type First } from './persisting.ts';
 import type { OnEvent, SendOptions } from './types.ts';
 import type { Workbench } from './workbench.ts';
 
@@ -102,19 +104,27 @@ class Sender {
     const { sid } = this.#found;
     // The session that was agreed on is one.
     const agreed = sid !== undefined && index === 0 ? { sid } : {};
-    const status = await this.#offer(item, index, begun, { renew: () => this.#renew(), ...agreed });
-    if (status !== 'renewed') return status;
-    // Once a transfer: the sessions are new, and so is the secret.
-    const last = await this.#offer(item, index, begun, {});
-    if (last === 'renewed') throw new Error('a second offer is the last');
-    return last;
+    const first: First = async (on, began) => {
+      const told = (event: TransferEvent) => {
+        begun();
+        on(event);
+      };
+      const renew = () => this.#renew();
+      const status = await this.#offer(item, index, { on: told, began, renew, ...agreed });
+      if (status !== 'renewed') return status;
+      // Once a transfer: the sessions are new, and so is the secret.
+      const last = await this.#offer(item, index, { on: told, began });
+      if (last === 'renewed') throw new Error('a second offer is the last');
+      return last;
+    };
+    const of = this.#of(index);
+    return persist(this.#bench, first, { ...this.#options, of }, this.#on, this.#signal);
   }
 
   async #offer(
     item: Item,
     index: number,
-    begun: () => void,
-    again: Pick<Sending, 'sid' | 'renew'>,
+    how: Pick<Sending, 'sid' | 'renew' | 'on' | 'began'>,
   ): Promise<ExitStatus | 'renewed'> {
     const { peer, envelope, device, hashForm } = this.#found;
     const { limitRate, wait } = this.#options;
@@ -124,21 +134,23 @@ class Sender {
     try {
       const status = await sendFile(this.#bench.surroundings(this.#options), {
         ...{ source, to: peer, envelope, hashForm, signal: this.#signal },
-        on: (event) => {
-          begun();
-          this.#on(event);
-        },
-        ...(this.#count > 1 && { of: { send: this.#id, index, count: this.#count } }),
+        ...{ of: this.#of(index) },
         ...(device !== undefined && { device }),
         answerMs: Math.max(wait, ANSWER_MS),
         ...(limitRate !== undefined && { limitRate }),
-        ...again,
+        ...how,
       });
       // What was not read here is why the other side has not everything, either.
       return lost.length > 0 && status !== 'renewed' ? this.#lost(item, lost) : status;
     } finally {
       await source.close();
     }
+  }
+
+  /** Undefined for what is sent alone. */
+  #of(index: number): Membership | undefined {
+    const count = this.#count;
+    return count > 1 ? { send: this.#id, index, count } : undefined;
   }
 
   #lost({ label }: Item, paths: readonly string[]): ExitStatus {

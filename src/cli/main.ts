@@ -186,6 +186,27 @@ Examples:
   .action((words: string[], flags: FetchFlags, self: Command) =>
     run(self, async (c) => (await import('./commands/fetch.ts')).fetch(c, words, flags)),
   );
+routed(
+  program.command('resume [ids...]').description('go on with what was interrupted, on either side'),
+)
+  .option('--list', 'print what can be gone on with')
+  .addHelpText(
+    'after',
+    `
+Examples:
+  $ jet resume
+  $ jet resume 025fe22e`,
+  )
+  .action((ids: string[], flags: { list?: true }, self: Command) =>
+    run(self, async (c) => (await import('./commands/resume.ts')).resume(c, ids, flags)),
+  );
+program
+  .command('transfers [action] [ids...]')
+  .usage('[options] [forget ID... | clean]')
+  .description('what went where, how far, and how it ended')
+  .action((action: string | undefined, ids: string[], _: object, self: Command) =>
+    run(self, async (c) => (await import('./commands/transfers.ts')).transfers(c, action, ids)),
+  );
 program
   .command('devices [jid]')
   .description('fingerprints of a contact, or our own')

@@ -56,6 +56,10 @@ export function showEvents(
         const { file, size, route, time, resumed_from } = event;
         running.set(event.id, { file, size, route, bytes: resumed_from, rate: 0, time });
         move(event.id, (p) => p);
+        if (resumed_from > 0 && size > 0)
+          terminal.line(
+            `${escapeText(file)} resumed at ${Math.floor((resumed_from * 100) / size)} %.`,
+          );
         if (terminal.live) terminal.line(`Route: ${routeText(route)}`);
         break;
       }

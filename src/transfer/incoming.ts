@@ -41,12 +41,24 @@ export class Unacceptable extends Error {
     | 'security-error'
     | 'failed-application'
     | 'media-error';
+  /** What XEP-0234 says beside it. */
+  readonly application: 'file-not-available' | undefined;
 
-  constructor(reason: Unacceptable['reason'], message: string) {
+  constructor(
+    reason: Unacceptable['reason'],
+    message: string,
+    application?: Unacceptable['application'],
+  ) {
     super(message);
+    this.application = application;
     this.name = 'Unacceptable';
     this.reason = reason;
   }
+}
+
+/** Whether a session asks for something; what it is otherwise is found when it is read. */
+export function isRequest({ contents }: { readonly contents: readonly Content[] }): boolean {
+  return contents[0]?.senders === 'responder';
 }
 
 /** Reads the one content of a session. @throws Unacceptable; StanzaError for what is no file at all */

@@ -126,6 +126,7 @@ async function takeInput({ name = INPUT_NAME, signal, kept }: GatherOptions): Pr
 function sendable(source: FileSource, name: string, ends: boolean): Sendable {
   return {
     ...{ name, size: source.size, mtime: source.mtime },
+    ...(ends && { origin: source }),
     read: (offset, end) => source.read(offset, end),
     close: () => (ends ? source.close() : Promise.resolve()),
   };

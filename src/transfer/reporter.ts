@@ -78,16 +78,21 @@ export class Reporter {
     this.#emit({ event: 'finishing', what });
   }
 
-  /** The end; gives the exit status that it means. */
+  /** The exit status that an end means. */
+  exitOf(outcome: Outcome): ExitStatus {
+    return this.#errorOf(outcome)?.exit ?? Exit.done;
+  }
+
+  /** The end. */
   end(
     outcome: Outcome,
     landed: string | undefined,
     sha256: string | undefined,
     as: LandedAs = 'file',
-  ): ExitStatus {
+  ): void {
     const { direction, peer, file, partOf } = this.#about;
-    const error = errorOf(outcome, { peer, file, sends: direction === 'send' });
-    const exit = error?.exit ?? Exit.done;
+    const error = this.#errorOf(outcome);
+    const exit = this.exitOf(outcome);
     const ended = this.#ended ?? this.#clock.monotonic();
     this.#emit({
       event: 'end',
@@ -103,12 +108,24 @@ export class Reporter {
       exit,
     });
     if (error !== undefined) this.error(error);
-    return exit;
+  }
+
+  /** It was interrupted, and can be gone on with. */
+  interrupted(id: string): void {
+    const { direction, file } = this.#about;
+    const kept = direction === 'receive' ? ': what has come is kept' : '';
+    const message = `${file} was interrupted${kept}. Go on with jet resume ${id.slice(0, 8)}.`;
+    this.#emit({ event: 'notice', code: 'resumable', message });
   }
 
   error(error: JetError): void {
     const { code, message, exit } = error;
     this.#emit({ event: 'error', code, message, exit });
+  }
+
+  #errorOf(outcome: Outcome): JetError | undefined {
+    const { direction, peer, file } = this.#about;
+    return errorOf(outcome, { peer, file, sends: direction === 'send' });
   }
 
   #emit(event: Unstamped<TransferEvent>): void {

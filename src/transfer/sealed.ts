@@ -21,9 +21,6 @@ import { decodeTree, encodeTree, type TreeHead } from './tree-list.ts';
 /** A file whose name and size are known. */
 export type NamedFile = FileDescription & { readonly name: string; readonly size: number };
 
-/** A file that is offered, and what is said about the offer beside it. */
-export type OfferedFile = NamedFile & { readonly of?: Membership; readonly tree?: TreeHead };
-
 /** A part of a file in bytes, with its digest where it is known. */
 export interface Extent {
   readonly offset: number;
@@ -48,6 +45,13 @@ export interface Resume {
   /** Above every earlier one of this transfer. */
   readonly attempt: number;
 }
+
+/** A file that is offered, and what is said about the offer beside it. */
+export type OfferedFile = NamedFile & {
+  readonly of?: Membership;
+  readonly tree?: TreeHead;
+  readonly resume?: Resume;
+};
 
 /** What is asked for: a file by its hash, or by name and size; or what there is to be had. */
 export interface Request {
@@ -97,8 +101,12 @@ export class SealedContent {
 
   /** For `<security/>`. */
   offer(file: OfferedFile): Element {
-    const { of, tree } = file;
-    const extra = [...(of ? [encodeMembership(of)] : []), ...(tree ? [encodeTree(tree)] : [])];
+    const { of, tree, resume } = file;
+    const extra = [
+      ...(of ? [encodeMembership(of)] : []),
+      ...(tree ? [encodeTree(tree)] : []),
+      ...(resume ? [encodeResume(resume)] : []),
+    ];
     return this.#seal('offer', encodeFile(file), {}, ...extra);
   }
 
@@ -107,11 +115,13 @@ export class SealedContent {
     const body = this.#open('offer', bytes);
     const of = body.getChild('of', NS_SEALED);
     const tree = body.getChild('tree', NS_SEALED);
+    const resume = decodeResume(body);
     const file = named(fileIn(body), 'offer');
     return {
       ...file,
       ...(of && { of: decodeMembership(of) }),
       ...(tree && { tree: decodeTree(tree, file.size) }),
+      ...(resume && { resume }),
     };
   }
 

@@ -51,6 +51,8 @@ export interface EndedOffer {
   readonly of?: Membership;
   readonly accepted: boolean;
   readonly exit: ExitStatus;
+  /** Its connection broke, and the other side may come back and go on with it. */
+  readonly broke?: boolean;
 }
 
 interface Send {
@@ -66,7 +68,7 @@ export class Sends {
 
   /** Takes the end of an offer. @returns the status of its whole send once that is over and something of it was taken */
   ended(offer: EndedOffer): ExitStatus | undefined {
-    const { of, peer, fingerprint, accepted, exit } = offer;
+    const { of, peer, fingerprint, accepted, exit, broke = false } = offer;
     if (of === undefined || of.count === 1) return accepted ? exit : undefined;
     const key = `${fingerprint} ${of.send}`;
     const send = this.#open.get(key) ?? {
@@ -76,7 +78,7 @@ export class Sends {
       accepted: false,
     };
     send.accepted ||= accepted;
-    send.ended.set(of.index, exit);
+    if (!broke) send.ended.set(of.index, exit);
     this.#open.set(key, send);
     const [oldest] = this.#open.keys();
     if (this.#open.size > MOST_SENDS && oldest !== undefined) this.#open.delete(oldest);

@@ -108,7 +108,7 @@ export class TreeTarget implements Target {
     );
   }
 
-  async abort(): Promise<void> {
+  async abort(): Promise<undefined> {
     await this.#file?.landing?.abort('remove');
     for (const part of this.#parts)
       if (part !== undefined) await rm(part.part, { force: true }).catch(() => undefined);

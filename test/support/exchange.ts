@@ -15,6 +15,7 @@ import { Receiver } from '../../src/transfer/receive.ts';
 import { sendFile, type Sendable } from '../../src/transfer/send.ts';
 import { ibb } from '../../src/transport/ibb/index.ts';
 import { FakeClock } from './clock.ts';
+import { testRecords } from './records.ts';
 import { openPolicy } from './negotiations.ts';
 import { createNetwork, type TestConnection } from './network.ts';
 
@@ -58,6 +59,7 @@ export async function createExchange({ sealed = false } = {}) {
     const log = () => undefined;
     return {
       ...{ connection, clock, transports, envelopes, log },
+      records: testRecords(clock),
       ciphers: defaultCiphers(),
       policy: openPolicy,
       sessions: new Sessions({ connection, clock, log }),
@@ -70,6 +72,7 @@ export async function createExchange({ sealed = false } = {}) {
     decide: () => Promise.resolve(true),
     on: (event) => void bob.events.push(event),
     skipped: (path, why) => void skipped.push(`${path}: ${why}`),
+    say: () => undefined,
     ended: () => undefined,
     refused: (_peer, why) => void refused.push(why),
   });
