@@ -39,11 +39,11 @@ describe.skipIf(!(await hasProsody()))('a transfer that was interrupted', () => 
     }
   }
 
-  /** More than `bytes` are durable at the receiver, which runs. */
-  const durable = (receiver: JetProcess, bytes: number) =>
+  /** More than `bytes` are durable at the receiver, while a process runs. */
+  const durable = (running: JetProcess, bytes: number) =>
     vi.waitFor(
       () => {
-        expect(receiver.child.exitCode).toBe(null);
+        expect(running.child.exitCode).toBe(null);
         expect(written(pair.bob)).toBeGreaterThan(bytes);
       },
       { timeout: 60_000, interval: 50 },
@@ -114,7 +114,7 @@ describe.skipIf(!(await hasProsody()))('a transfer that was interrupted', () => 
     const receiver = pair.receive();
     await receiver.said(/"event":"waiting"/);
     const sender = pair.send(file, RATE);
-    while (written(pair.bob) < 1_500_000) expect(sender.child.exitCode).toBe(null);
+    await durable(sender, 1_500_000);
     receiver.child.kill('SIGKILL');
     await receiver.ended;
     const next = await waits(pair.bob);
