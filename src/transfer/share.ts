@@ -240,7 +240,7 @@ export class Holder {
 }
 
 /** The bytes that a request means; undefined for what is no part of the file. */
-function extentOf({ file }: Request, size: number, most: number): Extent | undefined {
+export function extentOf({ file }: Request, size: number, most: number): Extent | undefined {
   const offset = file.range?.offset ?? 0;
   if (offset > size) return undefined;
   return { offset, length: Math.min(file.range?.length ?? Infinity, size - offset, most) };
