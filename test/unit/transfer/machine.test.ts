@@ -9,6 +9,7 @@ import {
   type Part,
   type State,
 } from '../../../src/transfer/machine.ts';
+import { errorOf } from '../../../src/transfer/outcome.ts';
 
 const SENDER: Part = { sends: true, initiates: true };
 const RECEIVER: Part = { sends: false, initiates: false };
@@ -76,6 +77,21 @@ describe('the sender', () => {
     const sent: Event[] = [{ on: 'accepted' }, { on: 'connected' }, streamedEvent];
     expect(play(SENDER, ...sent, { on: 'receipt' }, event).effects.at(-1)).toBe('finish verified');
     expect(play(SENDER, ...sent, event).effects.at(-1)).toBe('finish failed');
+  });
+
+  test('says of a peer that goes away whether all had left', () => {
+    const goes = (...before: Event[]) => {
+      const last = step(SENDER, play(SENDER, ...before).state, { on: 'peer-gone' }).effects.at(-1);
+      const about = { peer: 'bob@example.org', file: 'a.txt', sends: true };
+      return last?.do === 'finish' ? errorOf(last.outcome, about)?.message : undefined;
+    };
+    const streaming: Event[] = [{ on: 'accepted' }, { on: 'connected' }];
+    expect(goes(...streaming)).toBe(
+      'a.txt was not sent to bob@example.org: bob@example.org went offline. Try again when it is back.',
+    );
+    expect(goes(...streaming, streamedEvent)).toBe(
+      'All of a.txt left, but bob@example.org went offline before it confirmed the file, and may have it or not. Try again when it is back.',
+    );
   });
 
   test.each<[string, Event[]]>([
