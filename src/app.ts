@@ -12,9 +12,11 @@ import {
   staleDevices,
 } from './app/people.ts';
 import { receive } from './app/receiving.ts';
+import { resume } from './app/resuming.ts';
 import { send } from './app/sending.ts';
 import { share } from './app/sharing.ts';
-import type { AccountSettings, OpenAccount, Ui } from './app/types.ts';
+import { journalOf } from './app/transfers.ts';
+import type { AccountSettings, HomeFolders, OpenAccount, OpenJournal, Ui } from './app/types.ts';
 import { Workbench } from './app/workbench.ts';
 import { systemClock } from './core/clock.ts';
 import { omemoSchema } from './omemo/schema.ts';
@@ -74,7 +76,12 @@ export async function registerAccount(
   await register(await connectOptions(settings, signal));
 }
 
-function storeOf({ home }: AccountSettings): Store {
+/** @see Application.openJournal */
+export function openJournal(home: HomeFolders): OpenJournal {
+  return journalOf(storeOf({ home }));
+}
+
+function storeOf({ home }: Pick<AccountSettings, 'home'>): Store {
   return openStore(join(home.data, 'jet.db'), SCHEMAS);
 }
 
@@ -96,6 +103,7 @@ function account(bench: Workbench): OpenAccount {
     fetch: (...args) => fetch(bench, ...args),
     list: (...args) => list(bench, ...args),
     share: (...args) => share(bench, ...args),
+    resume: (...args) => resume(bench, ...args),
     contacts: () => contacts(bench),
     addContact: (jid) => addContact(bench, jid),
     removeContact: (jid) => removeContact(bench, jid),

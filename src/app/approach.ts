@@ -24,6 +24,12 @@ export interface Approached {
   readonly hashForm: 'raw' | 'hex';
 }
 
+/** Whom to wait for, and how long. */
+export type Approaching = Pick<RouteOptions, 'wait' | 'verifiedOnly'> & {
+  /** Only this device of the peer's. */
+  readonly device?: number;
+};
+
 /**
  * Waits for a resource of the peer that can be told this.
  *
@@ -33,7 +39,7 @@ export async function approach(
   bench: Workbench,
   to: Jid,
   what: WaitsFor,
-  { wait, verifiedOnly }: Pick<RouteOptions, 'wait' | 'verifiedOnly'>,
+  { wait, verifiedOnly, device: only }: Approaching,
   on: OnEvent,
   signal: AbortSignal,
 ): Promise<Approached> {
@@ -48,7 +54,8 @@ export async function approach(
     wanted: {
       features: [JINGLE, FILE_TRANSFER, NS_JET],
       envelopes: envelopes.all.map(({ feature }) => feature),
-      serves: (candidate) => mayWaitFor(candidate, what),
+      serves: (candidate) =>
+        mayWaitFor(candidate, what) && (only === undefined || jetDevice(candidate) === only),
     },
     wait: wait === Infinity ? 'forever' : wait,
     // A proposal is about a file for the peer: what we want from it is asked of a resource that is there.

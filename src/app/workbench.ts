@@ -15,7 +15,9 @@ import { Omemo } from '../omemo/omemo.ts';
 import { pepPort, type PepPort } from '../omemo/pep-port.ts';
 import type { Store } from '../store/store.ts';
 import type { Protection } from '../transfer/content.ts';
+import { Journal } from '../transfer/journal.ts';
 import { jetForm, type WaitsFor } from '../transfer/jet-form.ts';
+import { Records } from '../transfer/recorder.ts';
 import type { Surroundings } from '../transfer/transfer.ts';
 import { ibb } from '../transport/ibb/index.ts';
 import { s5b } from '../transport/s5b/index.ts';
@@ -51,6 +53,7 @@ export class Workbench {
   readonly ciphers = defaultCiphers();
   readonly transports = new TransportRegistry();
   readonly sessions: Sessions;
+  readonly records: Records;
   #omemo: Omemo | undefined;
   /** By bare address: of the client that was chosen there. */
   readonly #quirks = new Map<string, Quirks>();
@@ -68,6 +71,7 @@ export class Workbench {
     this.transports.register(s5b());
     this.transports.register(ibb());
     this.sessions = new Sessions({ connection, clock: this.clock, log: this.log });
+    this.records = new Records(new Journal(store, this.clock), this.clock);
     answerPings(connection);
   }
 
@@ -162,6 +166,7 @@ export class Workbench {
         ports: options.ports,
         allInterfaces: options.allInterfaces,
       },
+      records: this.records,
       log: this.log,
     };
   }

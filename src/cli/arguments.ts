@@ -90,7 +90,7 @@ export function splitSend(
 ): SendArguments {
   const files = to === undefined ? items.slice(0, -1) : items;
   const last = to ?? items.at(-1);
-  if (last === undefined) throw usage('no-file', 'Nothing to send: write jet send FILE JID.');
+  if (last === undefined) throw usage('no-file', 'Nothing to send: write jet send FILE... JID.');
   const misplaced = files.find((file) => !exists(file) && readAddress(file) !== undefined);
   if (to === undefined && readAddress(last) === undefined) {
     if (misplaced !== undefined)
@@ -112,7 +112,5 @@ export function splitSend(
     );
   if (files.length === 0)
     throw usage('no-file', `No file given: write jet send FILE ${shellWord(last)}.`);
-  if (files.length > 1)
-    throw usage('one-file', 'Send takes one file at a time; pack several into an archive first.');
   return { files, to: address };
 }

@@ -21,7 +21,7 @@ import type { Session } from '../jingle/session.ts';
 import { encodeContent, type Content } from '../jingle/stanza.ts';
 import type { Protection } from './content.ts';
 import { isWhole } from './proof.ts';
-import { SealedContent, type NamedFile, type Request } from './sealed.ts';
+import { type NamedFile, type OfferedFile, type Request, SealedContent } from './sealed.ts';
 
 /** A content before anything secret was touched. */
 export interface Incoming {
@@ -41,12 +41,24 @@ export class Unacceptable extends Error {
     | 'security-error'
     | 'failed-application'
     | 'media-error';
+  /** What XEP-0234 says beside it. */
+  readonly application: 'file-not-available' | undefined;
 
-  constructor(reason: Unacceptable['reason'], message: string) {
+  constructor(
+    reason: Unacceptable['reason'],
+    message: string,
+    application?: Unacceptable['application'],
+  ) {
     super(message);
+    this.application = application;
     this.name = 'Unacceptable';
     this.reason = reason;
   }
+}
+
+/** Whether a session asks for something; what it is otherwise is found when it is read. */
+export function isRequest({ contents }: { readonly contents: readonly Content[] }): boolean {
+  return contents[0]?.senders === 'responder';
 }
 
 /** Reads the one content of a session. @throws Unacceptable; StanzaError for what is no file at all */
@@ -83,7 +95,7 @@ export interface Opened {
 
 /** An offer whose envelope opened. */
 export interface OpenedOffer extends Opened {
-  readonly file: NamedFile;
+  readonly file: OfferedFile;
 }
 
 /** A request whose envelope opened. */
