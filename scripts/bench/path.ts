@@ -50,7 +50,7 @@ export class Path {
     const open = async () => {
       const { rtt, rate } = this.#options;
       const argument = JSON.stringify({ delay: rtt / 2, rate, routes: [route] });
-      const relay = new Running([process.execPath, RELAY, argument]);
+      const relay = new Running([process.execPath, RELAY, argument], { serves: true });
       this.#relays.add(relay);
       const [, port] = await relay.said(/"ports":\[(\d+)\]/);
       return Number(port);

@@ -109,6 +109,8 @@ export class Running {
       readonly env?: Readonly<Record<string, string | undefined>>;
       readonly cwd?: string;
       readonly stdio?: StdioOptions;
+      /** Runs as long as the bench does, and is not watched. */
+      readonly serves?: boolean;
     } = {},
   ) {
     const [program = '', ...args] = command;
@@ -118,8 +120,9 @@ export class Running {
       ...(how.cwd !== undefined && { cwd: how.cwd }),
     });
     const { child } = this;
-    const watch = child.pid === undefined ? undefined : new Watch(child.pid);
-    const guard = setTimeout(() => child.kill('SIGKILL'), GUARD_MS);
+    const serves = how.serves === true;
+    const watch = child.pid === undefined || serves ? undefined : new Watch(child.pid);
+    const guard = serves ? undefined : setTimeout(() => child.kill('SIGKILL'), GUARD_MS);
     child.stdout?.setEncoding('utf8').on('data', (text: string) => {
       this.stdout += text;
       this.#wake();

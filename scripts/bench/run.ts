@@ -11,7 +11,12 @@ import { limits } from './limits.ts';
 import type { Options } from './options.ts';
 import { saveResults, writePage } from './page.ts';
 import { build } from './program.ts';
-import { SMALL } from './tables.ts';
+import { SMALL, shown } from './tables.ts';
+import { startChecks } from './checks/start.ts';
+import { inBand } from './checks/inband.ts';
+import { manyFiles, sharing } from './checks/many.ts';
+import { longJournal, processes } from './checks/scale.ts';
+import { targets } from './targets.ts';
 import type { Check, Limit, Results, Series, Trip } from './results.ts';
 import { progress, rounds } from './rounds.ts';
 
@@ -58,7 +63,40 @@ export async function run(options: Options): Promise<void> {
         }
       }
     const checks: Check[] = [];
-    const trips: Trip[] = [];
+    let trips: Trip[] = [];
+    const attempt = async (what: string, work: () => Promise<Check[]>) => {
+      progress(what);
+      try {
+        const found = await work();
+        checks.push(...found);
+        for (const { title, figure, unit } of found)
+          progress(`  ${title}: ${shown(figure)} ${unit}`);
+      } catch (error) {
+        failed(what, error instanceof Error ? error.message : String(error));
+      }
+    };
+    const { quick } = options;
+    if (options.parts.has('start')) {
+      await attempt('Start', async () => {
+        const start = await startChecks(stage, quick);
+        trips = start.trips;
+        for (const { at, asks } of trips) progress(`  ${at.toFixed(0)} ms: ${asks.join('; ')}`);
+        return start.checks;
+      });
+      await attempt('In-band', () => inBand(stage));
+    }
+    if (options.parts.has('many')) {
+      await attempt('Many files', () => manyFiles(stage, quick ? 100 : 1000));
+      const scale = quick
+        ? { files: 2_000, width: 4, bytes: 2e7 }
+        : { files: 100_000, width: 50, bytes: 1e8 };
+      await attempt('Many fetches', () => sharing(stage, scale));
+    }
+    if (options.parts.has('scale')) {
+      await attempt('Journal', () => longJournal(stage, quick ? 50_000 : 1_000_000, quick ? 2 : 5));
+      await attempt('Processes', () => processes(stage, quick ? 8 : 40));
+    }
+    checks.unshift(...targets(series, limit));
     const results: Results = {
       ...{ quick: options.quick, limits: limit, series, checks, trips, missing },
       machine: await machine(folder),

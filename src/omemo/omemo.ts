@@ -103,8 +103,8 @@ export class Omemo {
    * before; only then messages are taken. @throws JetError, StanzaError
    */
   async ensureDevice(): Promise<Device> {
-    await this.#continuity.check();
-    const device = await this.#publisher.ensure();
+    const [seen] = await Promise.all([this.#publisher.look(), this.#continuity.check()]);
+    const device = await this.#publisher.ensure(seen);
     this.#continuity.checkPlace();
     this.#messages.listen();
     return device;

@@ -27,7 +27,7 @@ export async function scp(stage: Stage): Promise<Contestant> {
   await writeFile(at('sshd_config'), `${settings.join('\n')}\n`);
   // As root it wants a folder to shut its children in; otherwise it has none.
   if (process.getuid?.() === 0) await mkdir('/run/sshd', { recursive: true, mode: 0o755 });
-  const sshd = new Running([SSHD, '-D', '-e', '-f', at('sshd_config')]);
+  const sshd = new Running([SSHD, '-D', '-e', '-f', at('sshd_config')], { serves: true });
   await listening(port);
   return {
     name: 'scp',

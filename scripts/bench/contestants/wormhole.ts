@@ -10,7 +10,8 @@ export async function wormhole(stage: Stage): Promise<Contestant> {
   const folder = join(stage.folder, 'wormhole');
   await mkdir(folder);
   const [mailbox, transit] = [await freePort(), await freePort()];
-  const serve = (...args: string[]) => new Running(['twist3', ...args], { cwd: folder });
+  const serve = (...args: string[]) =>
+    new Running(['twist3', ...args], { cwd: folder, serves: true });
   const at = (port: number) => `tcp:${port}:interface=127.0.0.1`;
   const servers = [
     serve('wormhole-mailbox', `--port=${at(mailbox)}`, '--channel-db=mailbox.sqlite'),
