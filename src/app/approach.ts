@@ -46,6 +46,7 @@ export async function approach(
   const { clock, connection, roster, presence, envelopes } = bench;
   const omemo = await bench.ready(verifiedOnly);
   connection.audience = (from) => from.sameBare(to);
+  omemo.foresee(to);
   if (roster.sees(to)) await presence.available();
   const found = await findPeer({
     ...{ connection, roster, presence, clock, signal },

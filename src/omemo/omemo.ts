@@ -115,6 +115,11 @@ export class Omemo {
     return this.#own.load();
   }
 
+  /** Something will be encrypted to a contact in a moment: asks early for the list of its devices. */
+  foresee(jid: Jid): void {
+    this.#contacts.foresee(jid);
+  }
+
   /** The trusted devices of a contact, each with a session; first contact pins. @throws StanzaError */
   contactDevices(jid: Jid): Promise<Candidate[]> {
     return this.#contacts.trusted(jid.bare);

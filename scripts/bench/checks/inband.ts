@@ -40,7 +40,7 @@ async function oneAtATime(stage: Stage, path: Path): Promise<number> {
   const far = await online(stage, 'single0', await path.through(stage.server.port));
   try {
     near.audience = () => true;
-    near.onIq('set', IBB, () => Promise.resolve(undefined));
+    near.onIq(IBB, 'data', () => undefined);
     const block = randomBytes(BLOCK).toString('base64');
     const began = performance.now();
     for (let seq = 0; seq < STANZAS; seq++)

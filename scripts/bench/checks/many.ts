@@ -103,7 +103,7 @@ export async function sharing(
     return { ended, wall: ended.ended - ended.began, events: eventsOf(ended.stdout) };
   };
   const hashOf = (lines: readonly string[], name: string) => {
-    const line = lines.find((text) => text.includes(`"name":"${name}"`)) ?? '{}';
+    const line = lines.find((text) => text.includes(`${name}"`)) ?? '{}';
     return String((JSON.parse(line) as { sha256?: string }).sha256);
   };
 

@@ -42,7 +42,13 @@ async function trace(stage: Stage, couple: Couple, file: string, out: string): P
   const account = couple.alice.jid.split('@')[0];
   const began = performance.now();
   relay.rewrite = (stanza, way) => {
-    if (way.direction === 'up' && way.account === account && stanza.attrs['type'] !== 'result') {
+    const asks = ['iq', 'presence', 'message', 'enable'].includes(stanza.name);
+    if (
+      asks &&
+      way.direction === 'up' &&
+      way.account === account &&
+      stanza.attrs['type'] !== 'result'
+    ) {
       const child = stanza.getChildElements()[0];
       const inner = child?.getChildElements()[0];
       const node = (inner?.attrs['node'] ?? child?.attrs['node']) as string | undefined;
