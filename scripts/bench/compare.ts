@@ -19,6 +19,7 @@ import { build, ROOT } from './program.ts';
 import { figure, rateOf, ratio, type Run } from './results.ts';
 import { progress } from './rounds.ts';
 import { SMALL, shown, sizeName } from './tables.ts';
+import { style } from './page.ts';
 import { readTried, TRIED, type Tried } from './tried.ts';
 
 type Measure = 'data' | 'small' | 'peak' | 'version';
@@ -86,7 +87,7 @@ export async function compare(
     ...readTried().filter((one) => one.title !== title || one.what !== tried.what),
     tried,
   ];
-  await writeFile(TRIED, await format(JSON.stringify(all), { parser: 'json' }));
+  await writeFile(TRIED, await format(JSON.stringify(all), { ...style(), parser: 'json' }));
 }
 
 function valueOf(measure: Measure, bytes: number, run: Run): number {

@@ -76,8 +76,8 @@ export function readOptions(args: readonly string[]): {
     options: {
       quick,
       parts: new Set(PARTS.filter((part) => parts.includes(part))),
-      sizes: (sizes ?? (quick ? [1e6, 1e8] : [1e6, 1e7, 1e8, 1e9])).sort((a, b) => a - b),
-      runs: Number(values.runs ?? (quick ? 3 : 5)),
+      sizes: (sizes ?? (quick ? [1e6, 1e8] : [1e6, 1e7, 1e8, 1e9, 1e10])).sort((a, b) => a - b),
+      runs: Number(values.runs ?? (quick ? 2 : 5)),
       delays: (list(values.delays) ?? (quick ? ['0', '100'] : ['0', '20', '50', '100', '200'])).map(
         Number,
       ),

@@ -15,7 +15,12 @@ const RESULTS = join(FOLDER, 'results.json');
 /** Keeps what a run has measured. */
 export async function saveResults(results: Results): Promise<void> {
   await mkdir(FOLDER, { recursive: true });
-  await writeFile(RESULTS, await format(JSON.stringify(results), { parser: 'json' }));
+  await writeFile(RESULTS, await format(JSON.stringify(results), { ...style(), parser: 'json' }));
+}
+
+/** How the project formats its files. */
+export function style(): object {
+  return JSON.parse(readFileSync(join(ROOT, 'scripts/config/prettier.json'), 'utf8')) as object;
 }
 
 /** Draws the page and the plots from the last results. */
@@ -24,10 +29,7 @@ export async function writePage(): Promise<void> {
   const results = JSON.parse(readFileSync(RESULTS, 'utf8')) as Results;
   const drawn = pictures(results);
   for (const { name, svg } of drawn) await writeFile(join(FOLDER, `${name}.svg`), svg);
-  const settings = JSON.parse(
-    readFileSync(join(ROOT, 'scripts/config/prettier.json'), 'utf8'),
-  ) as object;
-  const text = await format(page(results, drawn), { ...settings, parser: 'markdown' });
+  const text = await format(page(results, drawn), { ...style(), parser: 'markdown' });
   await writeFile(join(ROOT, 'docs/benchmarks.md'), text);
 }
 

@@ -40,8 +40,8 @@ export async function profile(options: Options): Promise<void> {
     await makeFile(file, bytes);
     const path = new Path({ rtt: 0, rate: options.rate });
     // The first transfer makes devices and sessions, which is not what is looked at.
-    for (const env of [{}, { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${kept}` }]) {
-      const { run, landed } = await transfer(stage, couple, [file], folder, { path, env });
+    for (const node of [[], ['--cpu-prof', `--cpu-prof-dir=${kept}`]]) {
+      const { run, landed } = await transfer(stage, couple, [file], folder, { path, node });
       await sameBytes(file, landed);
       await rm(landed);
       console.log(`${rateOf(bytes, run.data ?? run.wall).toFixed(0)} MB/s`);

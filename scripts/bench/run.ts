@@ -35,7 +35,7 @@ export async function run(options: Options): Promise<void> {
       progress(`  ${who} FAILED: ${why}`);
       missing.push(`${who}: ${why.split('\n')[0] ?? ''}`);
     };
-    const entered = await field(stage, options.only);
+    const entered = await field(stage, options.only, options.quick);
     contestants = entered.contestants;
     for (const line of entered.missing) progress(`  left out: ${line}`);
     missing.push(...entered.missing);

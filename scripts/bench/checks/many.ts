@@ -7,7 +7,7 @@ import { eventsOf, makeCouple, startJet, transfer } from '../contestants/jet.ts'
 import type { Stage } from '../contestant.ts';
 import { makeFile, sameBytes } from '../files.ts';
 import { Path } from '../path.ts';
-import { Running, succeeded } from '../processes.ts';
+import { type Running, succeeded } from '../processes.ts';
 import { figure, rateOf, type Check } from '../results.ts';
 
 /** Processes of one account that may be connected at once. */
@@ -107,7 +107,8 @@ export async function sharing(
     return String((JSON.parse(line) as { sha256?: string }).sha256);
   };
 
-  let { running, lines } = await serve(stage, holder, folder);
+  const sharing = await serve(stage, holder, folder);
+  const { lines } = sharing;
   const large = hashOf(lines(), 'large.bin');
   for (const one of fetchers) await fetch(one, large);
   const alone = [];
@@ -131,7 +132,7 @@ export async function sharing(
     target: { at: 'least', value: 0.9 },
     note: `all verified; ${together.toFixed(0)} MB/s together from the first byte to the last end, the starts of ${width} processes among them; ${figure(alone).median.toFixed(0)} MB/s alone`,
   });
-  await running.stop();
+  await sharing.running.stop();
 
   const near = await timesOf(fetch, first, large, stage, holder, folder);
   for (let made = 0; made < files; made++) {
@@ -141,8 +142,8 @@ export async function sharing(
     await writeFile(path, String(made));
     await utimes(path, old, old);
   }
-  ({ running } = await serve(stage, holder, folder));
-  await running.stop();
+  // This one hashes what is new.
+  await (await serve(stage, holder, folder)).running.stop();
   const far = await timesOf(fetch, first, large, stage, holder, folder);
   checks.push(
     {

@@ -51,7 +51,7 @@ async function trace(stage: Stage, couple: Couple, file: string, out: string): P
     ) {
       const child = stanza.getChildElements()[0];
       const inner = child?.getChildElements()[0];
-      const node = (inner?.attrs['node'] ?? child?.attrs['node']) as string | undefined;
+      const node = inner?.attrs['node'] ?? child?.attrs['node'];
       const words = [
         stanza.name,
         stanza.attrs['type'],

@@ -41,8 +41,10 @@ export function startJet(
   home: JetHome,
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
+  node: readonly string[] = [],
 ): Running {
-  return new Running([program.bin, ...args], {
+  const start = node.length > 0 ? [process.execPath, ...node] : [];
+  return new Running([...start, program.bin, ...args], {
     env: { ...home.environment, ...env },
     cwd: home.home,
   });
@@ -78,7 +80,8 @@ export async function transfer(
     readonly path: Path;
     readonly send?: readonly string[];
     readonly receive?: readonly string[];
-    readonly env?: Readonly<Record<string, string>>;
+    /** Options of Node itself, for both sides. */
+    readonly node?: readonly string[];
   },
 ): Promise<JetRun> {
   const env = await onPath(stage, how.path);
@@ -87,19 +90,13 @@ export async function transfer(
     stage,
     bob,
     ['receive', '--yes', '--once', '--json', '--out', out, ...(how.receive ?? [])],
-    { ...env.receiver, ...how.env },
+    env.receiver,
+    how.node,
   );
   await receiver.said(/"event":"waiting".*offers/);
   const clock = Date.now();
-  const sender = startJet(
-    stage,
-    alice,
-    ['send', '--json', ...(how.send ?? []), ...files, bob.jid],
-    {
-      ...env.sender,
-      ...how.env,
-    },
-  );
+  const words = ['send', '--json', ...(how.send ?? []), ...files, bob.jid];
+  const sender = startJet(stage, alice, words, env.sender, how.node);
   const sent = await sender.ended;
   // A receiver that took nothing would wait for ever.
   if (sent.status !== 0) receiver.child.kill('SIGTERM');
