@@ -16,12 +16,12 @@ const PACKAGES = [
   {
     name: 'openssl',
     probe: ['openssl', 'version'],
-    for: ['demo', 'test', 'acceptance', 'interop', 'bench'],
+    for: ['demo', 'test', 'kill', 'acceptance', 'interop', 'bench'],
   },
   {
     name: 'prosody',
     probe: ['prosodyctl', '--help'],
-    for: ['demo', 'test', 'acceptance', 'interop', 'bench'],
+    for: ['demo', 'test', 'kill', 'acceptance', 'interop', 'bench'],
   },
   {
     name: 'python3-cryptography',
@@ -98,7 +98,7 @@ function installPackages() {
   console.error(
     `This needs ${needed.map((p) => p.name).join(' and ')}. Install with (the mask keeps a public server from starting):\n\n` +
       `    sudo systemctl mask prosody.service; sudo apt-get install -y ${names.join(' ')}\n\n` +
-      `or let it be done: npm run ${task === 'interop' ? 'test:interop' : task} -- --install`,
+      `or let it be done: npm run ${['interop', 'kill'].includes(task) ? `test:${task}` : task} -- --install`,
   );
   process.exit(1);
 }

@@ -16,7 +16,13 @@ const folder = await mkdtemp(join(tmpdir(), 'jet-demo-'));
 const children = new Set<ChildProcess>();
 let stopServer: () => Promise<void> = () => Promise.resolve();
 
-async function cleanUp(): Promise<void> {
+let interrupted = false;
+let cleaning: Promise<void> | undefined;
+
+/** The same however often it is asked for. */
+const cleanUp = () => (cleaning ??= sweep());
+
+async function sweep(): Promise<void> {
   for (const child of children) child.kill('SIGTERM');
   await stopServer();
   await rm(folder, { recursive: true, force: true });
@@ -24,6 +30,7 @@ async function cleanUp(): Promise<void> {
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.once(signal, () => {
+    interrupted = true;
     void cleanUp().then(() => process.kill(process.pid, signal));
   });
 }
@@ -55,6 +62,13 @@ class Board {
       this.#shown = Date.now();
       console.log(`${who} | ${text}`);
     }
+  }
+
+  /** What was to be redrawn goes: whoever said it has ended. */
+  end(who: string): void {
+    this.#erase();
+    this.#current.delete(who);
+    this.#draw();
   }
 
   #erase(): void {
@@ -116,6 +130,7 @@ function jet(who: string, home: string, env: Record<string, string>, args: strin
   return new Promise<number | null>((resolve) => {
     child.once('close', (status) => {
       children.delete(child);
+      board.end(who);
       resolve(status);
     });
   });
@@ -164,6 +179,7 @@ async function demo(): Promise<void> {
   const receiving = jet('bob  ', bob.home, bob.env, ['receive', '--yes', '--once']);
   const sent = await jet('alice', alice.home, alice.env, ['send', file, bob.jid]);
   const received = await receiving;
+  if (interrupted) return;
   const [before, after] = await Promise.all([sha256(file), sha256(join(bob.home, 'holiday.mp4'))]);
   console.log(`\nSHA-256 of what alice sent:  ${before}`);
   console.log(`SHA-256 of what bob holds:   ${after}`);
@@ -190,6 +206,9 @@ async function demo(): Promise<void> {
 
 try {
   await demo();
+} catch (error) {
+  // What is missed because it was cleaned away is no error.
+  if (!(interrupted as boolean)) throw error;
 } finally {
   await cleanUp();
 }

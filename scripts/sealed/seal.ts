@@ -3,25 +3,14 @@
  * primitives of node:crypto, so that two implementations have to agree. The same comes out at every run:
  * keys and nonces are digests of what they are for.
  */
-import {
-  createCipheriv,
-  createHash,
-  createHmac,
-  createPrivateKey,
-  createPublicKey,
-  diffieHellman,
-  type KeyObject,
-} from 'node:crypto';
+import { createCipheriv, type KeyObject } from 'node:crypto';
+import { agree, digest, drawn, hkdf, pairOf } from '../vectors/primitives.ts';
 import type { Vector, VectorDevice, VectorElement } from './format.ts';
 
 /** The namespace of sealed elements. */
 export const NS = 'urn:xmpp:jet-transfer:0';
 
-/** SHA-256. */
-export const digest = (bytes: string | Buffer) => createHash('sha256').update(bytes).digest();
-/** What stands for random bytes; at most 32. */
-export const drawn = (what: string, length: number) =>
-  digest(`jet vector: ${what}`).subarray(0, length);
+export { digest, drawn };
 
 /** Four bytes of length, then the bytes, one after another. */
 const joined = (...parts: (string | Buffer)[]) =>
@@ -33,13 +22,6 @@ const joined = (...parts: (string | Buffer)[]) =>
     }),
   );
 
-/** RFC 5869 by its two steps; at most 32 bytes. */
-function hkdf(material: Buffer, salt: Buffer, info: Buffer, length: number): Buffer {
-  const pseudorandom = createHmac('sha256', salt).update(material).digest();
-  const first = createHmac('sha256', pseudorandom).update(info).update(Buffer.of(1)).digest();
-  return first.subarray(0, length);
-}
-
 /** A device with its key as node:crypto has it. */
 export interface Device extends VectorDevice {
   readonly private: KeyObject;
@@ -47,17 +29,13 @@ export interface Device extends VectorDevice {
 
 /** A device whose key comes from its name. */
 export function device(who: string, jid: string): Device {
-  const seed = drawn(`${who}, private key`, 32);
-  const pkcs8 = Buffer.concat([Buffer.from('302e020100300506032b656e04220420', 'hex'), seed]);
-  const key = createPrivateKey({ key: pkcs8, format: 'der', type: 'pkcs8' });
-  const spki = createPublicKey(key).export({ format: 'der', type: 'spki' });
-  const identityKey = spki.subarray(12).toString('hex');
-  return { private: key, jid, privateKey: seed.toString('hex'), identityKey };
+  const pair = pairOf(drawn(`${who}, private key`, 32));
+  const [privateKey, identityKey] = [pair.seed.toString('hex'), pair.public.toString('hex')];
+  return { private: pair.private, jid, privateKey, identityKey };
 }
 
 /** X25519. */
-export const shared = (a: Device, b: Device) =>
-  diffieHellman({ privateKey: a.private, publicKey: createPublicKey(b.private) });
+export const shared = (a: Device, b: Device) => agree(a, b);
 /** What a vector starts from. */
 export interface Start {
   readonly secret: { readonly key: Buffer; readonly iv: Buffer };

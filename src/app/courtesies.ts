@@ -1,4 +1,5 @@
 /** What single clients need of us before a transfer (src/jingle/quirks.ts), done without being asked. */
+import { makeRoom } from '../core/bounded.ts';
 import { type Clock, sleep } from '../core/clock.ts';
 import { messageOf } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
@@ -70,9 +71,7 @@ export class Courtesies {
       const key = jid.toString();
       if (resource === undefined) this.#greeted.delete(key);
       else if (deals(jid) && !this.#greeted.has(key)) {
-        const [oldest] = this.#greeted;
-        if (this.#greeted.size >= MOST_GREETED && oldest !== undefined)
-          this.#greeted.delete(oldest);
+        makeRoom(this.#greeted, key, MOST_GREETED);
         this.#greeted.add(key);
         this.#meet(jid, resource.caps).catch((error: unknown) => log(messageOf(error)));
       }

@@ -6,7 +6,7 @@ import { JetError, messageOf, type ExitStatus } from '../core/errors.ts';
 import type { TransferEvent } from '../transfer/events.ts';
 import { isBroken } from '../transfer/outcome.ts';
 import { StanzaError } from '../xmpp/connection.ts';
-import { goOn, type GoingOn } from './resuming.ts';
+import { goOn, type GoingOn } from './rest.ts';
 import type { OnEvent } from './types.ts';
 import type { Workbench } from './workbench.ts';
 

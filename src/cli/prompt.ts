@@ -32,8 +32,9 @@ export async function ask(
       cause: error,
     });
   }
-  output.write(question);
+  // Before the question: who types as soon as it is there must not see the answer.
   if (!echo) input.setRawMode(true);
+  output.write(question);
   try {
     return await readLine(input, signal);
   } finally {

@@ -73,7 +73,13 @@ export interface EnvelopeIdentity {
 /** Why an envelope was refused. `reason` is for the user of this side alone. */
 export class EnvelopeError extends Error {
   readonly reason:
-    'malformed' | 'not-for-us' | 'no-session' | 'untrusted' | 'undecryptable' | 'replayed';
+    | 'malformed'
+    | 'not-for-us'
+    | 'no-session'
+    | 'untrusted'
+    | 'undecryptable'
+    | 'replayed'
+    | 'key-as-iv';
 
   constructor(reason: EnvelopeError['reason'], message: string, options?: ErrorOptions) {
     super(message, options);

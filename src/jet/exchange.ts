@@ -13,7 +13,7 @@ import type {
   TransportSecret,
 } from './envelope.ts';
 import { EnvelopeError } from './envelope.ts';
-import { fits, freshSecret, wipeSecret } from './secret.ts';
+import { fits, freshSecret, keyIsIv, wipeSecret } from './secret.ts';
 import { readSecurity, type Security, SecurityError, writeSecurity } from './security.ts';
 
 /** A content's security as made by this side. */
@@ -104,4 +104,6 @@ function vet({ secret, sender }: OpenedEnvelope, from: Jid, cipher: Cipher): voi
     throw new EnvelopeError('untrusted', 'the envelope was made by another account');
   if (!fits(secret, cipher))
     throw new EnvelopeError('malformed', 'the secret does not fit the cipher');
+  if (keyIsIv(secret))
+    throw new EnvelopeError('key-as-iv', 'its IV shows the key, so others may have read it');
 }

@@ -1,5 +1,5 @@
 /** XEP-0391 §2 (version 0.1.2): the transport secret. */
-import { randomBytes } from 'node:crypto';
+import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { wipe } from '../core/bytes.ts';
 import type { Cipher } from './cipher.ts';
 import type { TransportSecret } from './envelope.ts';
@@ -12,6 +12,17 @@ export function freshSecret(cipher: Cipher): TransportSecret {
 /** True when the lengths are what the cipher takes. */
 export function fits(secret: TransportSecret, cipher: Cipher): boolean {
   return secret.key.length === cipher.keyLength && cipher.ivLengths.includes(secret.iv.length);
+}
+
+/**
+ * True when the IV is the key or a piece of it (XEP-0391 §7): what is sent in the clear beside the envelope
+ * would show the key.
+ */
+export function keyIsIv({ key, iv }: TransportSecret): boolean {
+  let found = false;
+  for (let at = 0; at + iv.length <= key.length; at++)
+    found = timingSafeEqual(key.subarray(at, at + iv.length), iv) || found;
+  return found;
 }
 
 /** Overwrites a secret. It must not be used after that. */

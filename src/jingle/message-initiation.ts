@@ -3,6 +3,7 @@
  * to a bare address, of which one resource answers. A proposal ends no running session (§4 is for calls):
  * transfers run side by side.
  */
+import { makeRoom } from '../core/bounded.ts';
 import { randomId } from '../core/bytes.ts';
 import type { Jid } from '../core/jid.ts';
 import { hear } from '../xmpp/carbons.ts';
@@ -131,8 +132,7 @@ export function answerProposals(
     const { id } = initiation;
     const key = `${from.toString()}\n${id}`;
     if (answered.has(key)) return;
-    const [oldest] = answered;
-    if (answered.size >= MOST_ANSWERED && oldest !== undefined) answered.delete(oldest);
+    makeRoom(answered, key, MOST_ANSWERED);
     answered.add(key);
     introduce(from);
     connection

@@ -1,4 +1,5 @@
 /** XEP-0166 1.1.2, Jingle: one session, the driver of the machine in `machine.ts`. */
+import { makeRoom } from '../core/bounded.ts';
 import type { Clock } from '../core/clock.ts';
 import { messageOf } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
@@ -156,9 +157,8 @@ export class Session {
     const before = this.#seen.get(id);
     if (before) return before;
     const answer = this.#take(jingle);
+    makeRoom(this.#seen, id, MAX_SEEN);
     this.#seen.set(id, answer);
-    const [oldest] = this.#seen.keys();
-    if (this.#seen.size > MAX_SEEN && oldest !== undefined) this.#seen.delete(oldest);
     return answer;
   }
 

@@ -48,8 +48,9 @@ export class Unacceptable extends Error {
     reason: Unacceptable['reason'],
     message: string,
     application?: Unacceptable['application'],
+    options?: ErrorOptions,
   ) {
-    super(message);
+    super(message, options);
     this.application = application;
     this.name = 'Unacceptable';
     this.reason = reason;
@@ -232,8 +233,9 @@ function unacceptable(error: unknown): unknown {
     error instanceof EnvelopeError ||
     error instanceof SealedError ||
     (error instanceof JetError && error.exit === Exit.security);
-  if (insecure) return new Unacceptable('security-error', error.message);
+  if (insecure)
+    return new Unacceptable('security-error', error.message, undefined, { cause: error });
   if (error instanceof JetError && error.code === 'file-too-large')
-    return new Unacceptable('media-error', error.message);
+    return new Unacceptable('media-error', error.message, undefined, { cause: error });
   return error;
 }

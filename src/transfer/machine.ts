@@ -15,7 +15,8 @@ export interface Part {
 export type Fault =
   | { readonly by: 'self'; readonly error: Error }
   | { readonly by: 'peer'; readonly reason: string }
-  | { readonly by: 'gone' }
+  /** `whole`: after all bytes had left, before it confirmed them. */
+  | { readonly by: 'gone'; readonly whole: boolean }
   | { readonly by: 'silence'; readonly waitingFor: string }
   | { readonly by: 'unanswered' }
   | { readonly by: 'route' };
@@ -171,7 +172,7 @@ export function step(part: Part, state: State, event: Event): Step {
     case 'fault':
       return fail({ by: 'self', error: event.error }, 'by-error');
     case 'peer-gone':
-      return receipted(state) ?? fail({ by: 'gone' });
+      return receipted(state) ?? fail({ by: 'gone', whole: state.at === 'confirming' });
     case 'receipt':
       return state.at === 'confirming' ? stay({ ...state, receipt: true }) : stay(state);
     case 'peer-success':

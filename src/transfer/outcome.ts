@@ -108,6 +108,12 @@ function errorOfFault(fault: Fault, { peer, file, sends }: Subject): JetError {
         },
       );
     case 'gone':
+      if (fault.whole)
+        return new JetError(
+          Exit.transport,
+          'peer-gone',
+          `All of ${file} left, but ${peer} went offline before it confirmed the file, and may have it or not. Try again when it is back.`,
+        );
       return what(Exit.transport, 'peer-gone', `${peer} went offline. Try again when it is back`);
     case 'silence':
       return what(Exit.transport, 'timeout', `nothing came while waiting for ${fault.waitingFor}`);

@@ -12,9 +12,9 @@ import type { LandedAs } from './sealed.ts';
 
 /** Milliseconds after which bytes that have moved are written down. */
 const EVERY_MS = 3_000;
-/** So are a 64th of the file, but no fewer bytes than LEAST and no more than MOST. */
-const PARTS = 64;
-const LEAST = 1024 * 1024;
+/** So are a 128th of the file, but no fewer bytes than LEAST and no more than MOST. */
+const PARTS = 128;
+const LEAST = 512 * 1024;
 const MOST = 64 * 1024 * 1024;
 
 /** A transfer of this process, as another session that wants its row sees it. */

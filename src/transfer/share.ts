@@ -1,6 +1,7 @@
 /** Serving what is asked for (XEP-0391 §4.2 over XEP-0234): the side that holds the files. */
 import { randomBytes } from 'node:crypto';
 import type { Element } from '@xmpp/xml';
+import { makeRoom } from '../core/bounded.ts';
 import { randomId } from '../core/bytes.ts';
 import { sleep, type Clock } from '../core/clock.ts';
 import { asError, Exit, messageOf, type ExitStatus } from '../core/errors.ts';
@@ -239,7 +240,7 @@ export class Holder {
 }
 
 /** The bytes that a request means; undefined for what is no part of the file. */
-function extentOf({ file }: Request, size: number, most: number): Extent | undefined {
+export function extentOf({ file }: Request, size: number, most: number): Extent | undefined {
   const offset = file.range?.offset ?? 0;
   if (offset > size) return undefined;
   return { offset, length: Math.min(file.range?.length ?? Infinity, size - offset, most) };
@@ -341,8 +342,7 @@ class Asked {
     const known = this.#counts.get(key);
     if (known === undefined || now - known.since >= 60_000) {
       this.#counts.delete(key);
-      const [oldest] = this.#counts.keys();
-      if (this.#counts.size >= MOST_PEERS && oldest !== undefined) this.#counts.delete(oldest);
+      makeRoom(this.#counts, key, MOST_PEERS);
       this.#counts.set(key, { since: now, count: 1 });
       return true;
     }

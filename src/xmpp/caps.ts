@@ -1,5 +1,6 @@
 /** XEP-0115 1.6.0 Entity Capabilities: our own hash, and others' only after verification. */
 import { createHash } from 'node:crypto';
+import { makeRoom } from '../core/bounded.ts';
 import type { Jid } from '../core/jid.ts';
 import { StanzaError } from './connection.ts';
 import type { Disco, DiscoInfo } from './disco.ts';
@@ -95,8 +96,7 @@ export class CapsCache {
       return this.#disco.info(jid, options);
     }
     if (key !== undefined && capsVer(info, caps.hash) === caps.ver) {
-      const [oldest] = this.#known.keys();
-      if (this.#known.size >= CACHED && oldest !== undefined) this.#known.delete(oldest);
+      makeRoom(this.#known, key, CACHED);
       this.#known.set(key, info);
     }
     return info;

@@ -1,4 +1,5 @@
 /** Finding the resource of a peer that can take part in a transfer, and being found. */
+import { makeRoom } from '../core/bounded.ts';
 import { type Clock, sleep } from '../core/clock.ts';
 import { asError, Exit, JetError } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
@@ -333,8 +334,7 @@ export async function announce(options: {
     if (jid.sameBare(connection.jid) || !deals(jid)) return;
     const last = answered.get(key);
     if (last !== undefined && resource.seen - last.at < last.pause) return;
-    const [oldest] = answered.keys();
-    if (answered.size >= MOST_ANSWERED && oldest !== undefined) answered.delete(oldest);
+    makeRoom(answered, key, MOST_ANSWERED);
     const pause = last === undefined ? FIRST_PAUSE_MS : Math.min(MOST_PAUSE_MS, last.pause * 2);
     answered.set(key, { at: resource.seen, pause });
     presence.direct(jid).catch(() => answered.delete(key));

@@ -1,4 +1,5 @@
 /** RFC 6121 §4: our presence, and which resources are there. */
+import { makeRoom } from '../core/bounded.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Jid } from '../core/jid.ts';
 import { type Caps, capsElement, capsNode, readCaps } from './caps.ts';
@@ -41,8 +42,7 @@ export class Presence {
       if (!from.isFull || key === connection.jid.toString()) return;
       if (type === undefined) {
         this.#resources.delete(key);
-        const [oldest] = this.#resources.keys();
-        if (this.#resources.size >= MOST && oldest !== undefined) this.#resources.delete(oldest);
+        makeRoom(this.#resources, key, MOST);
         const priority = readPriority(presence);
         const resource = { jid: from, priority, caps: readCaps(presence), seen: clock.monotonic() };
         this.#resources.set(key, resource);

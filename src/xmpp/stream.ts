@@ -142,6 +142,8 @@ export class Stream {
   /** Resolves when the socket took it. */
   async send(element: Element): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure;
+    // The last word was said (RFC 6120 §4.4): to a server more of it is XML that is not well-formed.
+    if (this.#closing) throw new Error('the stream is closed');
     this.#options.log?.(`> ${redacted(element)}`);
     await this.#entity.send(element);
   }

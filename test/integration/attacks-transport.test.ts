@@ -64,6 +64,21 @@ describe.skipIf(!(await hasProsody()) || process.platform !== 'linux')('candidat
     if (carried) expect(huntKey(captures, content, carried)).toBeUndefined();
   }
 
+  /** Both sides call it a security error, nothing has landed, and what the attacker carried tells nothing. */
+  function expectDamageSeen(
+    { sent, received, landed }: Awaited<ReturnType<typeof attack>>,
+    taps: readonly { readonly up: Buffer; readonly down: Buffer }[],
+  ): void {
+    const told = sent.stderr + received.stderr;
+    expect([sent.status, received.exit, landed], told).toEqual([6, 6, false]);
+    expect(received.stderr).toMatch(/what came is not what the sender encrypted/);
+    const carried = taps.map(({ up }) => up.subarray(SOCKS_UP)).find(({ length }) => length > 99);
+    expectNothingLearnt(
+      taps.flatMap(({ up, down }) => [up, down]),
+      carried,
+    );
+  }
+
   test.each([
     ['a byte in the middle', SOCKS_UP + 5000],
     ['a byte of the tag', SOCKS_UP + content.length + 15],
@@ -84,19 +99,7 @@ describe.skipIf(!(await hasProsody()) || process.platform !== 'linux')('candidat
     const toAlice: Rewrite = (stanza, way) =>
       way.account === 'alice0' ? rewrite(stanza, way) : oneWay(stanza, way);
     const attacked = await attack(scene, toAlice, { content, send: ['--route', 'direct'] });
-    const { sent, received, landed } = attacked;
-    expect([sent.status, received.exit, landed], sent.stderr + received.stderr).toEqual([
-      6,
-      6,
-      false,
-    ]);
-    expect(received.stderr).toMatch(/what came is not what the sender encrypted/);
-    const taps = attacker.relay.connections();
-    const carried = taps.map(({ up }) => up.subarray(SOCKS_UP)).find(({ length }) => length > 99);
-    expectNothingLearnt(
-      taps.flatMap(({ up, down }) => [up, down]),
-      carried,
-    );
+    expectDamageSeen(attacked, attacker.relay.connections());
   });
 
   test('of an attacker who takes the bytes and has success forged: no success, no leak', async () => {
@@ -177,19 +180,7 @@ describe.skipIf(!(await hasProsody()) || process.platform !== 'linux')('candidat
       return stanza;
     };
     const attacked = await attack(scene, own, { content, send: ['--route', 'proxy'] });
-    const { sent, received, landed } = attacked;
-    expect([sent.status, received.exit, landed], sent.stderr + received.stderr).toEqual([
-      6,
-      6,
-      false,
-    ]);
-    expect(received.stderr).toMatch(/what came is not what the sender encrypted/);
-    const taps = attacker.relay.connections();
-    const carried = taps.map(({ up }) => up.subarray(SOCKS_UP)).find(({ length }) => length > 99);
-    expectNothingLearnt(
-      taps.flatMap(({ up, down }) => [up, down]),
-      carried,
-    );
+    expectDamageSeen(attacked, attacker.relay.connections());
   });
 
   test('of which all lead nowhere: the bytes go in-band, and are as safe there', async () => {

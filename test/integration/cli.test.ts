@@ -57,6 +57,30 @@ describe('bin/jet', () => {
     const { stdout } = jet(['send'], { JET_JSON: '1' });
     expect(JSON.parse(stdout)).toMatchObject({ v: 1, event: 'error', code: 'no-file', exit: 2 });
   });
+  it('calls what nobody foresaw an internal error, status 1, without a stack trace unless asked', () => {
+    // The first result that it writes fails in a way that no system has.
+    const fault = join(home, 'fault.mjs');
+    writeFileSync(
+      fault,
+      `const { write } = process.stdout;
+       process.stdout.write = (text, ...rest) => {
+         if (text === '') return write.call(process.stdout, text, ...rest);
+         throw new RangeError('nobody foresaw this');
+       };`,
+    );
+    const accounts = { accounts: [{ jid: 'a@x.example', password: 'hidden' }] };
+    writeFileSync(join(home, 'accounts.json'), JSON.stringify(accounts));
+    const env = { NODE_OPTIONS: `--import ${fault}` };
+    const run = jet(['accounts'], env);
+    expect(run).toMatchObject({ status: 1, stdout: '' });
+    expect(run.stderr).toBe(
+      'jet: Internal error: nobody foresaw this. Please report it with the output of the same command under --verbose.\n',
+    );
+    const verbose = jet(['accounts', '--verbose'], env);
+    expect(verbose.status).toBe(1);
+    expect(verbose.stderr).toMatch(/^jet: +at /m);
+    expect(verbose.stderr).not.toContain('hidden');
+  });
   it('ends quietly when nobody reads', () => {
     writeFileSync(
       join(home, 'accounts.json'),

@@ -1,14 +1,16 @@
 /** What was interrupted is gone on with, from either side: real processes over a real server. */
 import { appendFile, open, readFile, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { openJournal } from '../../src/app.ts';
 import type { JetHome, JetProcess } from '../support/jet.ts';
 import { ended, linesOf, makePair, midway, noise, type Pair } from '../support/pair.ts';
 import { terminate } from '../support/people.ts';
 import { hasProsody, startProsody, type Prosody } from '../support/prosody.ts';
 
 const SIZE = 12_000_000;
-const RATE = ['--limit-rate', '2M'];
+/** Slow enough to be met in the middle also where much else runs. */
+const RATE = ['--limit-rate', '600k'];
 
 describe.skipIf(!(await hasProsody()))('a transfer that was interrupted', () => {
   let server: Prosody;
@@ -28,10 +30,24 @@ describe.skipIf(!(await hasProsody()))('a transfer that was interrupted', () => 
   afterEach(() => pair.remove());
 
   /** Bytes are durable: the journal of the receiver says so. */
-  async function written(home: JetHome): Promise<number> {
-    const { stdout } = await home.run(['transfers', '--json']);
-    return Number(linesOf(stdout)[0]?.['written'] ?? 0);
+  function written(home: JetHome): number {
+    const journal = openJournal({ config: home.home, data: home.home });
+    try {
+      return journal.list()[0]?.written ?? 0;
+    } finally {
+      journal.close();
+    }
   }
+
+  /** More than `bytes` are durable at the receiver, while a process runs. */
+  const durable = (running: JetProcess, bytes: number) =>
+    vi.waitFor(
+      () => {
+        expect(running.child.exitCode).toBe(null);
+        expect(written(pair.bob)).toBeGreaterThan(bytes);
+      },
+      { timeout: 60_000, interval: 50 },
+    );
 
   /** A transfer of which some is through, then one side is killed and the other sees it. */
   async function interrupt(victim: 'sender' | 'receiver'): Promise<void> {
@@ -40,7 +56,7 @@ describe.skipIf(!(await hasProsody()))('a transfer that was interrupted', () => 
     const sender = pair.send(file, RATE);
     await midway(receiver);
     // What is durable, not what has come: a kill loses what was not written down.
-    while ((await written(pair.bob)) < 1_500_000) expect(receiver.child.exitCode).toBe(null);
+    await durable(receiver, 1_500_000);
     const [killed, left] = victim === 'sender' ? [sender, receiver] : [receiver, sender];
     killed.child.kill('SIGKILL');
     await killed.ended;
@@ -67,7 +83,7 @@ describe.skipIf(!(await hasProsody()))('a transfer that was interrupted', () => 
     'by a kill of the %s goes on from where it was, by the receiver',
     async (victim) => {
       await interrupt(victim);
-      expect(await written(pair.bob)).toBeGreaterThan(1_000_000);
+      expect(written(pair.bob)).toBeGreaterThan(1_000_000);
       const holder = await waits(pair.alice);
       const got = await resume(pair.bob);
       expect(got, got.stdout).toMatchObject({ status: 0 });
@@ -98,7 +114,7 @@ describe.skipIf(!(await hasProsody()))('a transfer that was interrupted', () => 
     const receiver = pair.receive();
     await receiver.said(/"event":"waiting"/);
     const sender = pair.send(file, RATE);
-    while ((await written(pair.bob)) < 1_500_000) expect(sender.child.exitCode).toBe(null);
+    await durable(sender, 1_500_000);
     receiver.child.kill('SIGKILL');
     await receiver.ended;
     const next = await waits(pair.bob);

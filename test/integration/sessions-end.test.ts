@@ -29,7 +29,7 @@ describe.skipIf(!present)('an end', () => {
 
   /** A transfer that is under way. */
   async function underWay(...args: string[]) {
-    const receiver = pair.receive(['--once', '--wait', '5']);
+    const receiver = pair.receive(['--once', '--wait', '15']);
     const sender = pair.send(file, [...SLOW, '--wait', '20', ...args]);
     await Promise.all([midway(sender), midway(receiver)]);
     return { sender, receiver };

@@ -43,7 +43,7 @@ async function underWay() {
   folders += 1;
   const out = join(folder, `out-${folders}`);
   await mkdir(out);
-  const receive = bob.start(['receive', '--json', '--yes', '--once', '--wait', '5', '--out', out]);
+  const receive = bob.start(['receive', '--json', '--yes', '--once', '--wait', '15', '--out', out]);
   const send = alice.start(['send', '--json', '--limit-rate', '2M', file, bob.jid]);
   await Promise.all([receive.said(/"progress"/), send.said(/"progress"/)]);
   return { receive, send, out };

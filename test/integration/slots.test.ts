@@ -55,9 +55,9 @@ async function landed(names: readonly string[]): Promise<void> {
   expect((await readdir(bob.home)).filter((name) => name.includes('jet-part'))).toEqual([]);
 }
 
-test('forty sends of one account at once all arrive at a server that allows ten sessions', async () => {
-  await start(10);
-  const names = Array.from({ length: 40 }, (_, n) => `file-${n}.bin`);
+/** So many processes of alice's send a file each at the same time, and all of them arrive. */
+async function sendAtOnce(count: number) {
+  const names = Array.from({ length: count }, (_, n) => `file-${n}.bin`);
   const files = await Promise.all(names.map((name) => randomFile(alice, name)));
   const receiving = await receive(bob, '--yes');
   const runs = await Promise.all(
@@ -68,6 +68,12 @@ test('forty sends of one account at once all arrive at a server that allows ten 
   for (const run of runs) expect(run, run.stdout + receiving.stderr).toMatchObject({ status: 0 });
   expect(await terminate(receiving)).toBe(0);
   await landed(names);
+  return runs;
+}
+
+test('forty sends of one account at once all arrive at a server that allows ten sessions', async () => {
+  await start(10);
+  const runs = await sendAtOnce(40);
   const { most, refused } = await seen('alice');
   expect(most).toBeLessThanOrEqual(4);
   expect(refused).toBe(0);
@@ -80,17 +86,7 @@ test('forty sends of one account at once all arrive at a server that allows ten 
 
 test('a server that allows two shrinks the slots, and nobody fails', async () => {
   await start(2);
-  const names = Array.from({ length: 8 }, (_, n) => `file-${n}.bin`);
-  const files = await Promise.all(names.map((name) => randomFile(alice, name)));
-  const receiving = await receive(bob, '--yes');
-  const runs = await Promise.all(
-    files.map((file) =>
-      ended(alice.start(['send', '--json', '--wait', '120', file, bob.jid], GUARD)),
-    ),
-  );
-  for (const run of runs) expect(run, run.stdout + receiving.stderr).toMatchObject({ status: 0 });
-  expect(await terminate(receiving)).toBe(0);
-  await landed(names);
+  await sendAtOnce(8);
   const { refused } = await seen('alice');
   expect(refused).toBeGreaterThan(0);
   // At most those that had a slot already when the first one was refused.

@@ -96,13 +96,14 @@ const commands: Record<string, (...args: string[]) => Promise<string>> = {
     return 'all';
   },
 
-  /** Both ends of a transfer in one process; prints the most memory that was resident, in bytes. */
+  /** Both ends of a transfer in one process; prints the memory that was resident before and at the most, in bytes. */
   async pump(from = '', target = '') {
     warmUp();
     const source = await FileSource.open(from);
     const [a, b] = await socketPair();
     const secret = freshSecret(aes128gcm);
     const sink = await landing(target, source.size);
+    const before = process.memoryUsage.rss();
     let most = 0;
     const onProgress = () => {
       most = Math.max(most, process.memoryUsage.rss());
@@ -116,7 +117,7 @@ const commands: Record<string, (...args: string[]) => Promise<string>> = {
     await source.close();
     a.destroy();
     b.destroy();
-    return JSON.stringify({ most, same: sent.sha256.equals(got.sha256), bytes: got.bytes });
+    return JSON.stringify({ before, most, same: sent.sha256.equals(got.sha256), bytes: got.bytes });
   },
 };
 

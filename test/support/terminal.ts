@@ -15,19 +15,31 @@ export function hasScript(): boolean {
 
 const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** Starts it; what it shows is on stdout, what is typed goes to the child's stdin. */
+/** Starts `jet`; what it shows is on stdout, what is typed goes to the child's stdin. */
 export function inTerminal(
   { environment }: JetHome,
   args: readonly string[],
-  options: StartOptions = {},
+  { env, cwd = environment['JET_HOME'], guard }: StartOptions = {},
 ): JetProcess {
-  const line = ['exec', BIN, ...args].map(quoted).join(' ').replace("'exec'", 'exec');
+  return runInTerminal([BIN, ...args], {
+    env: { ...environment, ...env },
+    ...(cwd !== undefined && { cwd }),
+    ...(guard !== undefined && { guard }),
+  });
+}
+
+/** The same of any program. */
+export function runInTerminal(
+  command: readonly string[],
+  { env, cwd, guard }: StartOptions = {},
+): JetProcess {
+  const line = `stty cols 120; exec ${command.map(quoted).join(' ')}`;
   return new JetProcess(
-    spawn('script', ['-qec', `stty cols 120; ${line}`, '/dev/null'], {
-      cwd: options.cwd ?? environment['JET_HOME'],
+    spawn('script', ['-qec', line, '/dev/null'], {
       stdio: ['pipe', 'pipe', 'pipe'],
-      env: { ...environment, SHELL: '/bin/sh', TERM: 'xterm', ...options.env },
+      env: { ...(env ?? process.env), SHELL: '/bin/sh', TERM: 'xterm' },
+      ...(cwd !== undefined && { cwd }),
     }),
-    options.guard,
+    guard,
   );
 }

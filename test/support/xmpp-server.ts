@@ -53,6 +53,8 @@ export interface XmppServer {
   readonly logins: readonly Login[];
   /** All elements that it got, oldest first. */
   readonly heard: readonly Element[];
+  /** All that it got inside TLS, as text. */
+  readonly text: string;
   /** Open connections. */
   readonly sockets: ReadonlySet<TLSSocket>;
   stop(): Promise<void>;
@@ -63,6 +65,7 @@ export async function startXmppServer(options: ServerOptions): Promise<XmppServe
   const logins: Login[] = [];
   const heard: Element[] = [];
   const sockets = new Set<TLSSocket>();
+  let all = '';
   const { certificate, maxVersion } = options;
   const tls = { ...certificate, ...(maxVersion && { maxVersion }) };
   const server = createServer(tls, (socket) => {
@@ -82,6 +85,7 @@ export async function startXmppServer(options: ServerOptions): Promise<XmppServe
     }
     socket.on('data', (bytes: Buffer) => {
       const text = bytes.toString();
+      all += text;
       if (text.includes('<stream:stream')) {
         parser = fresh();
         peer.open();
@@ -95,6 +99,9 @@ export async function startXmppServer(options: ServerOptions): Promise<XmppServe
     port: (server.address() as AddressInfo).port,
     logins,
     heard,
+    get text() {
+      return all;
+    },
     sockets,
     stop: () => {
       for (const socket of sockets) socket.destroy();

@@ -3,6 +3,7 @@
  * forged one may name a position far ahead in a chain that is known: without the way marked, each would
  * cost the whole way again.
  */
+import { makeRoom } from '../../core/bounded.ts';
 
 /** A chain key is remembered every so many steps: this is what a forged header costs after the first. */
 const EVERY = 5000;
@@ -42,9 +43,8 @@ export class Waypoints {
     let chain = this.#chains.get(name);
     if (!chain) {
       chain = new Map();
+      makeRoom(this.#chains, name, CHAINS);
       this.#chains.set(name, chain);
-      const [oldest] = this.#chains.keys();
-      if (this.#chains.size > CHAINS && oldest !== undefined) this.#chains.delete(oldest);
     }
     chain.set(at, chainKey);
   }

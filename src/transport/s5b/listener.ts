@@ -11,8 +11,6 @@ import { readMessage } from './handshake.ts';
 const MAX_PENDING = 64;
 /** Milliseconds for a handshake. */
 const HANDSHAKE_TIME = 10_000;
-/** The longest greeting and request of RFC 1928 together. */
-const MAX_HANDSHAKE = 2 + 255 + 4 + 1 + 255 + 2;
 
 /** A server that hands over a socket once it named an expected destination. */
 export class Listener {
@@ -117,10 +115,8 @@ export class Listener {
       held = Buffer.concat([held, chunk]);
       for (;;) {
         const message = readMessage(stage, held);
-        if (message.kind === 'more') {
-          if (held.length > MAX_HANDSHAKE) drop();
-          return;
-        }
+        // What a message may hold is bounded by its own length bytes, so no more than that is ever held.
+        if (message.kind === 'more') return;
         if (message.kind === 'refused') {
           drop(message.reply);
           return;

@@ -22,8 +22,6 @@ export interface Client {
   stop(): Promise<void>;
   /** As a crash does. */
   kill(): Promise<void>;
-  /** Resolves when it has had a stream since `mark`. */
-  online(mark: number): Promise<void>;
   answer(how: Answer): Promise<void>;
   /** Resolves when it has an OMEMO session with an account, so that a person's file would be encrypted. */
   acquainted(jid: string): Promise<void>;
@@ -31,12 +29,10 @@ export interface Client {
   send(path: string, to: string): Promise<void>;
   /** Breaks off the file that is coming; rejects where the client has no way to do that. */
   cancel(): Promise<void>;
-  /** How the next transfer of this client ends, or one that ended since `mark`. */
-  ended(mark: number): Promise<ClientEnd>;
-  /** Now, for `ended`, `moving` and `messages`. */
+  /** How the transfer of a file ends that has not ended before `mark`. */
+  ended(mark: number, file: string): Promise<ClientEnd>;
+  /** Now, for `ended` and `messages`. */
   mark(): number;
-  /** Resolves when bytes of a transfer flow. */
-  moving(mark: number): Promise<void>;
   /** Where the file of this name is that it received. */
   received(file: string): Promise<string | undefined>;
   /** Bodies of messages that a person would have seen. */

@@ -11,8 +11,6 @@ import { Lines, logged, type Told } from './lines.ts';
 
 const run = promisify(execFile);
 const SOURCE = fileURLToPath(new URL('./dino_driver.c', import.meta.url));
-const LIBRARIES = '/usr/lib/x86_64-linux-gnu/dino-im';
-
 /** A display and the compiled driver, for every Dino of a run. */
 export interface DinoStage {
   readonly display: string;
@@ -25,10 +23,12 @@ export async function dinoStage(): Promise<DinoStage> {
   const plugins = await mkdtemp(join(tmpdir(), 'jet-dino-driver-'));
   const packages = ['gio-2.0', 'gio-unix-2.0', 'gmodule-2.0', 'gee-0.8'];
   const { stdout } = await run('pkg-config', ['--cflags', '--libs', ...packages]);
+  const { stdout: machine } = await run('gcc', ['-print-multiarch']);
+  const libraries = `/usr/lib/${machine.trim()}/dino-im`;
   await run('gcc', [
     ...['-O1', '-fPIC', '-shared', '-o', join(plugins, 'driver.so'), SOURCE],
     ...stdout.trim().split(/\s+/),
-    ...[`-L${LIBRARIES}`, '-l:libdino.so.0', '-l:libxmpp-vala.so.0', `-Wl,-rpath,${LIBRARIES}`],
+    ...[`-L${libraries}`, '-l:libdino.so.0', '-l:libxmpp-vala.so.0', `-Wl,-rpath,${libraries}`],
   ]);
   const args = ['-displayfd', '3', '-screen', '0', '800x600x24', '-nolisten', 'tcp'];
   const screen = spawn('Xvfb', args, { stdio: ['ignore', 'ignore', 'ignore', 'pipe'] });
@@ -120,10 +120,6 @@ class Dino implements Client {
     this.#lines = undefined;
   }
 
-  async online(mark: number): Promise<void> {
-    await this.#running.heard(({ event }) => event === 'connected', mark);
-  }
-
   async answer(how: Answer): Promise<void> {
     this.#answer = how;
     await this.#lines?.ask('answer', { how });
@@ -147,20 +143,14 @@ class Dino implements Client {
     return this.#lines?.told.length ?? 0;
   }
 
-  async ended(mark: number): Promise<ClientEnd> {
+  async ended(mark: number, file: string): Promise<ClientEnd> {
     // What Dino sends is `complete` for it as soon as it has stored a copy: there the return counts.
-    const over = ({ event, sent, state }: Told) =>
-      event === 'sent' ||
-      (event === 'transfer' && (state === 'failed' || (state === 'complete' && sent === false)));
+    const over = ({ event, sent, state, file: of }: Told) =>
+      of === file &&
+      (event === 'sent' ||
+        (event === 'transfer' && (state === 'failed' || (state === 'complete' && sent === false))));
     const end = await this.#running.heard(over, mark);
     return { ok: end['state'] !== 'failed', words: JSON.stringify(end) };
-  }
-
-  async moving(mark: number): Promise<void> {
-    await this.#running.heard(
-      ({ event, state }) => event === 'transfer' && state === 'in progress',
-      mark,
-    );
   }
 
   async received(file: string): Promise<string | undefined> {

@@ -1,7 +1,7 @@
 /** Libervia 0.9 without a screen: its backend on a D-Bus session of its own, driven by `libervia_driver.py`. */
 import { mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Answer, Client, ClientEnd, ClientOptions } from './client.ts';
 import { Lines, logged, type Told } from './lines.ts';
@@ -69,7 +69,8 @@ export class Libervia implements Client {
       },
     });
     this.#lines = lines;
-    await lines.heard(({ event }) => event === 'ready' || event === 'broken');
+    const first = await lines.heard(({ event }) => event === 'ready' || event === 'broken');
+    if (first['event'] === 'broken') throw new Error(`Libervia: ${JSON.stringify(first)}`);
     const { server, password } = this.#options;
     await lines.ask('open', { jid: this.jid, password, port: server.port });
     await lines.heard(({ event }) => event === 'connected');
@@ -84,10 +85,6 @@ export class Libervia implements Client {
   async kill(): Promise<void> {
     await this.#lines?.kill();
     this.#lines = undefined;
-  }
-
-  async online(mark: number): Promise<void> {
-    await this.#running.heard(({ event }) => event === 'connected', mark);
   }
 
   async answer(how: Answer): Promise<void> {
@@ -119,14 +116,18 @@ export class Libervia implements Client {
     return this.#lines?.told.length ?? 0;
   }
 
-  async ended(mark: number): Promise<ClientEnd> {
-    const over = (told: Told) => told['event'] === 'progress' && told['state'] !== 'started';
-    const end = await this.#running.heard(over, mark);
+  async ended(mark: number, file: string): Promise<ClientEnd> {
+    const lines = this.#running;
+    // The name is told at the start alone; what never began has none.
+    const nameOf = (transfer: unknown) => {
+      const is = (told: Told) => told['state'] === 'started' && told['transfer'] === transfer;
+      const path = (lines.told.find(is)?.['detail'] as Told | undefined)?.['name'];
+      return typeof path === 'string' ? basename(path) : file;
+    };
+    const over = ({ event, state, transfer }: Told) =>
+      event === 'progress' && state !== 'started' && nameOf(transfer) === file;
+    const end = await lines.heard(over, mark);
     return { ok: end['state'] === 'finished', words: JSON.stringify(end['detail']) };
-  }
-
-  async moving(mark: number): Promise<void> {
-    await this.#running.heard(({ event }) => event === 'progress', mark);
   }
 
   async received(file: string): Promise<string | undefined> {

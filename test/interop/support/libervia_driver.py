@@ -19,6 +19,7 @@ NAME = "org.libervia.Libervia"
 PATH = "/org/libervia/Libervia/bridge"
 PROFILE = "jet"
 CODE = "/usr/share/libervia"
+LIST_PLUGINS = "from twisted.plugin import IPlugin, getPlugins; list(getPlugins(IPlugin))"
 
 
 def tell(**line):
@@ -30,13 +31,17 @@ class Driver:
         self.accepting = "ignore"
         self.folder = "."
         environment = dict(os.environ, PYTHONPATH=CODE)
-        command = ["/usr/bin/python3", f"{CODE}/launcher.py", "fg"]
-        self.backend = subprocess.Popen(
-            command, cwd=CODE, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
+        common = dict(cwd=CODE, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        # A backend that has to write Twisted's list of plugins anew dies of it: one of them installs a reactor.
+        subprocess.run(["/usr/bin/python3", "-c", LIST_PLUGINS], **common)
+        self.backend = subprocess.Popen(["/usr/bin/python3", f"{CODE}/launcher.py", "fg"], **common)
+        threading.Thread(target=self.watch, daemon=True).start()
         self.bus = dbus.SessionBus()
         self.bus.watch_name_owner(NAME, self.owned)
         self.core = self.plugin = None
+
+    def watch(self):
+        tell(event="broken", why=f"the backend ended with {self.backend.wait()}")
 
     def owned(self, owner):
         if not owner or self.core is not None:
@@ -121,12 +126,6 @@ class Driver:
             session() if "onflict" in str(error) else failed(error)
 
         self.call(self.core, "profileCreate", (PROFILE, "", ""), session, made)
-
-    def do_befriend(self, done, failed, jid):
-        self.core.addContact(jid, PROFILE)
-        for kind in ("subscribed", "subscribe"):
-            self.core.subscription(kind, jid, PROFILE)
-        done()
 
     def do_answer(self, done, failed, how, folder):
         self.accepting, self.folder = how, folder

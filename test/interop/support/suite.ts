@@ -6,7 +6,7 @@ import { safeName } from '../../../src/files/names.ts';
 import type { JetHome, JetProcess } from '../../support/jet.ts';
 import { ended, linesOf } from '../../support/pair.ts';
 import type { Client } from './client.ts';
-import { type Case, NAMES, pairwise, product, STATES, type Limits, type State } from './plan.ts';
+import { type Case, NAMES, pairwise, product, type Limits, type State } from './plan.ts';
 import { digest, record, World } from './world.ts';
 
 /** Every combination, not each pair of values only. */
@@ -79,7 +79,11 @@ export function files(manners: Manners): void {
       // The client confirms, and proves nothing: no more than that is said.
       expect(sent.event('end')).toMatchObject({ status: 'delivered', bytes: one.size });
       expect(sent.route).toBe(one.path);
-      const end = await within(world.client.ended(mark), 30_000, 'the client has the file');
+      const end = await within(
+        world.client.ended(mark, NAMES[one.name]),
+        30_000,
+        'the client has the file',
+      );
       expect(end.ok, end.words).toBe(true);
       const landed = await world.client.received(NAMES[one.name]);
       expect(await digest(landed)).toBe(await digest(file));
@@ -211,5 +215,3 @@ export class Waiting {
     await this.process.ended;
   }
 }
-
-export { STATES, within };

@@ -65,8 +65,15 @@ export class World {
     const stage = kind === 'dino' ? await dinoStage() : undefined;
     const account = { server, name: 'client', password: PASSWORD };
     const client = stage === undefined ? await libervia(account) : await dino(account, stage);
-    await client.start();
-    return new World(server, client, folder, stage, strangers);
+    const world = new World(server, client, folder, stage, strangers);
+    try {
+      await client.start();
+    } catch (error) {
+      await world.keep(`${kind} start`, {});
+      await world.close();
+      throw error;
+    }
+    return world;
   }
 
   /** An account of jet: the known one, or one that the client has never dealt with. */

@@ -132,6 +132,16 @@ describe.each([
     expect(others(binding).open(first, sealed)).toEqual(text(first));
   });
 
+  test('is bound to both identity keys, also where the agreement is the same', () => {
+    const sealed = makers(binding).seal(first, text(first));
+    const { identityKey } = mallory;
+    for (const one of [
+      { ...binding, maker: { ...alice, identityKey } },
+      { ...binding, other: { ...bob, identityKey } },
+    ])
+      refused(() => others(one).open(first, sealed), 'not-authentic');
+  });
+
   test('cannot be made by whoever else holds the secret: another device of the account', () => {
     // Mallory knows the transport secret, but not the identity key of alice or bob.
     const forged = new Seals(secret, mallory.agree(bob), binding, 'maker').seal(first, text(first));
@@ -146,6 +156,29 @@ describe.each([
     const four = play(binding, 'checksum');
     const listener = binding === offer ? four.other : four.maker;
     refused(() => listener.open('checksum', three.last), 'not-authentic');
+  });
+
+  test('is what each later element binds, and those after the accept bind the accept', () => {
+    const [maker, offered] = [makers(binding), makers(binding)];
+    const [other, later] = [others(binding), others(binding)];
+    const said = maker.seal(first, text(first));
+    offered.seal(first, text(first));
+    for (const side of [other, later]) side.open(first, said);
+    // Of another first element, though secret and place are the same.
+    const accept = other.seal('accept', text('accept'));
+    refused(() => offered.open('accept', accept), 'not-authentic');
+    // Of another accept, though the first element is the same.
+    const instead = later.seal('accept', text('accept'));
+    maker.open('accept', accept);
+    if (binding === offer) {
+      const checksum = maker.seal('checksum', text('checksum'));
+      refused(() => later.open('checksum', checksum), 'not-authentic');
+      expect(other.open('checksum', checksum)).toEqual(text('checksum'));
+    } else {
+      const checksum = later.seal('checksum', text('checksum'));
+      refused(() => maker.open('checksum', checksum), 'not-authentic');
+    }
+    expect(instead.equals(accept)).toBe(false);
   });
 
   test.each(course(binding))('%s comes once, and from its maker alone', (label, from) => {
@@ -163,6 +196,12 @@ describe.each([
     expect(() => makers(binding).seal(label, text(label))).toThrow(SealedError);
     expect(() => others(binding).open(label, Buffer.alloc(512))).toThrow(SealedError);
   });
+});
+
+test('the creator is bound by itself', () => {
+  const both: Binding = { ...offer, senders: 'both' };
+  const sealed = makers(both).seal('request', text('request'));
+  refused(() => others({ ...both, creator: 'responder' }).open('request', sealed), 'not-authentic');
 });
 
 test('whatever bit of an element changes, it does not open', () => {

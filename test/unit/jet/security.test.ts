@@ -129,7 +129,9 @@ test('a sealed secret opens as the same', async () => {
 test('either spelling of the cipher and both lengths of IV open', async () => {
   for (const length of [28, 32]) {
     const cipher = `${URN}:0`;
-    const opened = await open(content(security({ cipher }, payload(Buffer.alloc(length, 1)))));
+    const opened = await open(
+      content(security({ cipher }, payload(Buffer.alloc(length, 1).fill(2, 16)))),
+    );
     expect(opened.secret.iv).toHaveLength(length - 16);
   }
 });

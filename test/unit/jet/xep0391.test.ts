@@ -86,7 +86,7 @@ test('§3 MUST: both parties keep the secret until the session is ended', async 
 });
 
 test('§4.1: the element of the example is read', async () => {
-  const key = Buffer.alloc(44, 7).toString('base64');
+  const key = Buffer.alloc(44, 7).fill(8, 32).toString('base64');
   const text = `<content xmlns='urn:xmpp:jingle:1' creator='initiator' name='a-file-offer' senders='initiator'>
       <security xmlns='urn:xmpp:jingle:jet:0' name='a-file-offer'
           cipher='urn:xmpp:ciphers:aes-256-gcm-nopadding' type='urn:xmpp:encryption:stub:0'>
@@ -95,7 +95,7 @@ test('§4.1: the element of the example is read', async () => {
   const { cipher, secret } = await open(parse(text) ?? content());
   expect(cipher).toBe(aes256gcm);
   expect(secret.key.equals(Buffer.alloc(32, 7))).toBe(true);
-  expect(secret.iv.equals(Buffer.alloc(12, 7))).toBe(true);
+  expect(secret.iv.equals(Buffer.alloc(12, 8))).toBe(true);
 });
 
 test('§4.1 and §4.2: the secret encrypts in either direction, whoever made it', async () => {
@@ -155,6 +155,19 @@ test('§7 SHOULD NOT: the key is not used as IV, both are drawn apart', () => {
       expect(key.buffer === iv.buffer && key.byteOffset === iv.byteOffset).toBe(false);
       expect(key.includes(iv.subarray(0, 8))).toBe(false);
     }
+});
+
+test('§7: an IV that shows the key is refused', async () => {
+  const key = Buffer.from('00112233445566778899aabbccddeeff', 'hex');
+  const envelopeOf = (iv: Buffer) => stubEnvelope.seal({ key, iv }, juliet);
+  const openIv = async (iv: Buffer) => {
+    const [cipher, type] = [aes128gcm.urn, stubEnvelope.type];
+    const attrs = { xmlns: 'urn:xmpp:jingle:jet:0', cipher, type };
+    return open(content(xml('security', attrs, await envelopeOf(iv))));
+  };
+  for (const iv of [key, key.subarray(0, 12), key.subarray(2, 14), key.subarray(4)])
+    await expect(openIv(iv)).rejects.toMatchObject({ reason: 'key-as-iv' });
+  await expect(openIv(Buffer.alloc(12))).resolves.toMatchObject({ cipher: aes128gcm });
 });
 
 test('§7 MUST: whatever is wrong is an error, never a transfer in the clear', async () => {

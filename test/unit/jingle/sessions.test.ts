@@ -85,6 +85,19 @@ describe('two sides', () => {
     expect(incoming).toHaveLength(1);
   });
 
+  it('take a stanza once that is delivered twice', async () => {
+    const { start, network, events } = setUp();
+    await start();
+    const payloads = [xml('checksum', { xmlns: 'urn:test' })];
+    const value = { action: 'session-info', sid: 's', contents: [], payloads } as const;
+    for (const id of ['one', 'one', 'two']) {
+      const attrs = { type: 'set', id, from: alice.toString(), to: bob.toString() };
+      network.inject(bob, xml('iq', attrs, encodeJingle(value)));
+    }
+    await settle();
+    expect(events.b).toEqual(['checksum', 'checksum']);
+  });
+
   it('refuse what belongs to no session or claims another initiator', async () => {
     const { a, incoming } = setUp();
     const send = (attrs: Record<string, string>) =>
@@ -102,6 +115,31 @@ describe('two sides', () => {
       'bad-request',
     );
     expect(incoming).toHaveLength(0);
+  });
+
+  it.each([
+    ['another account', 'eve@e.test/one'],
+    ['another resource of the peer', 'alice@a.test/two'],
+  ])('are not reached from %s that names their session', async (_, address) => {
+    const { start, network, theirs, events } = setUp();
+    const { other } = await start();
+    await other.accept([content]);
+    const eve = network.connect(address);
+    for (const action of ['session-terminate', 'session-info', 'transport-info', 'session-accept'])
+      await expect(
+        eve.iq(
+          bob,
+          'set',
+          xml(
+            'jingle',
+            { xmlns: JINGLE, sid: 's', action },
+            xml('content', { creator: 'initiator', name: 'c' }, transport()),
+          ),
+        ),
+      ).rejects.toThrow('item-not-found');
+    await settle();
+    expect(events.b).toEqual([]);
+    expect(theirs.size).toBe(1);
   });
 
   it('end by silence', async () => {

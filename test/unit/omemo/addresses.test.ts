@@ -256,6 +256,22 @@ describe('a list full of made-up devices', () => {
     expect(second && rids(second)).toEqual([keyOf(bob).device]);
   });
 
+  it('is looked at no further than its hundredth entry', async () => {
+    let asked = 0;
+    const pep: PepPort = {
+      ...world.pep(jid('carol@c.example')),
+      fetch: (of, node) => {
+        const bare = (of ?? jid('carol@c.example')).bare.toString();
+        if (bare === BOB && node !== NODE_DEVICES) asked++;
+        return Promise.resolve(world.get(bare, node));
+      },
+    };
+    const carol = await account('carol@c.example/jet', { pep });
+    list(BOB, [keyOf(bob).device, ...flood]);
+    expect(rids(await seal(carol, BOB))).toEqual([keyOf(bob).device]);
+    expect(asked).toBe(MAX_DEVICES);
+  });
+
   it('full of bundles that are none stops nobody', async () => {
     for (const id of flood.slice(0, 20)) world.set(BOB, bundleNode(id), xml('garbage'));
     list(BOB, [...flood.slice(0, 20), keyOf(bob).device]);

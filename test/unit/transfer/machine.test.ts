@@ -9,6 +9,7 @@ import {
   type Part,
   type State,
 } from '../../../src/transfer/machine.ts';
+import { errorOf } from '../../../src/transfer/outcome.ts';
 
 const SENDER: Part = { sends: true, initiates: true };
 const RECEIVER: Part = { sends: false, initiates: false };
@@ -76,6 +77,21 @@ describe('the sender', () => {
     const sent: Event[] = [{ on: 'accepted' }, { on: 'connected' }, streamedEvent];
     expect(play(SENDER, ...sent, { on: 'receipt' }, event).effects.at(-1)).toBe('finish verified');
     expect(play(SENDER, ...sent, event).effects.at(-1)).toBe('finish failed');
+  });
+
+  test('says of a peer that goes away whether all had left', () => {
+    const goes = (...before: Event[]) => {
+      const last = step(SENDER, play(SENDER, ...before).state, { on: 'peer-gone' }).effects.at(-1);
+      const about = { peer: 'bob@example.org', file: 'a.txt', sends: true };
+      return last?.do === 'finish' ? errorOf(last.outcome, about)?.message : undefined;
+    };
+    const streaming: Event[] = [{ on: 'accepted' }, { on: 'connected' }];
+    expect(goes(...streaming)).toBe(
+      'a.txt was not sent to bob@example.org: bob@example.org went offline. Try again when it is back.',
+    );
+    expect(goes(...streaming, streamedEvent)).toBe(
+      'All of a.txt left, but bob@example.org went offline before it confirmed the file, and may have it or not. Try again when it is back.',
+    );
   });
 
   test.each<[string, Event[]]>([
@@ -215,13 +231,43 @@ test('whatever comes, a transfer streams at most once, finishes at most once and
   );
 });
 
+const STATES: readonly State[] = [
+  ...(['offered', 'deciding', 'connecting', 'awaiting-replace', 'replacing'] as const).map(
+    (at) => ({ at }),
+  ),
+  ...[{ at: 'streaming' } as const, { at: 'overtaken', certainty: 'delivered' } as const],
+  ...[{ at: 'broken', error: broke } as const, { at: 'confirming', receipt: false } as const],
+  ...[{ at: 'proving', owed: true } as const, { at: 'landing' } as const],
+];
+/** Bounded elsewhere: by the time for an answer, by a person, by the watch over the bytes, by the disk. */
+const NOT_THE_PEER_ALONE = ['offered', 'deciding', 'streaming', 'landing'];
+
 test('every state that waits for the peer alone is bounded and ends or goes on by silence', () => {
-  for (const part of [SENDER, RECEIVER]) {
-    for (const at of Object.keys(BOUNDS) as State['at'][]) {
-      const state = (at === 'broken' ? { at, error: broke } : { at }) as State;
+  for (const part of [SENDER, RECEIVER])
+    for (const state of STATES.filter(({ at }) => !NOT_THE_PEER_ALONE.includes(at))) {
+      expect(BOUNDS[state.at], state.at).toBeGreaterThan(0);
       expect(step(part, state, { on: 'silence' }).effects).not.toEqual([]);
     }
-  }
+});
+
+test.each<[Event, readonly State['at'][]]>([
+  [{ on: 'accepted' }, ['offered']],
+  [{ on: 'unanswered' }, ['offered']],
+  [{ on: 'decided', accept: true }, ['deciding']],
+  [{ on: 'connected' }, ['connecting']],
+  [{ on: 'unconnected', another: true }, ['connecting']],
+  [{ on: 'replace-accepted' }, ['replacing']],
+  [{ on: 'replace-rejected' }, ['replacing']],
+  [{ on: 'streamed', checksum: 'none' }, ['streaming', 'overtaken']],
+  [{ on: 'stream-failed', error: broke }, ['streaming', 'overtaken']],
+  [{ on: 'proof-failed', error: broke }, ['streaming', 'overtaken', 'landing']],
+  [{ on: 'receipt' }, ['confirming']],
+  [{ on: 'checksum' }, ['proving']],
+  [{ on: 'landed' }, ['landing']],
+])('%j out of its order changes nothing', (event, where) => {
+  for (const part of [SENDER, RECEIVER])
+    for (const state of STATES.filter(({ at }) => !where.includes(at)))
+      expect(step(part, state, event)).toEqual({ state, effects: [] });
 });
 
 test('a receiver whose offer nobody decided lands nothing', () => {

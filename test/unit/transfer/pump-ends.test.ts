@@ -384,7 +384,8 @@ test('a receiver that is killed leaves the target as it was', async () => {
   expect((await readdir(folder)).sort()).toEqual(['a', 'a.jet-part']);
 });
 
-test('512 MB go through a process that stays under 150 MB, both ends in it', async () => {
+// What a process of Node takes by itself differs by some 40 MB between 20 and 24: it is measured, and set apart.
+test('512 MB go through a process that takes 100 MB for it at the most, both ends in it', async () => {
   const folder = await testFolder();
   const size = 512 * MIB;
   const file = await open(join(folder, 'in'), 'w');
@@ -393,7 +394,9 @@ test('512 MB go through a process that stays under 150 MB, both ends in it', asy
   await file.write(randomBytes(MIB), 0, MIB, 100 * MIB);
   await file.close();
   const said = await runChild(['pump', join(folder, 'in'), join(folder, 'out')]);
-  const result = JSON.parse(said) as { most: number; same: boolean; bytes: number };
+  const result = JSON.parse(said) as Record<'before' | 'most' | 'bytes', number> & {
+    same: boolean;
+  };
   expect(result).toMatchObject({ same: true, bytes: size });
-  expect(result.most).toBeLessThan(150e6);
+  expect(result.most - result.before).toBeLessThan(100e6);
 });

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { once } from 'node:events';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -102,6 +103,40 @@ describe('listener', () => {
     socket.resume();
     await once(socket, 'close');
   });
+
+  it('has at most 64 unfinished handshakes, and takes others when these are over', async () => {
+    const listener = await listening();
+    listener.expect(orders, (socket) => undo.push(() => socket.destroy()));
+    const silent: Socket[] = [];
+    for (let n = 0; n < 64; n++) silent.push(await client(listener.port));
+    const more = await client(listener.port);
+    more.resume();
+    await once(more, 'close');
+    const [first] = silent;
+    first?.write(Buffer.concat([GREETING, request(orders[0])]));
+    if (first) await read(first, 2 + 47);
+    const next = await client(listener.port);
+    next.write(GREETING);
+    expect(await read(next, 2)).toEqual(Buffer.from([5, 0]));
+  });
+
+  it.each(['greeting', 'request'] as const)(
+    'never waits for more than 262 bytes of a %s',
+    (stage) => {
+      fc.assert(
+        fc.property(
+          fc.uint8Array({ minLength: 262, maxLength: 262 }),
+          fc.boolean(),
+          (bytes, right) => {
+            // The beginning of a message that is not refused at once.
+            const begun = stage === 'greeting' ? [5] : [5, 1, 0, 3];
+            const held = Buffer.from(right ? [...begun, ...bytes].slice(0, 262) : bytes);
+            expect(readMessage(stage, held).kind).not.toBe('more');
+          },
+        ),
+      );
+    },
+  );
 
   it('drops a client that stays silent', async () => {
     const clock = new FakeClock();

@@ -133,9 +133,57 @@ describe('nomination', () => {
     }
   });
 
-  it('fails once when time is up, and then stays as it is', () => {
-    const first = step(begin('initiator'), { kind: 'timeout' });
-    expect(first.effects).toHaveLength(1);
-    expect(step(first.state, { kind: 'peer-error' }).effects).toEqual([]);
+  const every: Event[] = [
+    ...[{ kind: 'reached', candidate: direct } as const, { kind: 'exhausted' } as const],
+    ...[{ kind: 'peer-used', candidate: direct } as const, { kind: 'peer-error' } as const],
+    ...[{ kind: 'peer-activated', cid: 'd' } as const, { kind: 'peer-proxy-error' } as const],
+    ...[{ kind: 'proxy-activated' } as const, { kind: 'proxy-refused' } as const],
+    { kind: 'timeout' },
+  ];
+
+  it('ends once when time is up, in whatever state, and then stays as it is whatever comes', () => {
+    const proxy = candidate('p', 1, 'proxy');
+    const play = (...events: Event[]) => {
+      let state = begin('initiator');
+      for (const event of events) ({ state } = step(state, event));
+      return state;
+    };
+    const reached = { kind: 'reached', candidate: proxy } as const;
+    const used = { kind: 'peer-used', candidate: proxy } as const;
+    const waiting = [
+      ...[
+        play(),
+        play(reached),
+        play(used),
+        play({ kind: 'exhausted' }),
+        play({ kind: 'peer-error' }),
+      ],
+      ...[play(reached, { kind: 'peer-error' }), play(used, { kind: 'exhausted' })],
+    ];
+    expect(waiting.slice(-2).map(({ kind }) => kind)).toEqual(['awaiting', 'activating']);
+    const over = waiting.map((state) => {
+      const { state: next, effects } = step(state, { kind: 'timeout' });
+      expect([next.kind, effects.length]).toEqual(['failed', 1]);
+      return next;
+    });
+    for (const state of [
+      ...over,
+      play({ kind: 'reached', candidate: direct }, { kind: 'peer-error' }),
+    ])
+      for (const event of every) expect(step(state, event)).toEqual({ state, effects: [] });
+  });
+
+  it('takes the first word of each side, and no later one', () => {
+    for (const role of ['initiator', 'responder'] as const)
+      for (const [first, later] of [
+        [{ kind: 'peer-used', candidate: direct }, { kind: 'peer-error' }],
+        [{ kind: 'peer-error' }, { kind: 'peer-used', candidate: direct }],
+        [{ kind: 'reached', candidate: direct }, { kind: 'exhausted' }],
+        [{ kind: 'exhausted' }, { kind: 'reached', candidate: direct }],
+      ] as const) {
+        const { state } = step(begin(role), first);
+        for (const event of [first, later])
+          expect(step(state, event)).toEqual({ state, effects: [] });
+      }
   });
 });

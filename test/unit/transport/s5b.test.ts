@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import type { NetworkInterfaceInfo } from 'node:os';
 import xml from '@xmpp/xml';
@@ -73,6 +74,24 @@ describe('negotiation', () => {
     expect(a.taken()).toBe(6);
     b.duplex.end('from b');
     expect(await readAll(a)).toBe('from b');
+    await Promise.all([initiator.close(), responder.close()]);
+  });
+
+  it('counts as taken only what has left our own buffers', async () => {
+    const { alice, bob } = ends();
+    const { initiator, responder } = await pair(s5b, [alice, bob], systemClock);
+    const [a, b] = await connectBoth(initiator, responder);
+    // More than the buffers of the system hold while nobody reads.
+    const size = 64 * 1024 * 1024;
+    a.duplex.end(Buffer.alloc(size));
+    expect(a.taken()).toBe(0);
+    await new Promise(setImmediate);
+    expect(a.taken()).toBe(size - a.duplex.writableLength);
+    expect(a.taken()).toBeLessThan(size);
+    b.duplex.resume();
+    await once(a.duplex, 'finish');
+    expect(a.taken()).toBe(size);
+    b.duplex.end();
     await Promise.all([initiator.close(), responder.close()]);
   });
 

@@ -1,8 +1,10 @@
 import { createServer, type AddressInfo, type Server } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import { afterEach, expect, test } from 'vitest';
 import { systemClock } from '../../../src/core/clock.ts';
 import { Jid } from '../../../src/core/jid.ts';
 import { connect } from '../../../src/xmpp/connect.ts';
+import { selfSigned } from '../../support/certificate.ts';
 
 const OPEN =
   "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>";
@@ -15,11 +17,8 @@ let server: Server | undefined;
 afterEach(() => server?.close());
 
 /** A server that answers the n-th chunk with the n-th text, and keeps what it got. */
-async function attack(
-  ...answers: string[]
-): Promise<{ heard: string; error: unknown; asked: number }> {
+function attack(...answers: string[]): Promise<Attempt> {
   let heard = '';
-  let asked = 0;
   const made = createServer((socket) => {
     let turn = 0;
     socket.on('error', () => undefined);
@@ -30,6 +29,18 @@ async function attack(
       else socket.write(answer);
     });
   });
+  return meet(made, () => heard);
+}
+
+interface Attempt {
+  readonly heard: string;
+  readonly error: unknown;
+  /** How often the password was asked for. */
+  readonly asked: number;
+}
+
+async function meet(made: Server, heard: () => string, ca?: Buffer): Promise<Attempt> {
+  let asked = 0;
   server = made;
   await new Promise<void>((resolve) => {
     made.listen(0, '127.0.0.1', resolve);
@@ -44,8 +55,9 @@ async function attack(
     },
     server: { host: '127.0.0.1', port: (made.address() as AddressInfo).port, tls: false },
     clock: systemClock,
+    ...(ca !== undefined && { ca }),
   }).catch((reason: unknown) => reason);
-  return { heard, error, asked };
+  return { heard: heard(), error, asked };
 }
 
 test('no credentials leave when STARTTLS is stripped', async () => {
@@ -63,13 +75,31 @@ test('STARTTLS refused is no TLS', async () => {
   expect(error).toMatchObject({ code: 'no-tls' });
 });
 
-test('what is injected after proceed ends the attempt', async () => {
-  const { error, asked } = await attack(
-    `${OPEN}<stream:features>${TLS}</stream:features>`,
-    `${PROCEED}<stream:features>${SASL}</stream:features>`,
-  );
+test('what is injected after proceed ends the attempt, whatever the real server says in TLS', async () => {
+  const certificate = selfSigned('home.example');
+  let heard = '';
+  const made = createServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.on('data', function plain(bytes: Buffer) {
+      if (!bytes.includes('<starttls')) {
+        socket.write(`${OPEN}<stream:features>${TLS}</stream:features>`);
+        return;
+      }
+      socket.off('data', plain);
+      socket.write(`${PROCEED}<stream:features>${SASL}</stream:features>`);
+      const secure = new TLSSocket(socket, { isServer: true, ...certificate });
+      secure.on('error', () => undefined);
+      secure.on('data', (inside: Buffer) => {
+        heard += inside.toString();
+        if (inside.includes('<auth')) secure.destroy();
+        else secure.write(`${OPEN}<stream:features/>`);
+      });
+    });
+  });
+  const { error, asked } = await meet(made, () => heard, certificate.cert);
   expect(error).toMatchObject({ code: 'server-unreachable' });
   expect(asked).toBe(0);
+  expect(heard).toBe('');
 });
 
 test.each([

@@ -51,18 +51,20 @@ test('the certificate has to be for the domain of the address', async () => {
   expect(heard).toBe('');
 });
 
+/** Challenges whoever logs in, and then ends with this. */
+const challenge = (end: string) => (got: string) => {
+  const sent = Buffer.from(/>([A-Za-z0-9+/=]+)</.exec(got)?.[1] ?? '', 'base64').toString();
+  const nonce = /r=([^,]+)/.exec(sent)?.[1] ?? '';
+  return got.includes('<auth')
+    ? `<challenge ${NS}>${base64(`r=${nonce}more,s=QSXCR+Q6sek8bf92,i=4096`)}</challenge>`
+    : `<success ${NS}>${base64(end)}</success>`;
+};
+
 test.each([
   ['a success without proof at once', () => `<success ${NS}/>`],
-  [
-    'a wrong signature',
-    (got: string) => {
-      const sent = Buffer.from(/>([A-Za-z0-9+/=]+)</.exec(got)?.[1] ?? '', 'base64').toString();
-      const nonce = /r=([^,]+)/.exec(sent)?.[1] ?? '';
-      return got.includes('<auth')
-        ? `<challenge ${NS}>${base64(`r=${nonce}more,s=QSXCR+Q6sek8bf92,i=4096`)}</challenge>`
-        : `<success ${NS}>${base64(`v=${Buffer.alloc(32).toString('base64')}`)}</success>`;
-    },
-  ],
+  ['no signature', challenge('')],
+  ['a signature that is too short', challenge(`v=${Buffer.alloc(8).toString('base64')}`)],
+  ['a wrong signature', challenge(`v=${Buffer.alloc(32).toString('base64')}`)],
 ])('a server that does not know the password is found out: %s', async (_name, answer) => {
   const { error, heard } = await meet(
     'romeo@home.example',

@@ -127,3 +127,18 @@ test('XEP-0198 §4: what was sent before the end counts until the stream is clos
   expect(taken).toBe(3);
   expect(failures).toEqual([]);
 });
+
+test('RFC 6120 §4.4: the end of the stream is the last that is sent, and it is sent', async () => {
+  const { server, connection } = await logIn({
+    features: "<sm xmlns='urn:xmpp:sm:3'/>",
+    answer: (stanza) => {
+      if (stanza.is('enable')) return "<enabled xmlns='urn:xmpp:sm:3' id='one' resume='true'/>";
+      // It still asks, once the end is on its way.
+      return stanza.attrs['type'] === 'unavailable' ? "<r xmlns='urn:xmpp:sm:3'/>" : '';
+    },
+  });
+  const { text: before } = server;
+  await connection.close();
+  await vi.waitFor(() => expect(server.sockets.size).toBe(0));
+  expect(server.text.slice(before.length)).toMatch(/^[^]*<presence [^]*<\/stream:stream>$/);
+});

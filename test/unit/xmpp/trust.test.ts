@@ -17,7 +17,9 @@ test('poisoned caps stay with the one who sent them', async () => {
   const peer = (name: string, feature: string) => {
     const connection = network.connect(name);
     connection.audience = () => true;
-    new Disco(connection).addFeatures(feature);
+    const disco = new Disco(connection);
+    disco.addFeatures(feature);
+    disco.addNode('n#forged');
     return connection.jid;
   };
   const caps = { hash: 'sha-1', node: 'n', ver: 'forged' };
