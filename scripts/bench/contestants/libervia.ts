@@ -31,19 +31,18 @@ export async function libervia({ server }: Stage): Promise<Contestant> {
       const watches = [new Watch(first), new Watch(second)] as const;
       const began = performance.now();
       await alice.send(file, bob.jid);
-      const moving = bob.moving(to).then(() => performance.now());
-      const ends = await Promise.all([alice.ended(from), bob.ended(to)]);
+      const name = basename(file);
+      const ends = await Promise.all([alice.ended(from, name), bob.ended(to, name)]);
       const ended = performance.now();
       const [sender, receiver] = [watches[0].stop(), watches[1].stop()];
       if (ends.some(({ ok }) => !ok))
         throw new Error(`Libervia: ${ends.map((e) => e.words).join()}`);
-      const landed = await bob.received(basename(file));
+      const landed = await bob.received(name);
       if (landed === undefined) throw new Error('Libervia landed nothing');
       return {
         landed,
         run: {
           wall: ended - began,
-          data: Math.max(1, ended - (await moving)),
           roles: [
             { role: 'sender', ...sender },
             { role: 'receiver', ...receiver },
