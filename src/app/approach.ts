@@ -46,6 +46,7 @@ export async function approach(
   const { clock, connection, roster, presence, envelopes } = bench;
   const omemo = await bench.ready(verifiedOnly);
   connection.audience = (from) => from.sameBare(to);
+  omemo.foresee(to);
   if (roster.sees(to)) await presence.available();
   // A proposal is about a file for the peer: what we want from it is asked of a resource that is there.
   const proposal = what === 'offer' ? new Proposal(connection, to.bare) : undefined;

@@ -39,6 +39,7 @@ export async function send(
   };
   const failed = refused.map(({ label }) => label);
   const statuses = refused.map(({ error }) => tellError(error));
+  bench.prepare(options);
   const found = await approach(bench, to, 'offer', options, on, signal);
   // Only a jet builds a folder again; to other programs its files go one by one.
   const items = found.device === undefined ? given.flatMap(piecesOf) : given;
