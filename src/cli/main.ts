@@ -114,7 +114,7 @@ Examples:
   $ jet send report.pdf bob@example.org
   $ jet send *.jpg bob@example.org
   $ jet send report.pdf 'xmpp:bob@example.org?omemo-sid-ID=FINGERPRINT'
-  $ jet send --text 'The key is under the mat.' bob@example.org
+  $ jet send --text 'The build is done.' bob@example.org
   $ tar c src | jet send --name src.tar - bob@example.org
   $ jet send --to bob@example.org -- -odd-name.txt`,
   )
