@@ -81,15 +81,19 @@ export interface SendArguments {
  * Splits `send`'s arguments: files first, the recipient last or in `--to`.
  *
  * @param exists - tells whether a file is there, links not followed being no matter here
+ * @param text - whether a text is sent, so that there need be no file
  * @throws JetError (exit 2) with what to write instead
  */
 export function splitSend(
   items: readonly string[],
   to: string | undefined,
   exists: (path: string) => boolean = existsSync,
+  text = false,
 ): SendArguments {
   const files = to === undefined ? items.slice(0, -1) : items;
   const last = to ?? items.at(-1);
+  if (last === undefined && text)
+    throw usage('no-recipient', 'No recipient given: write jet send --text TEXT JID.');
   if (last === undefined) throw usage('no-file', 'Nothing to send: write jet send FILE... JID.');
   const misplaced = files.find((file) => !exists(file) && readAddress(file) !== undefined);
   if (to === undefined && readAddress(last) === undefined) {
@@ -110,7 +114,7 @@ export function splitSend(
       'wrong-order',
       `"${misplaced}" is no file here; files come first and one recipient last.`,
     );
-  if (files.length === 0)
+  if (files.length === 0 && !text)
     throw usage('no-file', `No file given: write jet send FILE ${shellWord(last)}.`);
   return { files, to: address };
 }

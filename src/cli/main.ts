@@ -100,10 +100,11 @@ routed(
   program
     .command('send [items...]')
     .usage('[options] ITEM... JID')
-    .description('offer files, folders or - (standard input), and send them'),
+    .description('offer files, folders, - (standard input) or a text, and send them'),
 )
   .option('--to <jid>', 'the recipient; every argument is a file then')
-  .option('--name <name>', 'what the other side calls the one item, or standard input')
+  .option('--text <text>', 'send this, too, as a file: text.txt', several)
+  .option('--name <name>', 'what the other side calls the one item, the text, or standard input')
   .option('--links', 'take symbolic links in folders along that stay inside them')
   .option('--exclude <glob>', 'leave these out of folders', several)
   .addHelpText(
@@ -113,6 +114,7 @@ Examples:
   $ jet send report.pdf bob@example.org
   $ jet send *.jpg bob@example.org
   $ jet send report.pdf 'xmpp:bob@example.org?omemo-sid-ID=FINGERPRINT'
+  $ jet send --text 'The build is done.' bob@example.org
   $ tar c src | jet send --name src.tar - bob@example.org
   $ jet send --to bob@example.org -- -odd-name.txt`,
   )

@@ -12,6 +12,8 @@ import { treeSource } from './tree-source.ts';
 export const STDIN = '-';
 /** What the other side calls it by default. */
 const INPUT_NAME = 'stdin';
+/** And a text. */
+const TEXT_NAME = 'text.txt';
 
 /** One thing to offer; opened when its turn comes, and again when it has to be offered again. */
 export interface Item {
@@ -49,6 +51,8 @@ export interface Gathered {
 export interface GatherOptions {
   /** What the other side sees in place of the only item's own name. */
   readonly name?: string;
+  /** Sent after the paths, in UTF-8 and as it is: no line end is added. */
+  readonly text?: string;
   /** Take links that lead to a place inside their folder. */
   readonly links: boolean;
   /** What to leave out of folders, see `walk`. */
@@ -78,7 +82,7 @@ export async function gather(paths: readonly string[], options: GatherOptions): 
           label: source.name,
           open: () => Promise.resolve(sendable(source, source.name, false)),
         });
-      } else if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) {
+      } else if (isFolder(path)) {
         items.push(await folder(path, options));
       } else {
         await (await FileSource.open(path)).close();
@@ -91,10 +95,21 @@ export async function gather(paths: readonly string[], options: GatherOptions): 
       refused.push({ label: path, error: asError(error) });
     }
   }
+  if (options.text !== undefined)
+    items.push(textItem(options.text, options.name ?? TEXT_NAME, new Date()));
   const close = async () => {
     for (const source of kept) await source.close();
   };
   return { items, refused, close };
+}
+
+/** What cannot be looked at is for opening it to explain. */
+function isFolder(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
+  }
 }
 
 /** @throws JetError: exit 8 as `walk`, exit 2 for a pattern that is none */
@@ -114,6 +129,20 @@ async function folder(path: string, options: GatherOptions): Promise<Item> {
     entries: named,
     open: (broken) => Promise.resolve(treeSource(name, named, broken)),
   };
+}
+
+/** Of a text there is no file that a later `jet resume` could read again. */
+function textItem(text: string, name: string, mtime: Date): Item {
+  const bytes = Buffer.from(text);
+  const source: Sendable = {
+    ...{ name, mtime, size: bytes.length },
+    // A copy: the blocks of a source belong to whoever reads them.
+    read: async function* (offset, end) {
+      if (offset < end) yield await Promise.resolve(Buffer.from(bytes.subarray(offset, end)));
+    },
+    close: () => Promise.resolve(),
+  };
+  return { label: name, open: () => Promise.resolve(source) };
 }
 
 async function takeInput({ name = INPUT_NAME, signal, kept }: GatherOptions): Promise<FileSource> {

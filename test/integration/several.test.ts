@@ -142,6 +142,27 @@ describe.skipIf(!present)('several files', () => {
     expect(await readdir(out)).toEqual(['a', 'stdin']);
   });
 
+  test('go with a text, which is a file of the name that was given or text.txt', async () => {
+    const { alice, bob } = town;
+    const text = 'Größe: 3 €\nno line end';
+    for (const [words, name, others] of [
+      [[], 'text.txt', []],
+      [['--name', 'note.md'], 'note.md', []],
+      [[join(from, 'a')], 'text.txt', ['a']],
+    ] as const) {
+      await files('a');
+      const receiving = await receive(bob, '--yes', '--once', '--out', out);
+      const sent = await alice.run(['send', '--text', text, ...words, bob.jid]);
+      expect(sent, sent.stderr).toMatchObject({ status: 0 });
+      expect(sent.stderr).toContain(`${name} to bob@jet.test: verified`);
+      expect((await receiving.ended).status).toBe(0);
+      expect(await readdir(out)).toEqual([...others, name]);
+      expect(await readFile(join(out, name), 'utf8')).toBe(text);
+      await rm(out, { recursive: true });
+      await mkdir(out);
+    }
+  });
+
   test.each([
     [['-', '-'], /Standard input can be sent once/],
     [['--name', 'x', '-', 'b'], /--name goes with one file/],

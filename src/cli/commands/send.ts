@@ -1,4 +1,5 @@
-/** `jet send FILE... JID` */
+/** `jet send ITEM... JID` */
+import { existsSync } from 'node:fs';
 import type { RouteOptions } from '../../app/types.ts';
 import type { ExitStatus } from '../../core/errors.ts';
 import { gather, STDIN } from '../../transfer/items.ts';
@@ -12,6 +13,8 @@ import { showEvents } from '../show.ts';
 export interface SendFlags {
   readonly to?: string;
   readonly name?: string;
+  /** Every `--text`, in order. */
+  readonly text?: readonly string[];
   readonly links?: true;
   readonly exclude?: readonly string[];
 }
@@ -22,16 +25,19 @@ export async function send(
   items: readonly string[],
   flags: SendFlags,
 ): Promise<ExitStatus> {
-  const { files, to: address } = splitSend(items, flags.to);
-  const { name } = flags;
-  if (name !== undefined && files.length > 1)
-    throw usage('one-name', '--name goes with one file, or with standard input alone.');
+  const { name, text: texts = [] } = flags;
+  const [text] = texts;
+  const { files, to: address } = splitSend(items, flags.to, existsSync, text !== undefined);
+  if (texts.length > 1) throw usage('one-text', '--text can be given once.');
+  if (name !== undefined && files.length + texts.length > 1)
+    throw usage('one-name', '--name goes with one file, one text, or standard input alone.');
   if (files.filter((file) => file === STDIN).length > 1)
     throw usage('one-input', 'Standard input can be sent once.');
   const on = showEvents(context);
   // What cannot be sent is told before anybody is asked for a password.
   const gathered = await gather(files, {
     ...(name !== undefined && { name }),
+    ...(text !== undefined && { text }),
     links: flags.links === true,
     exclude: flags.exclude ?? [],
     skipped: (path, why) =>
