@@ -45,7 +45,6 @@ export async function openAccount(
     const connection = await enter(settings, store, signal);
     try {
       const bench = new Workbench(settings, ui, store, connection);
-      await bench.roster.load();
       return account(bench);
     } catch (error) {
       await connection.close();
@@ -104,9 +103,9 @@ function account(bench: Workbench): OpenAccount {
     list: (...args) => list(bench, ...args),
     share: (...args) => share(bench, ...args),
     resume: (...args) => resume(bench, ...args),
-    contacts: () => contacts(bench),
-    addContact: (jid) => addContact(bench, jid),
-    removeContact: (jid) => removeContact(bench, jid),
+    contacts: () => bench.loaded().then(() => contacts(bench)),
+    addContact: (jid) => bench.loaded().then(() => addContact(bench, jid)),
+    removeContact: (jid) => bench.loaded().then(() => removeContact(bench, jid)),
     devices: (jid) => devices(bench, jid),
     staleDevices: () => staleDevices(bench),
     removeDevices: (ids) => removeDevices(bench, ids),

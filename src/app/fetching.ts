@@ -32,6 +32,7 @@ export async function fetch(
   on: OnEvent,
   signal: AbortSignal,
 ): Promise<ExitStatus> {
+  bench.prepare(options);
   const found = await approach(bench, from, 'request', options, on, signal);
   if (options.range !== undefined && found.device === undefined)
     throw new JetError(
@@ -67,6 +68,7 @@ export async function list(
   on: OnEvent,
   signal: AbortSignal,
 ): Promise<readonly Listed[] | ExitStatus> {
+  bench.prepare(options);
   const found = await approach(bench, from, 'request', options, on, signal);
   if (found.device === undefined)
     throw new JetError(

@@ -22,6 +22,7 @@ export async function receive(
   signal: AbortSignal,
 ): Promise<ExitStatus> {
   const { clock, connection, roster, ui } = bench;
+  bench.prepare(options);
   const omemo = await bench.ready(options.verifiedOnly, 'offer', 'resume');
   const live = new LiveTransfers();
   const waiting: Waiting = new Waiting(clock, options, signal, () => live.busy || once.unfinished);

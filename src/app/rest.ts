@@ -41,6 +41,7 @@ export async function goOn(
   // What cannot be sent is told before anybody is waited for.
   if (direction === 'send' && path !== undefined && file !== undefined)
     await (await FileSource.open(path, file)).close();
+  bench.prepare(options);
   const found = await approach(bench, to, 'resume', { ...options, device }, on, signal);
   if (direction === 'send') return sendRest(bench, key, found, options, on, signal);
   const exit = await fetchRest(bench, key, found, options, on, signal);

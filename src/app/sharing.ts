@@ -28,6 +28,7 @@ export async function share(
 ): Promise<ExitStatus> {
   const { clock, roster, ui } = bench;
   const catalogue = await fill(bench, paths, options, on, signal);
+  bench.prepare(options);
   const omemo = await bench.ready(options.verifiedOnly, 'request', 'resume');
   warmUp();
   const may = (jid: Jid) =>

@@ -55,6 +55,7 @@ export class Workbench {
   readonly sessions: Sessions;
   readonly records: Records;
   #omemo: Omemo | undefined;
+  #loading: Promise<unknown> | undefined;
   /** By bare address: of the client that was chosen there. */
   readonly #quirks = new Map<string, Quirks>();
 
@@ -73,6 +74,21 @@ export class Workbench {
     this.sessions = new Sessions({ connection, clock: this.clock, log: this.log });
     this.records = new Records(new Journal(store, this.clock), this.clock);
     answerPings(connection);
+  }
+
+  /** The roster, asked for once. */
+  async loaded(): Promise<void> {
+    this.#loading ??= this.roster.load();
+    await this.#loading;
+  }
+
+  /** What a transfer will ask of our server is asked while others answer. */
+  prepare(options: RouteOptions): void {
+    const { connection, clock, policy } = this.surroundings(options);
+    for (const method of this.transports.usable(policy))
+      method
+        .prepare?.({ connection, clock, policy })
+        .catch((error: unknown) => this.log(messageOf(error)));
   }
 
   /** OMEMO as far as it is open. */
@@ -102,6 +118,7 @@ export class Workbench {
     const [{ id }, copied] = await Promise.all([
       omemo.ensureDevice(),
       enableCarbons(this.connection),
+      this.loaded(),
     ]);
     if (!copied) this.log('the server copies no messages (XEP-0280)');
     if (waits) this.disco.setForm(jetForm(id, waitsFor));

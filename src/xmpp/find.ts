@@ -46,8 +46,8 @@ export type FoundPeer = Pick<Candidate, 'jid' | 'features' | 'software' | 'forms
 export interface Asking {
   /** The id of the session that it is about. */
   readonly id: string;
-  /** Asks; `answered` is told the full addresses. */
-  make(answered: (jid: Jid) => void): Promise<void>;
+  /** Asks; `answered` is told the full addresses, `refused` that the account does not want it. */
+  make(answered: (jid: Jid) => void, refused: () => void): Promise<void>;
   /** Listens no more; `retract` takes the question back. Does nothing before `make`. */
   end(retract: boolean): void;
 }
@@ -90,7 +90,7 @@ export interface FindOptions {
   readonly notify: (line: string) => void;
 }
 
-/** @throws JetError with exit 4 when nobody good enough is there in time. */
+/** @throws JetError with exit 4 when nobody good enough is there in time, 5 when the account says no. */
 export async function findPeer(options: FindOptions): Promise<FoundPeer> {
   const { target, presence, roster, clock, wait, signal, asking } = options;
   const end = wait === 'forever' ? Infinity : clock.monotonic() + wait;
@@ -124,7 +124,10 @@ export async function findPeer(options: FindOptions): Promise<FoundPeer> {
       pause = Math.min(30_000, pause * 2);
       if (asked) continue;
       asked = true;
-      await asking?.make((jid) => search.volunteer(jid));
+      await asking?.make(
+        (jid) => search.volunteer(jid),
+        () => search.refused(),
+      );
     }
   } finally {
     asking?.end(sid === undefined);
@@ -189,6 +192,13 @@ class Search {
     this.#change.abort();
   }
 
+  /** The account does not want it: nobody else is asked. */
+  refused(): void {
+    const text = `${this.#options.target.bare.toString()} declined before anything was offered.`;
+    this.#failure = new JetError(Exit.declined, 'declined', text);
+    this.#change.abort();
+  }
+
   volunteered(jid: Jid): boolean {
     return this.#volunteers.has(jid.toString());
   }
@@ -213,7 +223,7 @@ class Search {
       examine(this.#options, known, timeout)
         .then((candidate) => {
           if (candidate === undefined) this.#answered.delete(key);
-          else this.#answered.set(key, candidate);
+          else this.#answered.set(key, this.#renewed(known, candidate));
         })
         .catch((error: unknown) => {
           this.#failure = asError(error);
@@ -223,6 +233,15 @@ class Search {
           this.#change.abort();
         });
     }
+  }
+
+  /** A presence that came before the answer, and says nothing new, is no reason to ask again. */
+  #renewed({ jid, seen, caps }: Known, candidate: Candidate): Candidate {
+    const { presence, target } = this.#options;
+    const now = presence.of(target).find((known) => known.jid.equals(jid));
+    if (now === undefined || now.seen === seen || !sameCaps(now.caps, caps)) return candidate;
+    this.#asked.set(jid.toString(), now.seen);
+    return { ...candidate, seen: now.seen, priority: now.priority };
   }
 
   /** The best one, as soon as it is settled. @throws the reason of the signal */
@@ -256,6 +275,10 @@ class Search {
     if (this.#jetSince === undefined) return Infinity;
     return this.#jetSince + GRACE_MS - this.#options.clock.monotonic();
   }
+}
+
+function sameCaps(one: Caps | undefined, other: Caps | undefined): boolean {
+  return one?.node === other?.node && one?.ver === other?.ver && one?.hash === other?.hash;
 }
 
 /** What one resource says of itself; undefined when it is silent or gone. */
