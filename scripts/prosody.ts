@@ -3,11 +3,13 @@
  * temporary folder, on loopback, with a certificate authority of its own.
  */
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
-import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { connect, createServer } from 'node:net';
+import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { makeAuthority, makeCertificate } from './certificates.ts';
+import { freePorts } from './ports.ts';
 
 const run = promisify(execFile);
 
@@ -30,7 +32,7 @@ export interface ProsodyOptions {
    */
   readonly c2sRate?: number;
   /** How it waits for sockets; default the package's. */
-  readonly backend?: 'epoll' | 'event';
+  readonly backend?: 'epoll' | 'event' | 'select';
   /** Modules besides the default ones. */
   readonly modules?: readonly string[];
   /** Default modules to leave out. */
@@ -39,11 +41,25 @@ export interface ProsodyOptions {
   readonly plugins?: string;
   /** Lua lines appended to the host's section. */
   readonly extra?: string;
+  /** Other servers that it talks to; default none. */
+  readonly federation?: Federation;
+}
+
+/** What a server needs to talk to others of this machine; see test/support/federation.ts. */
+export interface Federation {
+  /** Loopback address of everything that it listens on. */
+  readonly address: string;
+  /** Port for other servers. */
+  readonly port: number;
+  /** A folder with `ca.key` and `ca.crt`, by which all of them are certified. */
+  readonly authority: string;
 }
 
 /** A running server. */
 export interface Prosody {
   readonly domain: string;
+  /** Loopback address of its ports. */
+  readonly address: string;
   /** STARTTLS. */
   readonly port: number;
   readonly directTlsPort: number;
@@ -53,6 +69,8 @@ export interface Prosody {
   addAccount(name: string, password: string): Promise<void>;
   /** Makes both accounts contacts of each other; before either is online. */
   befriend(a: string, b: string): Promise<void>;
+  /** Makes an address, of any server, a contact of an account; before that is online. */
+  know(name: string, contact: string): Promise<void>;
   logText(): Promise<string>;
   restart(): Promise<void>;
   /** Kills it as a crash would, without farewell. */
@@ -74,19 +92,25 @@ export async function startProsody(options: ProsodyOptions = {}): Promise<Prosod
   const folder = await mkdtemp(join(tmpdir(), 'jet-prosody-'));
   await chmod(folder, 0o700);
   await mkdir(join(folder, 'data'));
-  await makeCertificates(folder, domain);
-  const [port, directTlsPort, proxyPort] = await freePorts();
+  const { address = '127.0.0.1', authority } = options.federation ?? {};
+  if (authority === undefined) await makeAuthority(folder);
+  else
+    for (const name of ['ca.key', 'ca.crt'])
+      await copyFile(join(authority, name), join(folder, name));
+  await makeCertificate(folder, domain);
+  const [port = 0, directTlsPort = 0, proxyPort = 0] = await freePorts(3, address);
   const config = join(folder, 'prosody.cfg.lua');
   await writeFile(
     config,
     configuration(folder, domain, { port, directTlsPort, proxyPort }, options),
   );
 
-  const server = new Server(config, folder, port);
+  const server = new Server(config, folder, { host: address, port });
   await server.start();
   const ctl = (...args: string[]) => run('prosodyctl', ['--config', config, ...args]);
   return {
     domain,
+    address,
     port,
     directTlsPort,
     proxyPort,
@@ -96,9 +120,10 @@ export async function startProsody(options: ProsodyOptions = {}): Promise<Prosod
       await ctl('register', name, domain, password);
     },
     befriend: async (a, b) => {
-      await writeRoster(folder, domain, a, b);
-      await writeRoster(folder, domain, b, a);
+      await writeRoster(folder, domain, a, `${b}@${domain}`);
+      await writeRoster(folder, domain, b, `${a}@${domain}`);
     },
+    know: (name, contact) => writeRoster(folder, domain, name, contact),
     logText: () => readFile(join(folder, 'prosody.log'), 'utf8'),
     restart: async () => {
       await server.end('SIGTERM');
@@ -115,13 +140,13 @@ export async function startProsody(options: ProsodyOptions = {}): Promise<Prosod
 class Server {
   readonly #config: string;
   readonly #folder: string;
-  readonly #port: number;
+  readonly #at: Place;
   #child: ChildProcess | undefined;
 
-  constructor(config: string, folder: string, port: number) {
+  constructor(config: string, folder: string, at: Place) {
     this.#config = config;
     this.#folder = folder;
-    this.#port = port;
+    this.#at = at;
   }
 
   async start(): Promise<void> {
@@ -137,7 +162,7 @@ class Server {
     let complaint = '';
     child.stderr.on('data', (data: Buffer) => (complaint += data.toString()));
     const deadline = Date.now() + START_MS;
-    while (!(await answers(this.#port))) {
+    while (!(await answers(this.#at))) {
       if (child.exitCode !== null || Date.now() > deadline) {
         await this.end('SIGKILL');
         const log = await readFile(join(this.#folder, 'prosody.log'), 'utf8').catch(() => '');
@@ -157,13 +182,18 @@ class Server {
     process.kill(-pid, signal);
     await ended;
     clearTimeout(guard);
-    while (await answers(this.#port)) await new Promise((resolve) => setTimeout(resolve, 20));
+    while (await answers(this.#at)) await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
 
-function answers(port: number): Promise<boolean> {
+interface Place {
+  readonly host: string;
+  readonly port: number;
+}
+
+function answers({ host, port }: Place): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1');
+    const socket = connect(port, host);
     socket.once('connect', () => {
       socket.destroy();
       resolve(true);
@@ -172,47 +202,6 @@ function answers(port: number): Promise<boolean> {
       resolve(false);
     });
   });
-}
-
-async function freePorts(): Promise<[number, number, number]> {
-  const listen = async () => {
-    const server = createServer();
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    return server;
-  };
-  // All three are held at once, so that they differ.
-  const servers = [await listen(), await listen(), await listen()] as const;
-  const ports = servers.map((server) => {
-    const address = server.address();
-    return typeof address === 'object' && address !== null ? address.port : 0;
-  });
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return [ports[0] ?? 0, ports[1] ?? 0, ports[2] ?? 0];
-}
-
-async function makeCertificates(folder: string, domain: string): Promise<void> {
-  const at = (name: string) => join(folder, name);
-  const openssl = (...args: string[]) => run('openssl', args);
-  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-  await openssl(
-    ...['req', '-x509', ...key, '-keyout', at('ca.key'), '-out', at('ca.crt'), '-days', '30'],
-    ...['-subj', '/CN=A private authority', '-addext', 'basicConstraints=critical,CA:TRUE'],
-  );
-  await openssl(
-    'req',
-    ...key,
-    '-keyout',
-    at('server.key'),
-    '-out',
-    at('server.csr'),
-    '-subj',
-    `/CN=${domain}`,
-  );
-  await writeFile(at('server.ext'), `subjectAltName=DNS:${domain},DNS:proxy.${domain}\n`);
-  await openssl(
-    ...['x509', '-req', '-in', at('server.csr'), '-CA', at('ca.crt'), '-CAkey', at('ca.key')],
-    ...['-CAcreateserial', '-days', '30', '-out', at('server.crt'), '-extfile', at('server.ext')],
-  );
 }
 
 const MODULES = [
@@ -227,6 +216,7 @@ function configuration(
   options: ProsodyOptions,
 ): string {
   const without = new Set(options.without);
+  const address = options.federation?.address ?? '127.0.0.1';
   const modules = [
     ...MODULES,
     ...(options.registration === true ? ['register_ibr'] : []),
@@ -242,17 +232,16 @@ function configuration(
     `certificates = "${folder}"`,
     options.plugins === undefined ? '' : `plugin_paths = { ${JSON.stringify(options.plugins)} }`,
     `modules_enabled = { ${modules.map((name) => `"${name}"`).join('; ')} }`,
-    'modules_disabled = { "s2s" }',
-    'interfaces = { "127.0.0.1" }',
-    'local_interfaces = { "127.0.0.1" }',
+    ...federated(folder, options.federation),
+    `interfaces = { "${address}" }`,
+    `local_interfaces = { "${address}" }`,
     `c2s_ports = { ${ports.port} }`,
     `c2s_direct_tls_ports = { ${ports.directTlsPort} }`,
-    's2s_ports = { }',
     's2s_direct_tls_ports = { }',
     'http_ports = { }',
     'https_ports = { }',
     `proxy65_ports = { ${ports.proxyPort} }`,
-    'proxy65_interfaces = { "127.0.0.1" }',
+    `proxy65_interfaces = { "${address}" }`,
     'c2s_require_encryption = true',
     `allow_registration = ${String(options.registration === true)}`,
     'authentication = "internal_hashed"',
@@ -268,9 +257,20 @@ function configuration(
     options.extra ?? '',
     options.proxy65 === false
       ? ''
-      : `Component "proxy.${domain}" "proxy65"\n  proxy65_address = "${options.proxyAddress ?? '127.0.0.1'}"\n  proxy65_acl = { ${host} }`,
+      : `Component "proxy.${domain}" "proxy65"\n  proxy65_address = "${options.proxyAddress ?? address}"\n  proxy65_acl = { ${host} }`,
   ];
   return `${lines.filter((line) => line !== '').join('\n')}\n`;
+}
+
+/** Other servers are believed by their certificates alone. */
+function federated(folder: string, federation: Federation | undefined): string[] {
+  if (federation === undefined) return ['modules_disabled = { "s2s" }', 's2s_ports = { }'];
+  return [
+    `s2s_ports = { ${federation.port} }`,
+    's2s_require_encryption = true',
+    's2s_secure_auth = true',
+    `s2s_ssl = { cafile = "${folder}/ca.crt" }`,
+  ];
 }
 
 async function writeRoster(
@@ -287,6 +287,6 @@ async function writeRoster(
   const before = await readFile(file, 'utf8').catch(
     () => 'return {\n[false] = { version = 1; };\n};\n',
   );
-  const entry = `["${contact}@${domain}"] = { subscription = "both"; groups = {}; };`;
+  const entry = `["${contact}"] = { subscription = "both"; groups = {}; };`;
   await writeFile(file, before.replace(/\};\s*$/, `${entry}\n};\n`));
 }

@@ -21,8 +21,8 @@ export interface Approached {
   readonly envelope: Envelope;
   /** Of a jet: the device to seal for. */
   readonly device?: number;
-  /** The session id that was agreed on, where the peer answered a proposal (XEP-0353). */
-  readonly sid?: string;
+  /** What the peer answered (XEP-0353): the session has its id. */
+  readonly proposal?: Proposal;
   /** How it reads digests. */
   readonly hashForm: 'raw' | 'hex';
 }
@@ -56,6 +56,8 @@ export async function approach(
     if (jid.sameBare(to) && resource !== undefined) omemo.foresee(to, asked++ < MOST_ASKED);
   });
   if (roster.sees(to)) await presence.available();
+  // A proposal is about a file for the peer: what we want from it is asked of a resource that is there.
+  const proposal = what === 'offer' ? new Proposal(connection, to.bare) : undefined;
   const found = await findPeer({
     ...{ connection, roster, presence, clock, signal },
     caps: bench.caps,
@@ -67,8 +69,7 @@ export async function approach(
         mayWaitFor(candidate, what) && (only === undefined || jetDevice(candidate) === only),
     },
     wait: wait === Infinity ? 'forever' : wait,
-    // A proposal is about a file for the peer: what we want from it is asked of a resource that is there.
-    ...(what === 'offer' && { asking: new Proposal(connection, to.bare) }),
+    ...(proposal && { asking: proposal }),
     notify: () => {
       const peer = to.toString();
       const text = `${peer} to be online`;
@@ -84,6 +85,6 @@ export async function approach(
   return {
     ...{ peer: found.jid, envelope, hashForm: quirks.hashForm },
     ...(device !== undefined && { device }),
-    ...(found.sid !== undefined && { sid: found.sid }),
+    ...(proposal && found.sid === proposal.id && { proposal }),
   };
 }

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { asError, Exit, JetError, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import { warmUp } from '../files/memory.ts';
+import type { Condition } from '../jingle/stanza.ts';
 import { piecesOf, type Gathered, type Item } from '../transfer/items.ts';
 import type { TransferEvent } from '../transfer/events.ts';
 import { sendFile, type Sending } from '../transfer/send.ts';
@@ -102,9 +103,9 @@ class Sender {
 
   /** @param begun - called with the first event: what follows has a session that works */
   async send(item: Item, index: number, begun: () => void): Promise<ExitStatus> {
-    const { sid } = this.#found;
     // The session that was agreed on is one.
-    const agreed = sid !== undefined && index === 0 ? { sid } : {};
+    const proposal = index === 0 ? this.#found.proposal : undefined;
+    const agreed = proposal === undefined ? {} : { sid: proposal.id };
     const first: First = async (on, began) => {
       const told = (event: TransferEvent) => {
         begun();
@@ -112,6 +113,7 @@ class Sender {
       };
       const renew = () => this.#renew();
       const status = await this.#offer(item, index, { on: told, began, renew, ...agreed });
+      await proposal?.finish(wordOf(status));
       if (status !== 'renewed') return status;
       // Once a transfer: the sessions are new, and so is the secret.
       const last = await this.#offer(item, index, { on: told, began });
@@ -168,6 +170,13 @@ class Sender {
     this.#renewed ??= this.#bench.openOmemo(this.#options.verifiedOnly).renew(this.#to);
     return this.#renewed;
   }
+}
+
+/** How the session ended that came of a proposal; one whose secret could not be opened is begun anew. */
+function wordOf(status: ExitStatus | 'renewed'): Condition {
+  if (status === Exit.done) return 'success';
+  if (status === 'renewed') return 'security-error';
+  return status === Exit.declined ? 'decline' : 'general-error';
 }
 
 /**

@@ -36,10 +36,15 @@ export interface FileDescription {
   readonly range?: FileRange;
 }
 
-/** A `<checksum/>` (§8.1): digests that became known after the offer. */
-export interface Checksum {
-  readonly creator: Creator;
+/** The content that a `<checksum/>` or a `<received/>` is about. */
+export interface Reference {
+  /** The schema demands it; one client leaves it out. */
+  readonly creator?: Creator;
   readonly name: string;
+}
+
+/** A `<checksum/>` (§8.1): digests that became known after the offer. */
+export interface Checksum extends Reference {
   readonly file: FileDescription;
 }
 
@@ -116,7 +121,7 @@ export function decodeChecksum(element: Element): Checksum | undefined {
 }
 
 /** Writes a `<checksum/>` with the digests, and the range that they speak of. */
-export function encodeChecksum(checksum: Checksum, form: 'raw' | 'hex' = 'raw'): Element {
+export function encodeChecksum(checksum: Required<Checksum>, form: 'raw' | 'hex' = 'raw'): Element {
   const { creator, name, file } = checksum;
   const parts = file.range ? [encodeRange(file.range, form)] : [];
   parts.push(...file.hashes.map((hash) => encodeHash(hash, form)));
@@ -128,9 +133,7 @@ export function encodeChecksum(checksum: Checksum, form: 'raw' | 'hex' = 'raw'):
 }
 
 /** Reads a `<received/>` (§8.2); undefined when the element is another. @throws StanzaError */
-export function decodeReceived(
-  element: Element,
-): { readonly creator: Creator; readonly name: string } | undefined {
+export function decodeReceived(element: Element): Reference | undefined {
   return element.is('received', FILE_TRANSFER) ? decodeReference(element) : undefined;
 }
 
@@ -160,12 +163,13 @@ function onlyFile(element: Element): FileDescription {
   return decodeFile(file);
 }
 
-function decodeReference(element: Element): { creator: Creator; name: string } {
+function decodeReference(element: Element): Reference {
   const creator = attr(element, 'creator');
   const name = attr(element, 'name');
-  if (creator !== 'initiator' && creator !== 'responder') throw badRequest('bad creator');
+  if (creator !== undefined && creator !== 'initiator' && creator !== 'responder')
+    throw badRequest('bad creator');
   if (name === undefined || name === '' || name.length > MAX_NAME) throw badRequest('bad name');
-  return { creator, name };
+  return { name, ...(creator !== undefined && { creator }) };
 }
 
 function readHash(element: Element, hashes: Hash[], used: Algorithm[]): void {

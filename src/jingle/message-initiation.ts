@@ -127,10 +127,13 @@ export function answerProposals(
   const answered = new Set<string>();
   return hear(connection, (message, from) => {
     const initiation = decodeInitiation(message);
-    if (initiation?.action !== 'propose' || !from.isFull || !deals(from)) return;
-    if (!initiation.descriptions.includes(FILE_TRANSFER)) return;
+    if (initiation === undefined || !from.isFull || !deals(from)) return;
     const { id } = initiation;
     const key = `${from.toString()}\n${id}`;
+    // What is taken back, or over, may be proposed anew (§3.3, §3.7).
+    if (initiation.action === 'retract' || initiation.action === 'finish') answered.delete(key);
+    if (initiation.action !== 'propose') return;
+    if (!initiation.descriptions.includes(FILE_TRANSFER)) return;
     if (answered.has(key)) return;
     makeRoom(answered, key, MOST_ANSWERED);
     answered.add(key);
@@ -155,15 +158,28 @@ export class Proposal {
     this.#to = to;
   }
 
-  /** Proposes; `proceeded` is told the full address of each resource of the account that would. */
-  async make(proceeded: (jid: Jid) => void): Promise<void> {
+  /**
+   * Proposes; `proceeded` is told the full address of each resource of the account that would. One that
+   * rings says nothing more than that: a person is asked there, and the waiting goes on.
+   *
+   * @param rejected - one of them has said no for all of them (§3.5)
+   */
+  async make(proceeded: (jid: Jid) => void, rejected: () => void = () => undefined): Promise<void> {
     this.#off = hear(this.#connection, (message, from) => {
       const initiation = decodeInitiation(message);
-      if (initiation?.action !== 'proceed' || initiation.id !== this.id) return;
-      if (from.isFull && from.sameBare(this.#to)) proceeded(from);
+      if (initiation?.id !== this.id || !from.isFull || !from.sameBare(this.#to)) return;
+      if (initiation.action === 'proceed') proceeded(from);
+      if (initiation.action === 'reject') rejected();
     });
     const descriptions = [FILE_TRANSFER];
     await this.#send({ action: 'propose', id: this.id, descriptions });
+  }
+
+  /** Tells the account how the session ended that came of it (§3.7). Never rejects. */
+  finish(condition: Reason['condition']): Promise<void> {
+    const finish = { action: 'finish', id: this.id, reason: { condition } } as const;
+    // Where the stream is lost nobody waits for this word.
+    return this.#send(finish).catch(() => undefined);
   }
 
   /** Listens no more; `retract` tells the account that nothing will come of it. */

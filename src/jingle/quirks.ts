@@ -69,3 +69,15 @@ const TABLE: readonly { readonly is: (shown: Shown) => boolean; readonly quirks:
 export function quirksOf(shown: Shown): Quirks {
   return TABLE.find(({ is }) => is(shown))?.quirks ?? PLAIN;
 }
+
+/** What the digests of a `<checksum/>` are of: the file, or ciphertext and tag as they went over the wire. */
+export type Covered = 'file' | 'wire';
+
+/**
+ * Conversations (since 2.13) hashes what it sends after encryption. Nobody else leaves out the `creator` that
+ * the schema of XEP-0234 demands, and nothing else tells that a checksum is of this kind. It says no more
+ * than the tag does; but one that does not hold was changed on the way.
+ */
+export function checksumCovers({ creator }: { readonly creator?: unknown }): Covered {
+  return creator === undefined ? 'wire' : 'file';
+}

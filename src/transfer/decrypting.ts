@@ -6,6 +6,7 @@ import type { Cipher } from '../jet/cipher.ts';
 import type { TransportSecret } from '../jet/envelope.ts';
 import { decodeChecksum, type FileDescription } from '../jingle/file-description.ts';
 import type { Algorithm, Hash } from '../jingle/hashes.ts';
+import { checksumCovers } from '../jingle/quirks.ts';
 import type { Bytestream } from '../jingle/transport.ts';
 import { StanzaError } from '../xmpp/connection.ts';
 import type { ChecksumDue, Outcome } from './machine.ts';
@@ -61,6 +62,8 @@ export class DecryptingSide {
   readonly #what: Decrypting;
   readonly #reporter: Reporter;
   #digests: readonly Hash[] | undefined;
+  /** SHA-256 of ciphertext and tag; of a plain peer's stream. */
+  #wire: Buffer | undefined;
   /** The sealed checksum is here. */
   #checked = false;
   /** It named the hash of the whole file. */
@@ -89,18 +92,20 @@ export class DecryptingSide {
     const { cipher, secret, extent, target, sealed, proof } = this.#what;
     const from = this.#what.partial ? 0 : extent.offset;
     this.#reporter.start(bytestream.route, from);
-    const { sha256, digests } = await receiveStream({
+    const { sha256, digests, wire } = await receiveStream({
       bytestream,
       cipher,
       secret,
       size: extent.length,
       sink: target,
       functions: proof.functions,
+      hashWire: sealed === undefined,
       signal,
       onProgress: (bytes) => this.#reporter.progress(from + bytes),
     });
     this.sha256 = sha256;
     this.#digests = digests;
+    this.#wire = wire;
     this.#reporter.finishing('the file to be written');
     if (sealed !== undefined) return this.#checked ? 'none' : 'owed';
     return proof.due ? 'promised' : 'none';
@@ -113,16 +118,18 @@ export class DecryptingSide {
       if (payload.name === 'ringing') return undefined;
       throw new StanzaError('modify', 'feature-not-implemented');
     }
-    const { content, proof } = this.#what;
-    if (checksum.name !== content.name || checksum.creator !== content.creator) return undefined;
-    return proof.add(this.#claimed(payload, checksum.file)) ? 'checksum' : undefined;
+    const { content, proof, sealed } = this.#what;
+    const { name, creator = content.creator, file } = checksum;
+    if (name !== content.name || creator !== content.creator) return undefined;
+    const covers = sealed === undefined ? checksumCovers(checksum) : 'file';
+    return proof.add(this.#claimed(payload, file), covers) ? 'checksum' : undefined;
   }
 
   /** Compares what was said with what came, and lands it. @throws JetError */
   async land(): Promise<void> {
     if (this.#digests === undefined) throw new Error('nothing to land');
     const { proof, whole, target } = this.#what;
-    proof.check(this.#digests);
+    proof.check(this.#digests, this.#wire);
     if (whole !== undefined) this.sha256 = await this.#proven(whole);
     this.landed = await target.finish();
   }

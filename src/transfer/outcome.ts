@@ -38,6 +38,8 @@ export interface Subject {
 const PEER_REASONS: Partial<Record<string, string>> = {
   busy: 'is busy. Try again later',
   cancel: 'cancelled the transfer',
+  // Conversations says so, too, when its user stops a file in the middle; before the start it is no failure.
+  decline: 'cancelled the transfer',
   'connectivity-error': 'lost the connection to this side. Try again, or with another --route',
   'failed-application': 'could not go on with the file on its side',
   'failed-transport': 'could not use the route. Try again, or with another --route',

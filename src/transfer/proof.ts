@@ -1,6 +1,7 @@
 /** The digests that a sender gave of a file (XEP-0234 §5 and §8.1, XEP-0300), against what has come. */
 import { Exit, JetError } from '../core/errors.ts';
 import type { FileDescription } from '../jingle/file-description.ts';
+import type { Covered } from '../jingle/quirks.ts';
 import { isStrong, sameHash, type Algorithm, type Hash } from '../jingle/hashes.ts';
 
 /** True when a `<range/>` speaks of the whole file, as one does that is empty. */
@@ -15,6 +16,8 @@ export class Proof {
   readonly #size: number;
   readonly #promised: boolean;
   readonly #claims: Hash[] = [];
+  /** Of what went over the wire. */
+  readonly #wireClaims: Hash[] = [];
 
   /** @param file - what is said of the `size` bytes that are to come: of a whole file or of a part of one */
   constructor(file: FileDescription, size: number) {
@@ -32,8 +35,18 @@ export class Proof {
     return this.#promised && this.#claims.length === 0;
   }
 
-  /** Takes a later `<checksum/>`; true when it holds a digest to compare. */
-  add(file: Pick<FileDescription, 'hashes' | 'range'>): boolean {
+  /**
+   * Takes a later `<checksum/>`; true when it holds a digest to compare.
+   *
+   * @param covers - what it is about, see `checksumCovers`
+   */
+  add(file: Pick<FileDescription, 'hashes' | 'range'>, covers: Covered = 'file'): boolean {
+    if (covers === 'wire') {
+      // No function can have been named for that beforehand: SHA-256 alone was computed.
+      const claims = file.hashes.filter(({ algorithm }) => algorithm === 'sha-256');
+      this.#wireClaims.push(...claims);
+      return claims.length > 0;
+    }
     // A function that was not named beforehand was not computed: the tag has proven the bytes already.
     const claims = strong(file, this.#size).filter(({ algorithm }) =>
       this.functions.includes(algorithm),
@@ -46,10 +59,14 @@ export class Proof {
    * Compares.
    *
    * @param digests - what was computed, one for each of the functions
+   * @param wire - SHA-256 of ciphertext and tag
    * @throws JetError (exit 6) `hash-mismatch`
    */
-  check(digests: readonly Hash[]): void {
-    if (this.#claims.every((claim) => digests.some((own) => sameHash(claim, own)))) return;
+  check(digests: readonly Hash[], wire?: Buffer): void {
+    const ofWire = wire === undefined ? [] : [{ algorithm: 'sha-256' as const, digest: wire }];
+    const held = (claims: readonly Hash[], own: readonly Hash[]) =>
+      claims.every((claim) => own.some((digest) => sameHash(claim, digest)));
+    if (held(this.#claims, digests) && held(this.#wireClaims, ofWire)) return;
     throw new JetError(
       Exit.security,
       'hash-mismatch',

@@ -45,12 +45,22 @@ export interface ReceiveOptions extends PumpOptions {
   readonly size: number;
   /** Hash functions to compute beside SHA-256; default none. */
   readonly functions?: readonly Algorithm[];
+  /** Compute SHA-256 of ciphertext and tag, too. */
+  readonly hashWire?: boolean;
 }
 
 /** Plaintext bytes and their SHA-256 (32 bytes). */
 export interface Pumped {
   readonly bytes: number;
   readonly sha256: Buffer;
+}
+
+/** What came, and is right as far as the tag says. */
+export interface Received extends Pumped {
+  readonly verified: true;
+  readonly digests: readonly Hash[];
+  /** SHA-256 of ciphertext and tag, where it was asked for. */
+  readonly wire?: Buffer;
 }
 
 function lost(cause?: unknown): JetError {
@@ -225,15 +235,14 @@ export async function sendStream(options: SendOptions): Promise<Pumped> {
  * @throws JetError: exit 6 `tag-mismatch` and `bad-secret`, 7 `stream-ended`, 8 from the sink, 9
  * `too-many-bytes` and `file-too-large`; the signal's reason
  */
-export async function receiveStream(
-  options: ReceiveOptions,
-): Promise<Pumped & { readonly verified: true; readonly digests: readonly Hash[] }> {
+export async function receiveStream(options: ReceiveOptions): Promise<Received> {
   const { bytestream, sink, size, signal, onProgress, functions = [] } = options;
   const { duplex } = bytestream;
   const hash = createHash('sha256');
   const others = functions
     .filter((algorithm) => algorithm !== 'sha-256')
     .map((algorithm) => ({ algorithm, hash: createHash(nodeName(algorithm)) }));
+  const wire = options.hashWire === true ? createHash('sha256') : undefined;
   const watch = new Watch(duplex, signal);
   let bytes = 0;
   try {
@@ -244,6 +253,7 @@ export async function receiveStream(
     for await (const chunk of chunks) {
       if (chunk.length > decryptor.missing)
         throw new GcmError('extra-bytes', 'more bytes than were announced');
+      wire?.update(chunk);
       for (let at = 0; at < chunk.length; at += SLICE) {
         const plain = decryptor.update(chunk.subarray(at, at + SLICE)).bytes;
         if (plain.length === 0) continue;
@@ -266,7 +276,7 @@ export async function receiveStream(
       { algorithm: 'sha-256', digest: sha256 },
       ...others.map((other) => ({ algorithm: other.algorithm, digest: other.hash.digest() })),
     ];
-    return { bytes, sha256, digests, verified };
+    return { bytes, sha256, digests, verified, ...(wire && { wire: wire.digest() }) };
   } catch (error) {
     const broken = watch.broken && !(error instanceof JetError || error instanceof GcmError);
     duplex.destroy();

@@ -46,8 +46,8 @@ export type FoundPeer = Pick<Candidate, 'jid' | 'features' | 'software' | 'forms
 export interface Asking {
   /** The id of the session that it is about. */
   readonly id: string;
-  /** Asks; `answered` is told the full addresses. */
-  make(answered: (jid: Jid) => void): Promise<void>;
+  /** Asks; `answered` is told the full addresses, `refused` that the account does not want it. */
+  make(answered: (jid: Jid) => void, refused: () => void): Promise<void>;
   /** Listens no more; `retract` takes the question back. Does nothing before `make`. */
   end(retract: boolean): void;
 }
@@ -90,7 +90,7 @@ export interface FindOptions {
   readonly notify: (line: string) => void;
 }
 
-/** @throws JetError with exit 4 when nobody good enough is there in time. */
+/** @throws JetError with exit 4 when nobody good enough is there in time, 5 when the account says no. */
 export async function findPeer(options: FindOptions): Promise<FoundPeer> {
   const { target, presence, roster, clock, wait, signal, asking } = options;
   const end = wait === 'forever' ? Infinity : clock.monotonic() + wait;
@@ -124,7 +124,10 @@ export async function findPeer(options: FindOptions): Promise<FoundPeer> {
       pause = Math.min(30_000, pause * 2);
       if (asked) continue;
       asked = true;
-      await asking?.make((jid) => search.volunteer(jid));
+      await asking?.make(
+        (jid) => search.volunteer(jid),
+        () => search.refused(),
+      );
     }
   } finally {
     asking?.end(sid === undefined);
@@ -186,6 +189,13 @@ class Search {
     if (this.#volunteers.size >= MOST_ASKED) return;
     const seen = this.#options.clock.monotonic();
     this.#volunteers.set(jid.toString(), { jid, priority: 0, seen, caps: undefined });
+    this.#change.abort();
+  }
+
+  /** The account does not want it: nobody else is asked. */
+  refused(): void {
+    const text = `${this.#options.target.bare.toString()} declined before anything was offered.`;
+    this.#failure = new JetError(Exit.declined, 'declined', text);
     this.#change.abort();
   }
 

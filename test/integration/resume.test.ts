@@ -1,16 +1,14 @@
 /** What was interrupted is gone on with, from either side: real processes over a real server. */
 import { appendFile, open, readFile, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
-import { openJournal } from '../../src/app.ts';
-import type { JetHome, JetProcess } from '../support/jet.ts';
-import { ended, linesOf, makePair, midway, noise, type Pair } from '../support/pair.ts';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { durable, interruptMidway, RATE, waitsForAny, written } from '../support/interrupting.ts';
+import type { JetHome } from '../support/jet.ts';
+import { ended, linesOf, makePair, noise, type Pair } from '../support/pair.ts';
 import { terminate } from '../support/people.ts';
 import { hasProsody, startProsody, type Prosody } from '../support/prosody.ts';
 
 const SIZE = 12_000_000;
-/** Slow enough to be met in the middle also where much else runs. */
-const RATE = ['--limit-rate', '600k'];
 
 describe.skipIf(!(await hasProsody()))('a transfer that was interrupted', () => {
   let server: Prosody;
@@ -29,48 +27,8 @@ describe.skipIf(!(await hasProsody()))('a transfer that was interrupted', () => 
   });
   afterEach(() => pair.remove());
 
-  /** Bytes are durable: the journal of the receiver says so. */
-  function written(home: JetHome): number {
-    const journal = openJournal({ config: home.home, data: home.home });
-    try {
-      return journal.list()[0]?.written ?? 0;
-    } finally {
-      journal.close();
-    }
-  }
-
-  /** More than `bytes` are durable at the receiver, while a process runs. */
-  const durable = (running: JetProcess, bytes: number) =>
-    vi.waitFor(
-      () => {
-        expect(running.child.exitCode).toBe(null);
-        expect(written(pair.bob)).toBeGreaterThan(bytes);
-      },
-      { timeout: 60_000, interval: 50 },
-    );
-
-  /** A transfer of which some is through, then one side is killed and the other sees it. */
-  async function interrupt(victim: 'sender' | 'receiver'): Promise<void> {
-    const receiver = pair.receive(['--once']);
-    await receiver.said(/"event":"waiting"/);
-    const sender = pair.send(file, RATE);
-    await midway(receiver);
-    // What is durable, not what has come: a kill loses what was not written down.
-    await durable(receiver, 1_500_000);
-    const [killed, left] = victim === 'sender' ? [sender, receiver] : [receiver, sender];
-    killed.child.kill('SIGKILL');
-    await killed.ended;
-    await left.said(/"code":"(broke|resumable)"/);
-    left.child.kill('SIGTERM');
-    await left.ended;
-  }
-
-  /** `jet receive` without anybody to answer anything. */
-  async function waits(home: JetHome): Promise<JetProcess> {
-    const process = home.start(['receive', '--yes', '--json', '--out', pair.out]);
-    await process.said(/"event":"waiting"/);
-    return process;
-  }
+  const interrupt = (victim: 'sender' | 'receiver') => interruptMidway(pair, file, victim);
+  const waits = (home: JetHome) => waitsForAny(home, pair.out);
 
   const resume = (home: JetHome, ...ids: string[]) =>
     ended(home.start(['resume', '--json', ...ids]));
@@ -114,7 +72,7 @@ describe.skipIf(!(await hasProsody()))('a transfer that was interrupted', () => 
     const receiver = pair.receive();
     await receiver.said(/"event":"waiting"/);
     const sender = pair.send(file, RATE);
-    await durable(sender, 1_500_000);
+    await durable(pair.bob, sender, 1_500_000);
     receiver.child.kill('SIGKILL');
     await receiver.ended;
     const next = await waits(pair.bob);

@@ -169,6 +169,7 @@ test('a reader of stdout that goes away ends the program quietly', async () => {
     ],
     {
       stdio: ['ignore', 'pipe', 'pipe'],
+      cwd: bob.home,
       env: {
         ...{ PATH: process.env['PATH'], HOME: bob.home, JET_HOME: bob.home, JET_JID: bob.jid },
         ...{ JET_PASSWORD: 'pw-bob', JET_SERVER: `127.0.0.1:${server.port}` },

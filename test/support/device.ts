@@ -10,6 +10,7 @@ import { type PepPort, pepPort } from '../../src/omemo/pep-port.ts';
 import { omemoSchema } from '../../src/omemo/schema.ts';
 import { locksSchema } from '../../src/store/locks.ts';
 import { openStore } from '../../src/store/store.ts';
+import type { Connection } from '../../src/xmpp/connection.ts';
 import { Disco } from '../../src/xmpp/disco.ts';
 import { Pep } from '../../src/xmpp/pep.ts';
 import { type Element, xml } from '../../src/xmpp/xml.ts';
@@ -47,14 +48,24 @@ export class OmemoDevice {
     this.#close = close;
   }
 
-  /** Logs in; with `made`, makes a device and publishes it. */
-  static async open(server: Prosody, name: string, made = true): Promise<OmemoDevice> {
-    const client = await Client.open(server, name);
+  /**
+   * Logs in; unless `made` is false, makes a device and publishes it. Who gives a `disco` of its own
+   * comes online itself.
+   */
+  static async open(
+    server: Prosody,
+    name: string,
+    {
+      made = true,
+      disco,
+    }: { readonly made?: boolean; readonly disco?: (connection: Connection) => Disco } = {},
+  ): Promise<OmemoDevice> {
+    const client = await Client.open(server, name, disco === undefined);
     const folder = await mkdtemp(join(tmpdir(), 'jet-device-'));
     const store = openStore(join(folder, 'state.db'), [locksSchema, omemoSchema]);
     const { connection } = client;
     const account = connection.jid.bare;
-    const pep = pepPort(new Pep(connection, new Disco(connection)), account);
+    const pep = pepPort(new Pep(connection, disco?.(connection) ?? new Disco(connection)), account);
     const omemo = Omemo.open({
       connection,
       pep,

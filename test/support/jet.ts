@@ -108,7 +108,7 @@ export async function jetHome(
   server: Prosody,
   name: string,
   password: string,
-  at = `127.0.0.1:${server.port}`,
+  at = `${server.address}:${server.port}`,
 ): Promise<JetHome> {
   const home = await mkdtemp(join(tmpdir(), `jet-home-${name}-`));
   const jid = `${name}@${server.domain}`;

@@ -17,17 +17,23 @@ const GUARD = 240_000;
 /** Who is killed. */
 export const VICTIMS = ['sender', 'receiver', 'server'] as const;
 
-/** What a round came to. */
-export interface Round {
+/** What is to happen in a round. */
+export interface Plan {
+  /** From 1. */
+  readonly number: number;
   readonly victim: (typeof VICTIMS)[number];
   /** Milliseconds after the first byte. */
   readonly moment: number;
+}
+
+/** What a round came to. */
+export interface Round extends Plan {
   /** Bytes that were sent more than once. */
   readonly again: number;
 }
 
 /** Numbers from 0 up to 1 that follow from the seed (the mixing function of MurmurHash3 over a counter). */
-export function randomFrom(seed: number): () => number {
+function randomFrom(seed: number): () => number {
   let count = seed >>> 0;
   return () => {
     count = (count + 0x9e3779b9) >>> 0;
@@ -38,22 +44,27 @@ export function randomFrom(seed: number): () => number {
   };
 }
 
-/**
- * Plays a round to its end: the right file, whole, under its name, and nothing beside it.
- *
- * @param random - decides who is killed, and when
- */
-export async function playRound(server: Prosody, random: () => number): Promise<Round> {
-  const victim = VICTIMS[Math.floor(random() * VICTIMS.length)] ?? 'sender';
-  const moment = Math.floor(random() * 1.1 * (SIZE / RATE) * 1000);
+/** Rounds that follow from the seed; a moment may also lie behind the last byte. */
+export function* drawPlans(seed: number, rounds: number): Generator<Plan, undefined> {
+  const random = randomFrom(seed);
+  for (let number = 1; number <= rounds; number++) {
+    const victim = VICTIMS[Math.floor(random() * VICTIMS.length)] ?? 'sender';
+    yield { number, victim, moment: Math.floor(random() * 1.1 * (SIZE / RATE) * 1000) };
+  }
+  return undefined;
+}
+
+/** Plays a round to its end: the right file, whole, under its name, and nothing beside it. */
+export async function playRound(server: Prosody, plan: Plan): Promise<Round> {
   const pair = await makePair(server);
   try {
     const content = noise(SIZE);
     const file = await pair.file('big.bin', content);
-    const again = await interrupted(server, pair, file, victim, moment);
-    expect(await pair.landed()).toEqual(['big.bin']);
-    expect((await readFile(join(pair.out, 'big.bin'))).equals(content)).toBe(true);
-    return { victim, moment, again };
+    const again = await interrupted(server, pair, file, plan);
+    expect(await pair.landed(), `round ${plan.number}`).toEqual(['big.bin']);
+    const landed = await readFile(join(pair.out, 'big.bin'));
+    expect(landed.equals(content), `round ${plan.number}`).toBe(true);
+    return { ...plan, again };
   } finally {
     await pair.remove();
   }
@@ -63,8 +74,7 @@ async function interrupted(
   server: Prosody,
   pair: Pair,
   file: string,
-  victim: Round['victim'],
-  moment: number,
+  { number, victim, moment }: Plan,
 ): Promise<number> {
   const receive = async () => {
     const args = ['receive', '--yes', '--json', '--out', pair.out];
@@ -99,7 +109,7 @@ async function interrupted(
     const resumed = pair.alice.start(['resume', '--json', ...limit], { guard: GUARD });
     processes.push(resumed);
     const rest = await ended(resumed);
-    expect(rest, `${rest.stdout}${rest.stderr}`).toMatchObject({ status: 0 });
+    expect(rest, `round ${number}: ${rest.stdout}${rest.stderr}`).toMatchObject({ status: 0 });
   }
   expect(await terminate(receiver)).toBe(0);
   return sentAgain(processes);

@@ -24,7 +24,7 @@ export async function otherClient(who: OtherClient): Promise<() => Promise<void>
   const connection = await connect({
     jid,
     password: () => who.password,
-    server: { host: '127.0.0.1', port: who.server.port, tls: false },
+    server: { host: who.server.address, port: who.server.port, tls: false },
     ca: await readFile(who.server.caFile),
     clock: systemClock,
   });

@@ -59,8 +59,11 @@ export async function makePair(server: Prosody, at?: string): Promise<Pair> {
   await server.addAccount(a, 'secret-a');
   await server.addAccount(b, 'secret-b');
   await server.befriend(a, b);
-  const alice = await jetHome(server, a, 'secret-a', at);
-  const bob = await jetHome(server, b, 'secret-b', at);
+  return pairOf(await jetHome(server, a, 'secret-a', at), await jetHome(server, b, 'secret-b', at));
+}
+
+/** Two accounts that know each other, wherever they are. */
+export async function pairOf(alice: JetHome, bob: JetHome): Promise<Pair> {
   const folder = await mkdtemp(join(tmpdir(), 'jet-pair-'));
   const out = join(folder, 'out');
   await mkdir(out);

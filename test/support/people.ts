@@ -38,7 +38,7 @@ export class Client {
       await connect({
         jid: address(`${name}@${server.domain}/chat.${randomId()}`),
         password: () => PASSWORD,
-        server: { host: '127.0.0.1', port: server.port, tls: false },
+        server: { host: server.address, port: server.port, tls: false },
         ca: await readFile(server.caFile),
         clock: systemClock,
       }),

@@ -21,7 +21,7 @@ export async function age(stage: Stage): Promise<Contestant> {
   ];
   return {
     name: 'age',
-    title: 'age | ncat',
+    title: 'age through ncat',
     delayed: true,
     run: async (file, out, path) => {
       const landed = join(out, 'landed');

@@ -198,3 +198,48 @@ test('a proposal that comes to nothing is taken back, once and only if it was ma
   await settle();
   expect(sent).toEqual(['propose', 'proceed', 'retract']);
 });
+
+test('a rejection of that account ends the search, ringing does not, and the end is told', async () => {
+  const { network, alice, bob } = await setUp({ copies: false });
+  const proposal = new Proposal(alice, bare);
+  let rejections = 0;
+  await proposal.make(
+    () => undefined,
+    () => rejections++,
+  );
+  const reject = (id: string) =>
+    encodeInitiation(alice.jid, { action: 'reject', id, tieBreak: false });
+  const mallory = network.connect('mallory@x.org/m');
+  await mallory.send(reject(proposal.id));
+  await bob.send(reject('another'));
+  await bob.send(encodeInitiation(alice.jid, { action: 'ringing', id: proposal.id }));
+  await settle();
+  expect(rejections).toBe(0);
+  await bob.send(reject(proposal.id));
+  await settle();
+  expect(rejections).toBe(1);
+  const told: unknown[] = [];
+  network.tap((stanza) => {
+    told.push(decodeInitiation(stanza));
+    return undefined;
+  });
+  await proposal.finish('success');
+  await settle();
+  const reason = { condition: 'success' };
+  expect(told[0]).toEqual({ action: 'finish', id: proposal.id, reason });
+});
+
+test.each(['retract', 'finish'] as const)(
+  'after %s the same proposal is a new one',
+  async (action) => {
+    const { alice, heard } = await setUp();
+    const answer = [['bob@x.org/jet', { action: 'proceed', id: 'one' }]];
+    await alice.send(encodeInitiation(bare, propose('one')));
+    expect(await heard()).toEqual(answer);
+    const over =
+      action === 'finish' ? { action, id: 'one' } : { action, id: 'one', tieBreak: false };
+    await alice.send(encodeInitiation(bare, over));
+    await alice.send(encodeInitiation(bare, propose('one')));
+    expect(await heard()).toEqual(answer);
+  },
+);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { decodeHash, encodeHash } from '../../../src/jingle/hashes.ts';
-import { PLAIN, quirksOf } from '../../../src/jingle/quirks.ts';
+import { checksumCovers, PLAIN, quirksOf } from '../../../src/jingle/quirks.ts';
 
 const shown = (software?: string) => ({ software, features: new Set<string>() });
 
@@ -25,5 +25,11 @@ describe('what single clients need', () => {
     const element = encodeHash(hash, libervia.hashForm);
     expect(Buffer.from(element.getText(), 'base64').toString()).toBe('ab'.repeat(32));
     expect(decodeHash(element)).toEqual(hash);
+  });
+
+  it('takes a checksum without a creator for one of ciphertext and tag, as Conversations writes it', () => {
+    expect(checksumCovers({})).toBe('wire');
+    for (const creator of ['initiator', 'responder'])
+      expect(checksumCovers({ creator })).toBe('file');
   });
 });
