@@ -32,7 +32,7 @@ export interface ProsodyOptions {
    */
   readonly c2sRate?: number;
   /** How it waits for sockets; default the package's. */
-  readonly backend?: 'epoll' | 'event';
+  readonly backend?: 'epoll' | 'event' | 'select';
   /** Modules besides the default ones. */
   readonly modules?: readonly string[];
   /** Default modules to leave out. */

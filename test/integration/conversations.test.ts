@@ -23,7 +23,8 @@ describe.skipIf(!present)('Conversations 2.19.15', () => {
   let phone: Conversations;
 
   beforeAll(async () => {
-    server = await startProsody();
+    // With the default one Prosody 0.12's proxy can hold back the last bytes of who keeps the stream open.
+    server = await startProsody({ backend: 'select' });
     for (const name of ['alice', 'bob']) await server.addAccount(name, PASSWORD);
     await server.befriend('alice', 'bob');
     alice = await jetHome(server, 'alice', PASSWORD);
