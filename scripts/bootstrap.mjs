@@ -16,12 +16,12 @@ const PACKAGES = [
   {
     name: 'openssl',
     probe: ['openssl', 'version'],
-    for: ['demo', 'test', 'acceptance', 'interop'],
+    for: ['demo', 'test', 'kill', 'acceptance', 'interop', 'bench'],
   },
   {
     name: 'prosody',
     probe: ['prosodyctl', '--help'],
-    for: ['demo', 'test', 'acceptance', 'interop'],
+    for: ['demo', 'test', 'kill', 'acceptance', 'interop', 'bench'],
   },
   {
     name: 'python3-cryptography',
@@ -47,6 +47,13 @@ const PACKAGES = [
     ...['python3-dbus', 'python3-gi', 'dbus-daemon', 'xvfb', 'lua-event'],
     ...['gcc', 'libc6-dev', 'pkg-config', 'libglib2.0-dev', 'libgee-0.8-dev'],
   ].map((name) => ({ name, probe: ['dpkg', '-s', name], for: ['interop'] })),
+  // What `npm run bench` compares with, as far as it can be had.
+  ...[
+    ...['openssh-server', 'openssh-client', 'age', 'ncat', 'magic-wormhole'],
+    ...['python3-magic-wormhole-mailbox-server', 'magic-wormhole-transit-relay'],
+    ...['libervia-backend', 'python3-omemo', 'python3-oldmemo', 'python3-twomemo'],
+    ...['python3-dbus', 'python3-gi', 'dbus-daemon'],
+  ].map((name) => ({ name, probe: ['dpkg', '-s', name], for: ['bench'], optional: true })),
 ];
 
 function run(command, commandArgs, options = {}) {
@@ -91,7 +98,7 @@ function installPackages() {
   console.error(
     `This needs ${needed.map((p) => p.name).join(' and ')}. Install with (the mask keeps a public server from starting):\n\n` +
       `    sudo systemctl mask prosody.service; sudo apt-get install -y ${names.join(' ')}\n\n` +
-      `or let it be done: npm run ${task === 'interop' ? 'test:interop' : task} -- --install`,
+      `or let it be done: npm run ${['interop', 'kill'].includes(task) ? `test:${task}` : task} -- --install`,
   );
   process.exit(1);
 }

@@ -1,4 +1,5 @@
-/** One transfer by an installed `jet` over a private Prosody: `tsx scripts/smoke.ts PATH-OF-JET`. */
+/** How fast an installed `jet` starts, and one transfer by it: `tsx scripts/smoke.ts PATH-OF-JET`. */
+import { spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -8,6 +9,23 @@ import { startProsody } from './prosody.ts';
 
 const bin = process.argv[2];
 if (bin === undefined) throw new Error('usage: tsx scripts/smoke.ts PATH-OF-JET');
+
+/** Most times that `jet --version` may take of what an empty Node takes. */
+const SLOWEST_START = 2.5;
+
+/** Milliseconds of the quickest of several runs: what else the machine does only ever adds to it. */
+function quickest(program: string, ...args: string[]): number {
+  const times = Array.from({ length: 10 }, () => {
+    const begun = performance.now();
+    spawnSync(program, args, { stdio: 'ignore' });
+    return performance.now() - begun;
+  });
+  return Math.min(...times);
+}
+
+const ratio = quickest(bin, '--version') / quickest(process.execPath, '-e', '0');
+console.log(`jet --version takes ${ratio.toFixed(2)} times what an empty Node takes.`);
+if (ratio > SLOWEST_START) throw new Error('The installed program starts too slowly.');
 
 const server = await startProsody();
 const folder = await mkdtemp(join(tmpdir(), 'jet-smoke-'));

@@ -12,9 +12,11 @@ import {
   staleDevices,
 } from './app/people.ts';
 import { receive } from './app/receiving.ts';
+import { resume } from './app/resuming.ts';
 import { send } from './app/sending.ts';
 import { share } from './app/sharing.ts';
-import type { AccountSettings, OpenAccount, Ui } from './app/types.ts';
+import { journalOf } from './app/transfers.ts';
+import type { AccountSettings, HomeFolders, OpenAccount, OpenJournal, Ui } from './app/types.ts';
 import { Workbench } from './app/workbench.ts';
 import { systemClock } from './core/clock.ts';
 import { omemoSchema } from './omemo/schema.ts';
@@ -43,7 +45,6 @@ export async function openAccount(
     const connection = await enter(settings, store, signal);
     try {
       const bench = new Workbench(settings, ui, store, connection);
-      await bench.roster.load();
       return account(bench);
     } catch (error) {
       await connection.close();
@@ -74,7 +75,12 @@ export async function registerAccount(
   await register(await connectOptions(settings, signal));
 }
 
-function storeOf({ home }: AccountSettings): Store {
+/** @see Application.openJournal */
+export function openJournal(home: HomeFolders): OpenJournal {
+  return journalOf(storeOf({ home }));
+}
+
+function storeOf({ home }: Pick<AccountSettings, 'home'>): Store {
   return openStore(join(home.data, 'jet.db'), SCHEMAS);
 }
 
@@ -96,9 +102,10 @@ function account(bench: Workbench): OpenAccount {
     fetch: (...args) => fetch(bench, ...args),
     list: (...args) => list(bench, ...args),
     share: (...args) => share(bench, ...args),
-    contacts: () => contacts(bench),
-    addContact: (jid) => addContact(bench, jid),
-    removeContact: (jid) => removeContact(bench, jid),
+    resume: (...args) => resume(bench, ...args),
+    contacts: () => bench.loaded().then(() => contacts(bench)),
+    addContact: (jid) => bench.loaded().then(() => addContact(bench, jid)),
+    removeContact: (jid) => bench.loaded().then(() => removeContact(bench, jid)),
     devices: (jid) => devices(bench, jid),
     staleDevices: () => staleDevices(bench),
     removeDevices: (ids) => removeDevices(bench, ids),

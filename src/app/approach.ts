@@ -24,6 +24,12 @@ export interface Approached {
   readonly hashForm: 'raw' | 'hex';
 }
 
+/** Whom to wait for, and how long. */
+export type Approaching = Pick<RouteOptions, 'wait' | 'verifiedOnly'> & {
+  /** Only this device of the peer's. */
+  readonly device?: number;
+};
+
 /**
  * Waits for a resource of the peer that can be told this.
  *
@@ -33,13 +39,14 @@ export async function approach(
   bench: Workbench,
   to: Jid,
   what: WaitsFor,
-  { wait, verifiedOnly }: Pick<RouteOptions, 'wait' | 'verifiedOnly'>,
+  { wait, verifiedOnly, device: only }: Approaching,
   on: OnEvent,
   signal: AbortSignal,
 ): Promise<Approached> {
   const { clock, connection, roster, presence, envelopes } = bench;
   const omemo = await bench.ready(verifiedOnly);
   connection.audience = (from) => from.sameBare(to);
+  omemo.foresee(to);
   if (roster.sees(to)) await presence.available();
   // A proposal is about a file for the peer: what we want from it is asked of a resource that is there.
   const proposal = what === 'offer' ? new Proposal(connection, to.bare) : undefined;
@@ -50,7 +57,8 @@ export async function approach(
     wanted: {
       features: [JINGLE, FILE_TRANSFER, NS_JET],
       envelopes: envelopes.all.map(({ feature }) => feature),
-      serves: (candidate) => mayWaitFor(candidate, what),
+      serves: (candidate) =>
+        mayWaitFor(candidate, what) && (only === undefined || jetDevice(candidate) === only),
     },
     wait: wait === Infinity ? 'forever' : wait,
     ...(proposal && { asking: proposal }),

@@ -8,12 +8,15 @@ import { safeName } from '../files/names.ts';
 import type { FileRange } from '../jingle/file-description.ts';
 import type { Hash } from '../jingle/hashes.ts';
 import type { Target } from '../transfer/decrypting.ts';
-import { fetchFile } from '../transfer/fetch.ts';
+import { fetchFile, type Fetching } from '../transfer/fetch.ts';
 import { memoryTarget, readList, type Listed } from '../transfer/listing.ts';
+import type { Recorder } from '../transfer/recorder.ts';
 import type { Extent, NamedFile, Request } from '../transfer/sealed.ts';
 import type { AskedRange } from '../transfer/selector.ts';
+import { overall } from '../transfer/several.ts';
 import { fileTarget, streamTarget } from '../transfer/targets.ts';
 import { approach, type Approached } from './approach.ts';
+import { persist, type First } from './persisting.ts';
 import type { FetchOptions, OnEvent, RouteOptions } from './types.ts';
 import type { Workbench } from './workbench.ts';
 
@@ -29,6 +32,7 @@ export async function fetch(
   on: OnEvent,
   signal: AbortSignal,
 ): Promise<ExitStatus> {
+  bench.prepare(options);
   const found = await approach(bench, from, 'request', options, on, signal);
   if (options.range !== undefined && found.device === undefined)
     throw new JetError(
@@ -48,12 +52,12 @@ export async function fetch(
       },
       list: false,
     };
-    const target = (file: NamedFile, extent: Extent) => landing(options, file, extent);
-    statuses.push(await ask(bench, found, request, labelOf(hash), target, options, on, signal));
+    const target: Fetching['target'] = (...args) => landing(options, ...args);
+    const first: First = (told, began) =>
+      ask(bench, found, request, labelOf(hash), target, options, told, signal, began);
+    statuses.push(await persist(bench, first, options, on, signal));
   }
-  const failed = statuses.filter((status) => status !== Exit.done);
-  const [only = Exit.done] = failed;
-  return failed.length > 0 && statuses.length > 1 ? Exit.partial : only;
+  return overall(statuses);
 }
 
 /** @see OpenAccount.list */
@@ -64,6 +68,7 @@ export async function list(
   on: OnEvent,
   signal: AbortSignal,
 ): Promise<readonly Listed[] | ExitStatus> {
+  bench.prepare(options);
   const found = await approach(bench, from, 'request', options, on, signal);
   if (found.device === undefined)
     throw new JetError(
@@ -86,14 +91,16 @@ function ask(
   { peer, envelope, device }: Approached,
   request: Request,
   label: string,
-  target: (file: NamedFile, extent: Extent) => Promise<Target>,
+  target: Fetching['target'],
   options: RouteOptions,
   on: OnEvent,
   signal: AbortSignal,
+  began?: (key: number) => void,
 ): Promise<ExitStatus> {
   return fetchFile(bench.surroundings(options), {
     ...{ to: peer, envelope, request, label, target, answerMs: ANSWER_MS, on, signal },
     ...(device !== undefined && { device }),
+    ...(began && { began }),
   });
 }
 
@@ -110,6 +117,7 @@ async function landing(
   { out, stdout, onConflict }: FetchOptions,
   file: NamedFile,
   { offset, length }: Extent,
+  recorder: Recorder | undefined,
 ): Promise<Target> {
   if (stdout) return streamTarget(process.stdout);
   const folder = statSync(out, { throwIfNoEntry: false })?.isDirectory() === true;
@@ -118,7 +126,8 @@ async function landing(
   // A file that the user has named is not put elsewhere unasked.
   const policy = onConflict ?? (folder ? 'rename' : 'fail');
   const options = { target: path, size: length, onConflict: policy };
-  const target = await fileTarget(options, part ? 'range' : 'file');
+  if (!part) recorder?.note({ options: { ...recorder.row().options, onConflict: policy } });
+  const target = await fileTarget(options, part ? 'range' : 'file', part ? undefined : recorder);
   if (target !== undefined) return target;
   throw new JetError(Exit.localFile, 'target-exists', `${basename(path)} is there already`);
 }

@@ -2,9 +2,14 @@
 import { messageOf, sentence, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import { answerProposals } from '../jingle/message-initiation.ts';
+import { isRequest } from '../transfer/incoming.ts';
 import { Receiver, type Offer } from '../transfer/receive.ts';
+import { LiveTransfers } from '../transfer/live.ts';
+import { Holder } from '../transfer/share.ts';
+import { streamTarget } from '../transfer/targets.ts';
 import { Waiting } from '../transfer/waiting.ts';
 import { attend } from './attending.ts';
+import { Once } from './once.ts';
 import type { OnEvent, ReceiveOptions } from './types.ts';
 import type { Workbench } from './workbench.ts';
 
@@ -17,34 +22,81 @@ export async function receive(
   signal: AbortSignal,
 ): Promise<ExitStatus> {
   const { clock, connection, roster, ui } = bench;
-  const omemo = await bench.ready(options.verifiedOnly, 'offer');
-  const waiting = new Waiting(clock, options, signal, () => receiver.live.busy);
+  bench.prepare(options);
+  const omemo = await bench.ready(options.verifiedOnly, 'offer', 'resume');
+  const live = new LiveTransfers();
+  const waiting: Waiting = new Waiting(clock, options, signal, () => live.busy || once.unfinished);
   const { maxSize } = options;
+  const single = new Single((peer, name) =>
+    ui.notice(
+      'one-to-stdout',
+      `Declined ${name} of ${peer}: --stdout takes one file alone. Take several into a folder, without --stdout.`,
+    ),
+  );
   const ask = oneAtATime((offer: Offer, until: AbortSignal) => ui.confirmOffer(offer, until));
-  const receiver = new Receiver(bench.surroundings(options), {
-    out: options.out,
-    onConflict: options.onConflict,
-    ...(maxSize !== undefined && { maxSize }),
-    decide: (offer, until) => (options.yes ? Promise.resolve(true) : ask(offer, until)),
-    on,
-    opened: (peer) => {
-      omemo.acknowledge(peer).catch((error: unknown) => bench.log(messageOf(error)));
+  const opened = (peer: Jid) => {
+    omemo.acknowledge(peer).catch((error: unknown) => bench.log(messageOf(error)));
+  };
+  const receiver = new Receiver(
+    bench.surroundings(options),
+    {
+      out: options.out,
+      onConflict: options.onConflict,
+      ...(maxSize !== undefined && { maxSize }),
+      ...(options.stdout && { elsewhere: () => Promise.resolve(streamTarget(process.stdout)) }),
+      decide: async (offer, until) => {
+        if (options.stdout && !single.fits(offer)) return false;
+        let accepted = options.yes;
+        try {
+          accepted ||= await ask(offer, until);
+        } finally {
+          if (!accepted) single.free();
+        }
+        return accepted;
+      },
+      on,
+      say: (message) => ui.notice('starts-anew', message),
+      skipped: (path, why) => ui.notice('left-out', `Not made: ${path}: ${why}.`),
+      opened,
+      ended: (offer) => once.ended(offer),
+      refused: (peer, why) => {
+        const reason = why.replace(/\.$/, '');
+        ui.notice(
+          'offer-refused',
+          sentence(`Refused an offer of ${peer.bare.toString()}: ${reason}`),
+        );
+      },
     },
-    ended: (exit) => waiting.ended(exit),
-    refused: (peer, why) => {
-      const reason = why.replace(/\.$/, '');
-      ui.notice(
-        'offer-refused',
-        sentence(`Refused an offer of ${peer.bare.toString()}: ${reason}`),
-      );
-    },
-  });
+    live,
+  );
+  const once: Once = new Once({ clock, connection, waiting, busy: () => live.busy, on });
   const deals = (jid: Jid) =>
     from.length > 0
       ? from.some((named) => (named.isFull ? named.equals(jid) : named.sameBare(jid)))
       : roster.sees(jid);
   const ignore = bench.courtesies(omemo).watch(deals);
-  bench.sessions.onInitiate((incoming) => receiver.handle(incoming));
+  // Nothing is shared here; but who was being sent a file may go on with it.
+  const holder = new Holder(
+    bench.surroundings(options),
+    {
+      may: () => false,
+      plain: () => false,
+      resumes: ({ options: { kind } }) => kind === 'offer',
+      find: () => Promise.resolve(undefined),
+      on,
+      ...(options.limitRate !== undefined && { limitRate: options.limitRate }),
+      opened,
+      ended: () => undefined,
+      refused: (peer, why) => {
+        const who = peer.bare.toString();
+        ui.notice('request-refused', sentence(`Refused a request of ${who}: ${why}`));
+      },
+    },
+    live,
+  );
+  bench.sessions.onInitiate((incoming) =>
+    isRequest(incoming) ? holder.handle(incoming) : receiver.handle(incoming),
+  );
   const quiet = answerProposals(connection, deals, (peer) => {
     const shared = roster.get(peer)?.subscription;
     if (shared === 'from' || shared === 'both') return;
@@ -52,7 +104,6 @@ export async function receive(
     bench.presence.direct(peer).catch(() => undefined);
   });
   try {
-    const { live } = receiver;
     return await attend(bench, {
       ...{ what: 'offers', peers: from, named: from, deals },
       ...{ waiting, live, on, signal },
@@ -60,7 +111,31 @@ export async function receive(
   } finally {
     ignore();
     quiet();
-    await receiver.stop();
+    once.close();
+    await Promise.all([receiver.stop(), holder.stop()]);
+  }
+}
+
+/** Standard output has room for one file: what is offered beside it, or is one of several, is declined. */
+class Single {
+  readonly #declined: (peer: string, name: string) => void;
+  #taken = false;
+
+  constructor(declined: (peer: string, name: string) => void) {
+    this.#declined = declined;
+  }
+
+  /** Takes the place, if it is free. */
+  fits({ peer, name, of, files }: Offer): boolean {
+    const fits = !this.#taken && files === undefined && (of === undefined || of.count === 1);
+    if (fits) this.#taken = true;
+    else this.#declined(peer.toString(), name);
+    return fits;
+  }
+
+  /** It was not accepted. */
+  free(): void {
+    this.#taken = false;
   }
 }
 

@@ -1,60 +1,174 @@
-/** `jet send`: from a file and an address to a transfer. */
-import { Exit, JetError, type ExitStatus } from '../core/errors.ts';
+/** `jet send`: from files and an address to transfers, a few at a time. */
+import { randomBytes } from 'node:crypto';
+import { asError, Exit, JetError, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import { warmUp } from '../files/memory.ts';
-import { FileSource } from '../files/source.ts';
 import type { Condition } from '../jingle/stanza.ts';
+import { piecesOf, type Gathered, type Item } from '../transfer/items.ts';
+import type { TransferEvent } from '../transfer/events.ts';
 import { sendFile, type Sending } from '../transfer/send.ts';
-import { approach } from './approach.ts';
+import { overall, type Membership } from '../transfer/several.ts';
+import { approach, type Approached } from './approach.ts';
+import { persist, type First } from './persisting.ts';
 import type { OnEvent, SendOptions } from './types.ts';
 import type { Workbench } from './workbench.ts';
 
 /** Milliseconds that a person has, at the least, to answer an offer. */
 const ANSWER_MS = 120_000;
+/** Sessions at once. */
+const AT_ONCE = 3;
+/** Most names in the last line. */
+const MOST_NAMES = 20;
 
 /** @see OpenAccount.send */
 export async function send(
   bench: Workbench,
-  files: readonly string[],
+  { items: given, refused }: Gathered,
   to: Jid,
   options: SendOptions,
   on: OnEvent,
   signal: AbortSignal,
 ): Promise<ExitStatus> {
-  const [file] = files;
-  if (file === undefined || files.length !== 1) {
-    throw new JetError(Exit.usage, 'one-file', 'Name exactly one file to send.');
-  }
-  let source = await FileSource.open(file);
-  try {
-    const { peer, envelope, device, proposal, hashForm } = await approach(
-      bench,
-      to,
-      'offer',
-      options,
-      on,
-      signal,
-    );
-    warmUp();
-    const offer = (again: Pick<Sending, 'sid' | 'renew'>) =>
-      sendFile(bench.surroundings(options), {
-        ...{ source, to: peer, envelope, hashForm, on, signal },
-        ...(device !== undefined && { device }),
-        answerMs: Math.max(options.wait, ANSWER_MS),
-        ...(options.limitRate !== undefined && { limitRate: options.limitRate }),
-        ...again,
+  const tell = (code: string, message: string, exit: ExitStatus) =>
+    on({ id: 'jet', time: bench.clock.now(), event: 'error', code, message, exit });
+  const tellError = (error: Error): ExitStatus => {
+    const known = error instanceof JetError;
+    const exit = known ? error.exit : Exit.internal;
+    tell(known ? error.code : 'internal', error.message, exit);
+    return exit;
+  };
+  const failed = refused.map(({ label }) => label);
+  const statuses = refused.map(({ error }) => tellError(error));
+  bench.prepare(options);
+  const found = await approach(bench, to, 'offer', options, on, signal);
+  // Only a jet builds a folder again; to other programs its files go one by one.
+  const items = found.device === undefined ? given.flatMap(piecesOf) : given;
+  warmUp();
+  const sender = new Sender(bench, to, found, options, on, signal, items.length);
+  await inParallel(
+    items,
+    // Several at once would each have the whole rate.
+    options.limitRate === undefined ? AT_ONCE : 1,
+    async (item, index, begun) => {
+      const status = await sender.send(item, index, begun).catch((error: unknown) => {
+        // Of one thing alone it is the end of the command.
+        if (items.length + refused.length === 1) throw error;
+        // What had not begun when the user ended it needs no sentence of its own.
+        if (signal.aborted) return Exit.transport;
+        return tellError(asError(error));
       });
-    const renew = () => bench.openOmemo(options.verifiedOnly).renew(to);
-    const status = await offer({ renew, ...(proposal && { sid: proposal.id }) });
-    await proposal?.finish(wordOf(status));
-    if (status !== 'renewed') return status;
-    // Once a transfer: the sessions are new, and so is the secret.
-    source = await FileSource.open(file);
-    const last = await offer({});
-    if (last === 'renewed') throw new Error('a second offer is the last');
-    return last;
-  } finally {
-    await source.close();
+      statuses.push(status);
+      if (status !== Exit.done) failed.push(item.label);
+    },
+  );
+  const status = overall(statuses);
+  if (statuses.length > 1 && failed.length > 0) {
+    const names = failed.slice(0, MOST_NAMES).join(', ');
+    const more = failed.length > MOST_NAMES ? ` and ${failed.length - MOST_NAMES} more` : '';
+    const what = `${failed.length} of ${statuses.length}`;
+    tell('some-failed', `${what} did not reach ${to.bare.toString()}: ${names}${more}.`, status);
+  }
+  return status;
+}
+
+/** Offers items of one send to one resource. */
+class Sender {
+  readonly #bench: Workbench;
+  readonly #to: Jid;
+  readonly #found: Approached;
+  readonly #options: SendOptions;
+  readonly #on: OnEvent;
+  readonly #signal: AbortSignal;
+  readonly #id = randomBytes(16).toString('hex');
+  readonly #count: number;
+  #renewed: Promise<boolean> | undefined;
+
+  constructor(
+    bench: Workbench,
+    to: Jid,
+    found: Approached,
+    options: SendOptions,
+    on: OnEvent,
+    signal: AbortSignal,
+    count: number,
+  ) {
+    this.#bench = bench;
+    this.#to = to;
+    this.#found = found;
+    this.#options = options;
+    this.#on = on;
+    this.#signal = signal;
+    this.#count = count;
+  }
+
+  /** @param begun - called with the first event: what follows has a session that works */
+  async send(item: Item, index: number, begun: () => void): Promise<ExitStatus> {
+    // The session that was agreed on is one.
+    const proposal = index === 0 ? this.#found.proposal : undefined;
+    const agreed = proposal === undefined ? {} : { sid: proposal.id };
+    const first: First = async (on, began) => {
+      const told = (event: TransferEvent) => {
+        begun();
+        on(event);
+      };
+      const renew = () => this.#renew();
+      const status = await this.#offer(item, index, { on: told, began, renew, ...agreed });
+      await proposal?.finish(wordOf(status));
+      if (status !== 'renewed') return status;
+      // Once a transfer: the sessions are new, and so is the secret.
+      const last = await this.#offer(item, index, { on: told, began });
+      if (last === 'renewed') throw new Error('a second offer is the last');
+      return last;
+    };
+    const of = this.#of(index);
+    return persist(this.#bench, first, { ...this.#options, of }, this.#on, this.#signal);
+  }
+
+  async #offer(
+    item: Item,
+    index: number,
+    how: Pick<Sending, 'sid' | 'renew' | 'on' | 'began'>,
+  ): Promise<ExitStatus | 'renewed'> {
+    const { peer, envelope, device, hashForm } = this.#found;
+    const { limitRate, wait } = this.#options;
+    this.#signal.throwIfAborted();
+    const lost: string[] = [];
+    const source = await item.open((path) => lost.push(path));
+    try {
+      const status = await sendFile(this.#bench.surroundings(this.#options), {
+        ...{ source, to: peer, envelope, hashForm, signal: this.#signal },
+        ...{ of: this.#of(index) },
+        ...(device !== undefined && { device }),
+        answerMs: Math.max(wait, ANSWER_MS),
+        ...(limitRate !== undefined && { limitRate }),
+        ...how,
+      });
+      // What was not read here is why the other side has not everything, either.
+      return lost.length > 0 && status !== 'renewed' ? this.#lost(item, lost) : status;
+    } finally {
+      await source.close();
+    }
+  }
+
+  /** Undefined for what is sent alone. */
+  #of(index: number): Membership | undefined {
+    const count = this.#count;
+    return count > 1 ? { send: this.#id, index, count } : undefined;
+  }
+
+  #lost({ label }: Item, paths: readonly string[]): ExitStatus {
+    const names = paths.slice(0, MOST_NAMES).join(', ');
+    const more = paths.length > MOST_NAMES ? ` and ${paths.length - MOST_NAMES} more` : '';
+    const message = `Not everything in ${label} could be read and sent: ${names}${more}. Send it again.`;
+    const event = { id: 'jet', time: this.#bench.clock.now(), event: 'error' } as const;
+    this.#on({ ...event, code: 'some-unread', message, exit: Exit.partial });
+    return Exit.partial;
+  }
+
+  /** New sessions for all that were refused, once. */
+  #renew(): Promise<boolean> {
+    this.#renewed ??= this.#bench.openOmemo(this.#options.verifiedOnly).renew(this.#to);
+    return this.#renewed;
   }
 }
 
@@ -63,4 +177,28 @@ function wordOf(status: ExitStatus | 'renewed'): Condition {
   if (status === Exit.done) return 'success';
   if (status === 'renewed') return 'security-error';
   return status === Exit.declined ? 'decline' : 'general-error';
+}
+
+/**
+ * Works through a list, a few at a time; the others begin when the first has: what it finds out about
+ * the peer is not found out, and asked, several times.
+ */
+async function inParallel<T>(
+  list: readonly T[],
+  atOnce: number,
+  work: (one: T, index: number, begun: () => void) => Promise<void>,
+): Promise<void> {
+  let next = 0;
+  const worker = async (begun: () => void) => {
+    for (let at = next++; at < list.length; at = next++) {
+      const one = list[at];
+      if (one !== undefined) await work(one, at, begun);
+    }
+  };
+  const others: Promise<void>[] = [];
+  const start = () => {
+    for (let n = others.length; n < atOnce - 1; n++) others.push(worker(() => undefined));
+  };
+  await worker(start);
+  await Promise.all(others);
 }

@@ -1,13 +1,15 @@
 /** `jet share`: serves files to those who may have them. */
 import { randomId } from '../core/bytes.ts';
 import { Exit, JetError, messageOf, sentence, type ExitStatus } from '../core/errors.ts';
-import type { Jid } from '../core/jid.ts';
+import { Jid } from '../core/jid.ts';
 import { Hasher } from '../files/hashing.ts';
 import { warmUp } from '../files/memory.ts';
 import { Catalogue, type CatalogueEntry } from '../transfer/catalogue.ts';
 import { LIST_NAME, memoryBytes, writeList } from '../transfer/listing.ts';
 import type { Request } from '../transfer/sealed.ts';
-import { fileBytes } from '../transfer/send.ts';
+import { isRequest } from '../transfer/incoming.ts';
+import { LiveTransfers } from '../transfer/live.ts';
+import { Receiver } from '../transfer/receive.ts';
 import { Holder, type Held } from '../transfer/share.ts';
 import { Waiting } from '../transfer/waiting.ts';
 import { attend } from './attending.ts';
@@ -26,34 +28,67 @@ export async function share(
 ): Promise<ExitStatus> {
   const { clock, roster, ui } = bench;
   const catalogue = await fill(bench, paths, options, on, signal);
-  const omemo = await bench.ready(options.verifiedOnly, 'request');
+  bench.prepare(options);
+  const omemo = await bench.ready(options.verifiedOnly, 'request', 'resume');
   warmUp();
   const may = (jid: Jid) =>
     options.to.some((named) => named.sameBare(jid)) || (options.contacts && roster.sees(jid));
   const plain = (jid: Jid) => options.plain.some((named) => named.sameBare(jid));
   const deals = (jid: Jid) => may(jid) || plain(jid);
+  const live = new LiveTransfers();
   const left = { count: options.count ?? Infinity };
-  const holder = new Holder(bench.surroundings(options), {
-    may: deals,
-    plain,
-    find: (request) => Promise.resolve(find(catalogue, request)),
-    on,
-    ...(options.limitRate !== undefined && { limitRate: options.limitRate }),
-    opened: (peer) => {
-      omemo.acknowledge(peer).catch((error: unknown) => bench.log(messageOf(error)));
+  const holder = new Holder(
+    bench.surroundings(options),
+    {
+      may: deals,
+      plain,
+      resumes: ({ options: { kind }, peer, sha256 }) => {
+        if (kind !== 'share') return true;
+        // What was taken back in the meantime is not gone on with.
+        const to = Jid.parse(peer);
+        const digest = Buffer.from(sha256 ?? '', 'hex');
+        const hash = { algorithm: 'sha-256' as const, digest };
+        return to !== undefined && may(to) && catalogue.find(hash) !== undefined;
+      },
+      find: (request) => Promise.resolve(find(catalogue, request)),
+      on,
+      ...(options.limitRate !== undefined && { limitRate: options.limitRate }),
+      opened: (peer) => {
+        omemo.acknowledge(peer).catch((error: unknown) => bench.log(messageOf(error)));
+      },
+      ended: (_exit, taken) => {
+        if (taken) left.count -= 1;
+        if (left.count <= 0) waiting.ended(Exit.done);
+      },
+      refused: (peer, why) => {
+        const who = peer.bare.toString();
+        ui.notice('request-refused', sentence(`Refused a request of ${who}: ${why}`));
+      },
     },
-    ended: (_exit, taken) => {
-      if (taken) left.count -= 1;
-      if (left.count <= 0) waiting.ended(Exit.done);
-    },
-    refused: (peer, why) => {
-      const who = peer.bare.toString();
-      ui.notice('request-refused', sentence(`Refused a request of ${who}: ${why}`));
-    },
-  });
+    live,
+  );
   const { wait, until } = options;
-  const waiting = new Waiting(clock, { wait, once: true }, signal, () => holder.live.busy);
-  bench.sessions.onInitiate((incoming) => holder.handle(incoming));
+  const waiting = new Waiting(clock, { wait, once: true }, signal, () => live.busy);
+  // Nothing new is taken here; but who was sending a file may go on with it.
+  const receiver = new Receiver(
+    bench.surroundings(options),
+    {
+      onConflict: 'rename',
+      decide: () => Promise.resolve(false),
+      on,
+      say: (message) => ui.notice('starts-anew', message),
+      skipped: () => undefined,
+      ended: () => undefined,
+      refused: (peer, why) => {
+        const who = peer.bare.toString();
+        ui.notice('offer-refused', sentence(`Refused an offer of ${who}: ${why}`));
+      },
+    },
+    live,
+  );
+  bench.sessions.onInitiate((incoming) =>
+    isRequest(incoming) ? holder.handle(incoming) : receiver.handle(incoming),
+  );
   const over =
     until === undefined
       ? () => undefined
@@ -61,14 +96,14 @@ export async function share(
   try {
     return await attend(bench, {
       ...{ what: 'requests', named: [...options.to, ...options.plain], deals },
-      ...{ waiting, live: holder.live, on, signal },
+      ...{ waiting, live, on, signal },
       online: () => {
         for (const entry of catalogue.entries()) ready(sharedFile(entry));
       },
     });
   } finally {
     over();
-    await holder.stop();
+    await Promise.all([holder.stop(), receiver.stop()]);
   }
 }
 
@@ -129,7 +164,8 @@ function find(catalogue: Catalogue, { file, list }: Request): Held | undefined {
       hashUsed: [],
     },
     sha256: digestOf(entry),
-    open: async () => fileBytes(await catalogue.open(entry)),
+    source: entry,
+    open: () => catalogue.open(entry),
   };
 }
 

@@ -8,7 +8,9 @@ import type { Hash } from '../jingle/hashes.ts';
 import type { Route } from '../jingle/transport.ts';
 import type { WrittenKey } from '../omemo/uri.ts';
 import type { TransferEvent } from '../transfer/events.ts';
+import type { TransferRow } from '../transfer/journal-row.ts';
 import type { AskedRange } from '../transfer/selector.ts';
+import type { Gathered } from '../transfer/items.ts';
 import type { Listed } from '../transfer/listing.ts';
 
 /** A server given by hand instead of a look-up; the certificate must match the JID's domain all the same. */
@@ -69,6 +71,8 @@ export interface AccountSettings {
 export interface OfferQuestion {
   readonly peer: Jid;
   readonly name: string;
+  /** How many files, of a folder. */
+  readonly files?: number;
   /** Bytes. */
   readonly size: number;
   /** 64 lower-case hex digits of the peer device's identity key. */
@@ -134,6 +138,8 @@ export interface ReceiveOptions extends RouteOptions {
   readonly once: boolean;
   /** An absolute path of a folder that is there. */
   readonly out: string;
+  /** The one file that is taken goes to standard output, and `out` means nothing. */
+  readonly stdout: boolean;
   readonly onConflict: OnConflict;
   /** Larger offers are declined unasked; bytes. */
   readonly maxSize?: number;
@@ -218,7 +224,7 @@ export interface OpenAccount {
    * Aborting ends the session cleanly, tells the peer, and resolves.
    */
   send(
-    files: readonly string[],
+    what: Gathered,
     to: Jid,
     options: SendOptions,
     on: OnEvent,
@@ -254,6 +260,16 @@ export interface OpenAccount {
     on: OnEvent,
     signal: AbortSignal,
   ): Promise<ExitStatus>;
+  /**
+   * Goes on with transfers that were interrupted, whichever side they were begun on; by their ids, or all
+   * of this account. Ends as `send` does.
+   */
+  resume(
+    ids: readonly string[],
+    options: RouteOptions,
+    on: OnEvent,
+    signal: AbortSignal,
+  ): Promise<ExitStatus>;
   contacts(): Promise<readonly Contact[]>;
   /** Adds to the roster and asks to see their presence. */
   addContact(jid: Jid): Promise<void>;
@@ -280,8 +296,21 @@ export interface OpenAccount {
   close(): Promise<void>;
 }
 
+/** The journal, for which no account has to be online. */
+export interface OpenJournal {
+  /** The newest first. */
+  list(): readonly TransferRow[];
+  /** Those that `resume` goes on with unasked. */
+  resumable(): readonly TransferRow[];
+  /** Removes rows with the parts that they speak of. Throws JetError (exit 2, 8). */
+  forget(ids: readonly string[]): Promise<void>;
+  /** Removes the rows of what has ended for good; gives how many. */
+  clean(): number;
+  close(): void;
+}
+
 /**
- * What src/app.ts exports: the three functions of this interface.
+ * What src/app.ts exports: the four functions of this interface.
  *
  * @remarks `openAccount` rejects with JetError (exit 3) when the account cannot be opened.
  * Aborted by the signal, it rejects with the signal's reason.
@@ -290,6 +319,7 @@ export interface Application {
   openAccount(settings: AccountSettings, ui: Ui, signal: AbortSignal): Promise<OpenAccount>;
   /** Only authenticates and closes: nothing is published and no device is made. */
   checkAccount(settings: AccountSettings, signal: AbortSignal): Promise<void>;
+  openJournal(home: HomeFolders): OpenJournal;
   /** Makes an account at the JID's server (XEP-0077) with the password of the settings. */
   registerAccount(settings: AccountSettings, signal: AbortSignal): Promise<void>;
 }

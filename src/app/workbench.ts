@@ -15,7 +15,9 @@ import { Omemo } from '../omemo/omemo.ts';
 import { pepPort, type PepPort } from '../omemo/pep-port.ts';
 import type { Store } from '../store/store.ts';
 import type { Protection } from '../transfer/content.ts';
+import { Journal } from '../transfer/journal.ts';
 import { jetForm, type WaitsFor } from '../transfer/jet-form.ts';
+import { Records } from '../transfer/recorder.ts';
 import type { Surroundings } from '../transfer/transfer.ts';
 import { ibb } from '../transport/ibb/index.ts';
 import { s5b } from '../transport/s5b/index.ts';
@@ -51,7 +53,9 @@ export class Workbench {
   readonly ciphers = defaultCiphers();
   readonly transports = new TransportRegistry();
   readonly sessions: Sessions;
+  readonly records: Records;
   #omemo: Omemo | undefined;
+  #loading: Promise<unknown> | undefined;
   /** By bare address: of the client that was chosen there. */
   readonly #quirks = new Map<string, Quirks>();
 
@@ -68,7 +72,23 @@ export class Workbench {
     this.transports.register(s5b());
     this.transports.register(ibb());
     this.sessions = new Sessions({ connection, clock: this.clock, log: this.log });
+    this.records = new Records(new Journal(store, this.clock), this.clock);
     answerPings(connection);
+  }
+
+  /** The roster, asked for once. */
+  async loaded(): Promise<void> {
+    this.#loading ??= this.roster.load();
+    await this.#loading;
+  }
+
+  /** What a transfer will ask of our server is asked while others answer. */
+  prepare(options: RouteOptions): void {
+    const { connection, clock, policy } = this.surroundings(options);
+    for (const method of this.transports.usable(policy))
+      method
+        .prepare?.({ connection, clock, policy })
+        .catch((error: unknown) => this.log(messageOf(error)));
   }
 
   /** OMEMO as far as it is open. */
@@ -98,6 +118,7 @@ export class Workbench {
     const [{ id }, copied] = await Promise.all([
       omemo.ensureDevice(),
       enableCarbons(this.connection),
+      this.loaded(),
     ]);
     if (!copied) this.log('the server copies no messages (XEP-0280)');
     if (waits) this.disco.setForm(jetForm(id, waitsFor));
@@ -162,6 +183,7 @@ export class Workbench {
         ports: options.ports,
         allInterfaces: options.allInterfaces,
       },
+      records: this.records,
       log: this.log,
     };
   }

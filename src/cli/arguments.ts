@@ -81,16 +81,20 @@ export interface SendArguments {
  * Splits `send`'s arguments: files first, the recipient last or in `--to`.
  *
  * @param exists - tells whether a file is there, links not followed being no matter here
+ * @param text - whether a text is sent, so that there need be no file
  * @throws JetError (exit 2) with what to write instead
  */
 export function splitSend(
   items: readonly string[],
   to: string | undefined,
   exists: (path: string) => boolean = existsSync,
+  text = false,
 ): SendArguments {
   const files = to === undefined ? items.slice(0, -1) : items;
   const last = to ?? items.at(-1);
-  if (last === undefined) throw usage('no-file', 'Nothing to send: write jet send FILE JID.');
+  if (last === undefined && text)
+    throw usage('no-recipient', 'No recipient given: write jet send --text TEXT JID.');
+  if (last === undefined) throw usage('no-file', 'Nothing to send: write jet send FILE... JID.');
   const misplaced = files.find((file) => !exists(file) && readAddress(file) !== undefined);
   if (to === undefined && readAddress(last) === undefined) {
     if (misplaced !== undefined)
@@ -110,9 +114,7 @@ export function splitSend(
       'wrong-order',
       `"${misplaced}" is no file here; files come first and one recipient last.`,
     );
-  if (files.length === 0)
+  if (files.length === 0 && !text)
     throw usage('no-file', `No file given: write jet send FILE ${shellWord(last)}.`);
-  if (files.length > 1)
-    throw usage('one-file', 'Send takes one file at a time; pack several into an archive first.');
   return { files, to: address };
 }

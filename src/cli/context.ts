@@ -20,6 +20,8 @@ export interface Context {
   readonly terminal: Terminal;
   readonly signals: Signals;
   readonly home: HomeFolders;
+  /** Where `--json` goes: stdout, or stderr when that holds data. */
+  readonly events: NodeJS.WriteStream;
   /** JET_PASSWORD, which is out of the environment by now. */
   readonly password: string | undefined;
 }
@@ -37,12 +39,14 @@ export async function perform(
   let terminal: Terminal | undefined;
   let verbose = flags['verbose'] === true;
   let json = flags['json'] === true;
+  const data = flags['stdout'] === true || flags['list'] === true;
+  const events = data ? process.stderr : process.stdout;
   const signals = new Signals(() => terminal?.restore());
   quietOnBrokenPipe(signals.unread);
   // Also an error that nobody awaited is one sentence.
   process.on('uncaughtException', (error) => {
     terminal?.restore();
-    report(error, { terminal, verbose, json, status: Exit.internal });
+    report(error, { terminal, verbose, json, events, status: Exit.internal });
     process.exit(Exit.internal);
   });
   let status: ExitStatus;
@@ -55,10 +59,10 @@ export async function perform(
     const plain = settings.on('no-color') || (process.env['NO_COLOR'] ?? '') !== '';
     terminal = await Terminal.open({ quiet: settings.on('quiet'), color: !plain });
     prepareHome(home);
-    status = await command({ settings, terminal, signals, home, password });
+    status = await command({ settings, terminal, signals, home, events, password });
   } catch (error) {
     status = error instanceof JetError ? error.exit : Exit.internal;
-    if (!(error instanceof Interrupted)) report(error, { terminal, verbose, json, status });
+    if (!(error instanceof Interrupted)) report(error, { terminal, verbose, json, events, status });
   }
   terminal?.restore();
   signals.finish(status, idleIsDone);
@@ -66,7 +70,13 @@ export async function perform(
 
 function report(
   error: unknown,
-  how: { terminal: Terminal | undefined; verbose: boolean; json: boolean; status: ExitStatus },
+  how: {
+    terminal: Terminal | undefined;
+    verbose: boolean;
+    json: boolean;
+    events: NodeJS.WriteStream;
+    status: ExitStatus;
+  },
 ): void {
   const known = error instanceof JetError;
   const message = known
@@ -82,7 +92,7 @@ function report(
       message,
       exit: how.status,
     } as const;
-    process.stdout.write(`${toJson(event)}\n`);
+    how.events.write(`${toJson(event)}\n`);
   }
   const lines = [escapeText(message)];
   if (how.verbose && error instanceof Error)
@@ -145,7 +155,7 @@ export function accountSettings(
       wait: settings.wait(lasting ? Infinity : WAIT_MS),
       say: (what) => {
         if (settings.on('json'))
-          process.stdout.write(
+          context.events.write(
             `${toJson({ event: 'waiting', id: 'jet', time: Date.now(), what })}\n`,
           );
         terminal.line(`Waiting for ${escapeText(what)}.`);
@@ -207,13 +217,14 @@ export function askPassword(
   );
 }
 
-function userInterface({ terminal, settings, signals }: Context): Ui {
+function userInterface({ terminal, settings, signals, events }: Context): Ui {
   return {
     interactive: canAsk(),
-    confirmOffer: ({ peer, name, size, fingerprint }, signal) =>
+    confirmOffer: ({ peer, name, files, size, fingerprint }, signal) =>
       terminal.still(() => {
         terminal.line(`Fingerprint of the sender: ${formatFingerprint(fingerprint)}`);
-        const what = `${escapeText(peer.toString())} offers ${escapeText(name)} (${formatSize(size)}).`;
+        const folder = files === undefined ? '' : `a folder of ${files} files, `;
+        const what = `${escapeText(peer.toString())} offers ${folder}${escapeText(name)} (${formatSize(size)}).`;
         return confirm(`${what} Accept?`, signal);
       }),
     confirmTrust: ({ peer, deviceId, fingerprint }, signal = signals.abort) =>
@@ -225,7 +236,7 @@ function userInterface({ terminal, settings, signals }: Context): Ui {
       }),
     notice: (code, message, trust = false) => {
       if (settings.on('json'))
-        process.stdout.write(
+        events.write(
           `${toJson({ event: 'notice', id: 'jet', time: Date.now(), code, message })}\n`,
         );
       terminal.line(escapeText(message), trust);

@@ -94,6 +94,12 @@ export const EVENTS: Readonly<
         },
         about: 'only a part was asked for: where it begins, and the size of the file',
       }),
+      as: optional(
+        choice(
+          ['range', 'stdout'],
+          'a jet has verified it and put it elsewhere than in a file of its name',
+        ),
+      ),
       sha256: optional(hex('hash of the file')),
       elapsed: { schema: { type: 'number', minimum: 0 }, about: 'milliseconds that bytes flowed' },
       exit,

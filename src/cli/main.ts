@@ -4,6 +4,8 @@ import { Command, CommanderError } from 'commander';
 import type { ExitStatus } from '../core/errors.ts';
 import type { DeviceFlags } from './commands/devices.ts';
 import type { FetchFlags } from './commands/fetch.ts';
+import type { ReceiveFlags } from './commands/receive.ts';
+import type { SendFlags } from './commands/send.ts';
 import type { ShareFlags } from './commands/share.ts';
 import type { Context } from './context.ts';
 
@@ -47,6 +49,8 @@ const routed = (command: Command) =>
     .option('--all-interfaces', 'offer the addresses of container bridges, too')
     .option('--limit-rate <bytes>', 'bytes a second, such as 500k or 2M')
     .option('--verified-only', 'only devices whose fingerprint was compared');
+
+const several = (value: string, before: string[] = []) => [...before, value];
 
 const withPassword = (command: Command) =>
   command
@@ -95,20 +99,27 @@ program
 routed(
   program
     .command('send [items...]')
-    .usage('[options] FILE JID')
-    .description('offer a file and send it'),
+    .usage('[options] ITEM... JID')
+    .description('offer files, folders, - (standard input) or a text, and send them'),
 )
   .option('--to <jid>', 'the recipient; every argument is a file then')
+  .option('--text <text>', 'send this, too, as a file: text.txt', several)
+  .option('--name <name>', 'what the other side calls the one item, the text, or standard input')
+  .option('--links', 'take symbolic links in folders along that stay inside them')
+  .option('--exclude <glob>', 'leave these out of folders', several)
   .addHelpText(
     'after',
     `
 Examples:
   $ jet send report.pdf bob@example.org
+  $ jet send *.jpg bob@example.org
   $ jet send report.pdf 'xmpp:bob@example.org?omemo-sid-ID=FINGERPRINT'
+  $ jet send --text 'The build is done.' bob@example.org
+  $ tar c src | jet send --name src.tar - bob@example.org
   $ jet send --to bob@example.org -- -odd-name.txt`,
   )
-  .action((items: string[], flags: { to?: string }, self: Command) =>
-    run(self, async (c) => (await import('./commands/send.ts')).send(c, items, flags.to)),
+  .action((items: string[], flags: SendFlags, self: Command) =>
+    run(self, async (c) => (await import('./commands/send.ts')).send(c, items, flags)),
   );
 routed(
   program
@@ -117,6 +128,7 @@ routed(
 )
   .option('-y, --yes', 'accept without asking, as far as trust allows')
   .option('--once', 'end after the first accepted transfer')
+  .option('--stdout', 'write the data of the one file to standard output')
   .option('-o, --out <folder>', 'where files land (default: here)')
   .option('--on-conflict <what>', 'rename, overwrite, skip or fail')
   .option('--max-size <bytes>', 'decline larger files, such as 20M or 1G')
@@ -127,10 +139,9 @@ Examples:
   $ jet receive
   $ jet receive --yes --once --out incoming alice@example.org`,
   )
-  .action((jids: string[], flags: { yes?: true; once?: true }, self: Command) =>
+  .action((jids: string[], flags: ReceiveFlags, self: Command) =>
     run(self, async (c) => (await import('./commands/receive.ts')).receive(c, jids, flags), true),
   );
-const several = (value: string, before: string[] = []) => [...before, value];
 routed(
   program
     .command('share [paths...]')
@@ -176,6 +187,27 @@ Examples:
   )
   .action((words: string[], flags: FetchFlags, self: Command) =>
     run(self, async (c) => (await import('./commands/fetch.ts')).fetch(c, words, flags)),
+  );
+routed(
+  program.command('resume [ids...]').description('go on with what was interrupted, on either side'),
+)
+  .option('--list', 'print what can be gone on with')
+  .addHelpText(
+    'after',
+    `
+Examples:
+  $ jet resume
+  $ jet resume 025fe22e`,
+  )
+  .action((ids: string[], flags: { list?: true }, self: Command) =>
+    run(self, async (c) => (await import('./commands/resume.ts')).resume(c, ids, flags)),
+  );
+program
+  .command('transfers [action] [ids...]')
+  .usage('[options] [forget ID... | clean]')
+  .description('what went where, how far, and how it ended')
+  .action((action: string | undefined, ids: string[], _: object, self: Command) =>
+    run(self, async (c) => (await import('./commands/transfers.ts')).transfers(c, action, ids)),
   );
 program
   .command('devices [jid]')

@@ -9,14 +9,18 @@ import { formatFingerprint, formatRate, formatSize } from './format.ts';
 import { toJson } from './json.ts';
 import { advance, type Progress, routeText } from './progress.ts';
 
+/** What stdout holds: the landed paths, a list, or the data itself, and then a failure is loud. */
+export type Stdout = 'paths' | 'list' | 'data';
+
 /**
  * Gives the listener for a command's events.
  *
- * @param data - stdout holds the data itself, or a list: JSON goes to stderr then, and no path is printed
  */
-export function showEvents({ terminal, settings }: Context, data = false): OnEvent {
+export function showEvents(
+  { terminal, settings, events }: Context,
+  stdout: Stdout = 'paths',
+): OnEvent {
   const json = settings.on('json');
-  const out = data ? process.stderr : process.stdout;
   const running = new Map<string, Progress>();
   const move = (id: string, change: (p: Progress) => Progress) => {
     const before = running.get(id);
@@ -32,7 +36,7 @@ export function showEvents({ terminal, settings }: Context, data = false): OnEve
     if (id === awaited) terminal.waiting(undefined);
   };
   return (event) => {
-    if (json) out.write(`${toJson(event)}\n`);
+    if (json) events.write(`${toJson(event)}\n`);
     switch (event.event) {
       case 'waiting':
         awaited = event.id;
@@ -52,6 +56,10 @@ export function showEvents({ terminal, settings }: Context, data = false): OnEve
         const { file, size, route, time, resumed_from } = event;
         running.set(event.id, { file, size, route, bytes: resumed_from, rate: 0, time });
         move(event.id, (p) => p);
+        if (resumed_from > 0 && size > 0)
+          terminal.line(
+            `${escapeText(file)} resumed at ${Math.floor((resumed_from * 100) / size)} %.`,
+          );
         if (terminal.live) terminal.line(`Route: ${routeText(route)}`);
         break;
       }
@@ -68,7 +76,16 @@ export function showEvents({ terminal, settings }: Context, data = false): OnEve
         terminal.ended(event.id);
         // The sentence of the error closes what went wrong.
         if (event.exit === Exit.done) terminal.line(closing(event, route));
-        if (!json && !data && event.direction === 'receive' && event.status === 'verified')
+        else if (stdout === 'data' && event.direction === 'receive' && event.bytes > 0)
+          terminal.error(
+            'What was written to standard output is NOT the verified file: do not use it.',
+          );
+        if (
+          !json &&
+          stdout === 'paths' &&
+          event.direction === 'receive' &&
+          event.status === 'verified'
+        )
           process.stdout.write(`${event.file}\n`);
         break;
       case 'error':
@@ -87,6 +104,7 @@ function closing(event: TransferEvent & { event: 'end' }, route: Route | undefin
     whole === undefined
       ? ''
       : `, bytes ${whole.offset} to ${whole.offset + Math.max(0, bytes - 1)} of ${formatSize(whole.size)}`;
+  const elsewhere = event.as === 'stdout' ? ' to standard output' : '';
   const by = route === undefined ? '' : `, ${routeText(route)}`;
-  return `${escapeText(event.file)} ${way} ${escapeText(event.peer)}: ${event.status}, ${formatSize(event.bytes)}${part}${rate}${by}${hash}`;
+  return `${escapeText(event.file)} ${way} ${escapeText(event.peer)}: ${event.status}${elsewhere}, ${formatSize(event.bytes)}${part}${rate}${by}${hash}`;
 }

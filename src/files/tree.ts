@@ -1,6 +1,6 @@
 /** Building a received tree: nothing of it ever lies outside its folder, whatever the peer sends. */
 import { constants } from 'node:fs';
-import { lstat, mkdir, open, readlink, realpath, symlink } from 'node:fs/promises';
+import { lstat, mkdir, open, readlink, realpath, rmdir, symlink } from 'node:fs/promises';
 import { dirname, join, posix } from 'node:path';
 import { Exit, JetError, systemCode } from '../core/errors.ts';
 import { resolveLink } from './links.ts';
@@ -104,6 +104,12 @@ export class Tree {
     for (const [local, entry] of deepest) {
       await dress(await this.#descend(local), entry, constants.O_DIRECTORY);
     }
+  }
+
+  /** Takes the folders away again that were made here and are empty. Never rejects. */
+  async abandon(): Promise<void> {
+    const deepest = [...this.#made].sort((a, b) => b.length - a.length);
+    for (const path of deepest) await rmdir(path).catch(() => undefined);
   }
 
   async #link(path: string, target: string): Promise<void> {

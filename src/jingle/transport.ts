@@ -82,6 +82,8 @@ export interface TransportMethod {
   readonly features: readonly string[];
   /** Whether the policy lets it be used at all. */
   usable(policy: RoutePolicy): boolean;
+  /** Asks our own server early for what a negotiation will need; nothing of the peer. Never rejects. */
+  prepare?(context: Pick<TransportContext, 'connection' | 'policy' | 'clock'>): Promise<void>;
   /** An offer of it can be answered with nothing to connect to, so that the initiator replaces it. */
   readonly refusable?: true;
   /** Starts a negotiation of a content: `sid` as the offerer chose it, undefined to choose one. */

@@ -3,6 +3,7 @@ import type { Clock } from '../core/clock.ts';
 import type { Jid } from '../core/jid.ts';
 import { EnvelopeError } from '../jet/envelope.ts';
 import { StanzaError } from '../xmpp/connection.ts';
+import type { Element } from '../xmpp/xml.ts';
 import { readBundle } from './bundle.ts';
 import { type Bundle, CryptoError, fingerprint } from './crypto/index.ts';
 import { parseDeviceList } from './devicelist.ts';
@@ -18,6 +19,8 @@ const PARALLEL = 8;
 const NEEDED_MS = 20_000;
 /** Milliseconds for those of new devices beside pinned ones, which are looked at to be named only. */
 const NEW_MS = 5_000;
+/** Milliseconds that a list which was asked for early counts as the present one. */
+const FORESEEN_MS = 5_000;
 
 interface Found extends Candidate {
   /** Absent where there is a session with a trusted key already. */
@@ -31,6 +34,10 @@ export class Contacts {
   readonly #sessions: Sessions;
   readonly #trust: Trust;
   readonly #ownDevice: () => { readonly account: Jid; readonly id: number | undefined };
+  /** A list that was asked for before it is needed; used once. */
+  #foreseen:
+    | { readonly of: string; readonly at: number; readonly list: Promise<Element | undefined> }
+    | undefined;
 
   constructor(
     pep: PepPort,
@@ -44,6 +51,22 @@ export class Contacts {
     this.#sessions = sessions;
     this.#trust = trust;
     this.#ownDevice = ownDevice;
+  }
+
+  /** Asks for the list of an account that something will be encrypted to in a moment. Never rejects. */
+  foresee(jid: Jid): void {
+    const list = this.#pep.fetch(jid.bare, NODE_DEVICES);
+    list.catch(() => undefined);
+    this.#foreseen = { of: jid.bare.toString(), at: this.#clock.monotonic(), list };
+  }
+
+  /** The list of an account, asked for now or a moment ago. @throws StanzaError */
+  #list(jid: Jid): Promise<Element | undefined> {
+    const foreseen = this.#foreseen;
+    this.#foreseen = undefined;
+    const fresh = foreseen !== undefined && this.#clock.monotonic() - foreseen.at < FORESEEN_MS;
+    const ask = () => this.#pep.fetch(jid.bare, NODE_DEVICES);
+    return fresh && foreseen.of === jid.bare.toString() ? foreseen.list.catch(ask) : ask();
   }
 
   /** The trusted devices, each with a session that encrypts. `renew`: start new sessions where allowed. */
@@ -106,7 +129,7 @@ export class Contacts {
     for (const { device, state } of this.#trust.pins(bare)) {
       if (device !== undefined && state !== 'distrusted') pinned.add(device);
     }
-    const listed = parseDeviceList(await this.#pep.fetch(jid.bare, NODE_DEVICES), pinned);
+    const listed = parseDeviceList(await this.#list(jid), pinned);
     const ids = listed.filter((id) => id !== own.id || !jid.sameBare(own.account));
     const first = this.#trust.isFirstContact(bare);
     const known = await this.#lookAtAll(

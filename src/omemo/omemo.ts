@@ -103,8 +103,8 @@ export class Omemo {
    * before; only then messages are taken. @throws JetError, StanzaError
    */
   async ensureDevice(): Promise<Device> {
-    await this.#continuity.check();
-    const device = await this.#publisher.ensure();
+    const [seen] = await Promise.all([this.#publisher.look(), this.#continuity.check()]);
+    const device = await this.#publisher.ensure(seen);
     this.#continuity.checkPlace();
     this.#messages.listen();
     return device;
@@ -113,6 +113,11 @@ export class Omemo {
   /** Our device; undefined before it was made. */
   get device(): Device | undefined {
     return this.#own.load();
+  }
+
+  /** Something will be encrypted to a contact in a moment: asks early for the list of its devices. */
+  foresee(jid: Jid): void {
+    this.#contacts.foresee(jid);
   }
 
   /** The trusted devices of a contact, each with a session; first contact pins. @throws StanzaError */

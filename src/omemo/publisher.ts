@@ -7,6 +7,7 @@ import { withLock } from '../store/locks.ts';
 import type { Store } from '../store/store.ts';
 import { Allowance } from './allowance.ts';
 import { readBundle, writeBundle } from './bundle.ts';
+import type { Bundle } from './crypto/index.ts';
 import type { Device, OwnDevice } from './device.ts';
 import { isListed, parseDeviceList, publishDeviceList } from './devicelist.ts';
 import type { OmemoEvent } from './events.ts';
@@ -24,6 +25,13 @@ const BACK_OFF_MS = 1000;
 const MAX_BACK_OFF_MS = 60_000;
 const PUT_BACKS_AN_HOUR = 5;
 const HOUR = 3_600_000;
+
+/** What was seen of our device on the server. */
+export interface Published {
+  readonly id: number;
+  readonly listed: boolean;
+  readonly bundle: Bundle | undefined;
+}
 
 /** Publishes for one account. */
 export class Publisher {
@@ -60,12 +68,26 @@ export class Publisher {
     });
   }
 
+  /** What the server holds of our device, in one round trip; undefined before there is one. @throws StanzaError */
+  async look(): Promise<Published | undefined> {
+    const id = this.#own.load()?.id;
+    if (id === undefined) return undefined;
+    const [list, bundle] = await Promise.all([
+      this.#pep.fetch(null, NODE_DEVICES),
+      this.#pep.fetch(null, bundleNode(id)),
+    ]);
+    return { id, listed: isListed(list, id), bundle: readBundle(bundle) };
+  }
+
   /**
    * Makes our device on the first run, publishes what is missing or out of date.
    *
+   * @param seen - what was there a moment ago: where nothing is to be written it is enough
    * @throws JetError (exit 3) when the server does not keep it; StanzaError as it comes
    */
-  async ensure(): Promise<Device> {
+  async ensure(seen?: Published): Promise<Device> {
+    const current = this.#current(seen);
+    if (current !== undefined) return current;
     return this.#alone(async () => {
       const taken = parseDeviceList(await this.#pep.fetch(null, NODE_DEVICES));
       const { device, made } = this.#own.make(new Set(taken));
@@ -96,6 +118,15 @@ export class Publisher {
     });
   }
 
+  /** Our device, when all of it is as it was seen. */
+  #current(seen: Published | undefined): Device | undefined {
+    const device = this.#own.load();
+    if (device === undefined || seen?.id !== device.id || !seen.listed) return undefined;
+    this.#own.maintain();
+    const same = sameKeys(seen.bundle, this.#own.bundle());
+    return same && this.#own.staleness() === 0 ? device : undefined;
+  }
+
   /** Publishes the refilled bundle soon. */
   refill(): void {
     this.#later('refill', REFILL_MS, () => this.ensure());
@@ -115,9 +146,7 @@ export class Publisher {
     const bundle = this.#own.bundle();
     for (let attempt = 0; attempt < 3; attempt++) {
       const there = readBundle(await this.#pep.fetch(null, node));
-      const same =
-        there?.identityKey.equals(bundle.identityKey) &&
-        there.signedPreKey.equals(bundle.signedPreKey);
+      const same = sameKeys(there, bundle);
       if (same && (staleness === 0 || attempt > 0)) {
         this.#own.published(staleness);
         return;
@@ -187,4 +216,12 @@ export class Publisher {
     const name = `omemo-publish ${this.#account.toString()}`;
     return withLock(this.#store, this.#clock, name, body, { wait: WAIT_MS });
   }
+}
+
+function sameKeys(one: Bundle | undefined, other: Bundle): boolean {
+  return (
+    one !== undefined &&
+    one.identityKey.equals(other.identityKey) &&
+    one.signedPreKey.equals(other.signedPreKey)
+  );
 }

@@ -8,7 +8,7 @@ import { checkSize } from '../jet/limits.ts';
 import { Seals } from '../jet/sealed.ts';
 import { encodeDescription } from '../jingle/file-description.ts';
 import type { Session } from '../jingle/session.ts';
-import { clearDescription, SealedContent, type NamedFile, type Request } from './sealed.ts';
+import { clearDescription, SealedContent, type OfferedFile, type Request } from './sealed.ts';
 
 /** The registries that decide what can be protected how. */
 export interface Protection {
@@ -69,7 +69,7 @@ export interface ShieldedContent {
 export function offerContent(
   shield: Protected,
   placing: Placing,
-  file: NamedFile,
+  file: OfferedFile,
 ): ShieldedContent {
   const { security } = shield;
   const sealed = seal(shield, placing, 'initiator');

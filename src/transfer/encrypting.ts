@@ -8,6 +8,7 @@ import type { Bytestream } from '../jingle/transport.ts';
 import { StanzaError } from '../xmpp/connection.ts';
 import type { Certainty, ChecksumDue } from './machine.ts';
 import { sendStream } from './pump.ts';
+import type { Recorder } from './recorder.ts';
 import type { Reporter } from './reporter.ts';
 import type { Extent, Landed, SealedContent } from './sealed.ts';
 import type { ContentId, Surroundings } from './transfer.ts';
@@ -29,6 +30,8 @@ export interface Encrypting {
   /** Bare address, for what is said. */
   readonly peer: string;
   readonly reporter: Reporter;
+  /** Its row, for what has one. */
+  readonly recorder?: Recorder;
   /** Bytes a second. */
   readonly limitRate?: number;
   /** How a plain peer reads digests; default `raw`. */
@@ -79,7 +82,7 @@ export class EncryptingSide {
   async send(stream: Stream, bytestream: Bytestream, signal: AbortSignal): Promise<ChecksumDue> {
     if (this.#started !== undefined) throw new Error('a secret encrypts one stream');
     this.#started = stream;
-    const { bytes: source, reporter, limitRate, peer } = this.#what;
+    const { bytes: source, reporter, recorder, limitRate, peer } = this.#what;
     const { cipher, secret, extent } = stream;
     const { offset, length } = extent;
     const from = stream.partial ? 0 : offset;
@@ -91,7 +94,10 @@ export class EncryptingSide {
       secret,
       signal,
       clock: this.#clock,
-      onProgress: (taken) => reporter.progress(from + taken),
+      onProgress: (taken) => {
+        reporter.progress(from + taken);
+        recorder?.progress(offset + taken);
+      },
       ...(limitRate !== undefined && { limitRate }),
     });
     if (bytes !== length) {

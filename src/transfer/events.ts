@@ -41,6 +41,8 @@ export type TransferEvent = { readonly id: string; readonly time: number } & (
       readonly bytes: number;
       /** What was transferred is only a part: of a file of `size` bytes those from `offset` on. */
       readonly part_of?: { readonly offset: number; readonly size: number };
+      /** Where it went, by the receipt of a jet, when that is no file of its name. */
+      readonly as?: 'range' | 'stdout';
       /** Lower-case hex of the plaintext's SHA-256; absent when it is not known. */
       readonly sha256?: string;
       /** Milliseconds from the first byte to the end of the bytes. */

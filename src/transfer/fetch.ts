@@ -2,6 +2,7 @@
 import { randomId } from '../core/bytes.ts';
 import { Exit, JetError, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
+import type { Checkpoint } from '../files/landing.ts';
 import type { Envelope, TransportSecret } from '../jet/envelope.ts';
 import { checkSize } from '../jet/limits.ts';
 import { SealedError } from '../jet/sealed.ts';
@@ -14,11 +15,13 @@ import type { Content } from '../jingle/stanza.ts';
 import { protect, requestContent, type Protected, type Protection } from './content.ts';
 import { DecryptingSide, type Target } from './decrypting.ts';
 import type { TransferEvent } from './events.ts';
+import { hashWords, knownHashes } from './going-on.ts';
 import { initiate } from './initiate.ts';
 import type { Outcome } from './machine.ts';
 import { Proof } from './proof.ts';
+import { conclude, type Recorder } from './recorder.ts';
 import { Reporter } from './reporter.ts';
-import type { Extent, NamedFile, Request, SealedContent } from './sealed.ts';
+import type { Extent, LandedAs, NamedFile, Request, SealedContent } from './sealed.ts';
 import { Transfer, type ContentId, type Side, type Surroundings } from './transfer.ts';
 
 /** What is asked of whom. */
@@ -32,7 +35,15 @@ export interface Fetching {
   /** For the user, until the peer has named the file. */
   readonly label: string;
   /** Where it goes, once its name and size are known. @throws JetError */
-  readonly target: (file: NamedFile, extent: Extent) => Promise<Target>;
+  readonly target: (
+    file: NamedFile,
+    extent: Extent,
+    recorder: Recorder | undefined,
+  ) => Promise<Target>;
+  /** An earlier transfer is gone on with: of this row, from the range of the request to the end. */
+  readonly goesOn?: { readonly recorder: Recorder; readonly target: Target };
+  /** Told the key of the row. */
+  readonly began?: (key: number) => void;
   /** Milliseconds that the peer has to answer. */
   readonly answerMs: number;
   readonly on: (event: TransferEvent) => void;
@@ -64,8 +75,11 @@ export async function fetchFile(
     fetching.on,
   );
   const shield = await protect(name, to, envelope, around.ciphers, 0, device);
-  const side = new Requesting(around, fetching, shield, content, reporter);
+  const recorder = fetching.goesOn?.recorder ?? begin(around, fetching);
+  if (recorder !== undefined) fetching.began?.(recorder.key);
+  const side = new Requesting(around, fetching, shield, content, reporter, recorder);
   const transfer = new Transfer(around, { sends: false, initiates: true }, content, side);
+  recorder?.follow((error) => transfer.fail(error), true);
   const outcome = await initiate(around, transfer, {
     ...{ to, answerMs: fetching.answerMs, signal },
     content: (session, transport) => ({
@@ -76,7 +90,24 @@ export async function fetchFile(
     }),
     begun: () => reporter.waiting(`${to.bare.toString()} to answer`),
   });
-  return reporter.end(outcome, side.landed, side.sha256?.toString('hex'));
+  const { landed: path, sha256, kept, as } = side;
+  const whole = fetching.request.file.range === undefined || fetching.goesOn !== undefined;
+  const ending = {
+    ...{ outcome, ...(path !== undefined && { path }), ...(as && { as }) },
+    ...{ ...(whole && sha256 && { sha256 }), ...(kept && { kept }) },
+  };
+  return conclude(reporter, recorder, ending, sha256).exit;
+}
+
+/** The row of a file that is asked for; a list has none. */
+function begin(around: Surroundings, fetching: Fetching): Recorder | undefined {
+  const { to, device, request, label } = fetching;
+  if (request.list) return undefined;
+  return around.records.begin({
+    ...{ account: around.connection.jid.bare.toString(), peer: to.bare.toString() },
+    ...{ direction: 'receive', jet: device !== undefined, device, name: label },
+    options: { kind: 'fetch', hashes: hashWords(request.file.hashes) },
+  });
 }
 
 /** The side that has asked for a file. */
@@ -86,8 +117,11 @@ class Requesting implements Side {
   readonly #shield: Protected;
   readonly #content: ContentId;
   readonly #reporter: Reporter;
+  readonly #recorder: Recorder | undefined;
   #sealed: SealedContent | undefined;
   #decrypting: DecryptingSide | undefined;
+  /** A part that was opened again in vain. */
+  #unused: Checkpoint | undefined;
 
   constructor(
     around: Surroundings,
@@ -95,7 +129,9 @@ class Requesting implements Side {
     shield: Protected,
     content: ContentId,
     reporter: Reporter,
+    recorder: Recorder | undefined,
   ) {
+    this.#recorder = recorder;
     this.#around = around;
     this.#fetching = fetching;
     this.#shield = shield;
@@ -109,6 +145,14 @@ class Requesting implements Side {
 
   get sha256(): Buffer | undefined {
     return this.#decrypting?.sha256;
+  }
+
+  get as(): LandedAs | undefined {
+    return this.#decrypting?.as;
+  }
+
+  get kept(): Checkpoint | undefined {
+    return this.#decrypting?.kept ?? this.#unused;
   }
 
   get moved(): number {
@@ -131,19 +175,27 @@ class Requesting implements Side {
     checkSize(extent.length, cipher, 'receive');
     const { size } = file;
     const asked = this.#fetching.request.file.hashes;
-    const whole = extent.offset === 0 && extent.length === size;
-    const partial = !whole;
     const { offset, length } = extent;
+    const { goesOn } = this.#fetching;
+    if (goesOn && (this.#recorder?.row().size !== size || offset + length !== size))
+      throw new SealedError('malformed', 'the sealed accept is about another file');
+    const whole = offset === 0 && length === size;
+    const partial = !whole && goesOn === undefined;
     this.#reporter.names(
-      whole
+      !partial
         ? { file: file.name, size }
         : { file: file.name, size: length, partOf: { offset, size } },
     );
-    const target = await this.#fetching.target(file, extent);
+    if (!goesOn) this.#recorder?.note({ name: file.name, size });
+    const target = goesOn?.target ?? (await this.#fetching.target(file, extent, this.#recorder));
+    // A part of a file, or what went to a pipe, is not gone on with.
+    if (target.digests !== undefined && !partial) this.#agree();
+    const known = { hashes: knownHashes(this.#recorder), hashUsed: [] };
     this.#decrypting = new DecryptingSide(
       {
         ...{ content: this.#content, cipher, secret, size, extent, target, partial },
         // Of what the hash names, all or nothing lands; a weak hash selects and proves nothing.
+        ...(goesOn && { whole: new Proof(known, size) }),
         proof: whole
           ? new Proof({ ...file, hashes: [...asked, ...file.hashes] }, size)
           : new Proof({ hashes: [], hashUsed: [] }, extent.length),
@@ -151,6 +203,15 @@ class Requesting implements Side {
       },
       this.#reporter,
     );
+  }
+
+  /** Both sides know the transfer id now. */
+  #agree(): void {
+    const { recipient } = this.#shield;
+    const { device } = this.#fetching;
+    const sealed = this.#sealed;
+    if (sealed !== undefined && recipient !== undefined && device !== undefined)
+      this.#recorder?.agreed(() => sealed.transferId(), recipient, device);
   }
 
   stream: Side['stream'] = (bytestream, signal) => this.#side.receive(bytestream, signal);
@@ -164,7 +225,9 @@ class Requesting implements Side {
   async finish(outcome: Outcome): Promise<void> {
     wipeSecret(this.#shield.secret);
     this.#sealed?.wipe();
-    await this.#decrypting?.finish(outcome);
+    if (this.#decrypting !== undefined) await this.#decrypting.finish(outcome);
+    // Nothing came of it: the part is what it was.
+    else this.#unused = await this.#fetching.goesOn?.target.abort(true);
   }
 
   get #side(): DecryptingSide {

@@ -21,7 +21,7 @@ import type { Session } from '../jingle/session.ts';
 import { encodeContent, type Content } from '../jingle/stanza.ts';
 import type { Protection } from './content.ts';
 import { isWhole } from './proof.ts';
-import { SealedContent, type NamedFile, type Request } from './sealed.ts';
+import { type NamedFile, type OfferedFile, type Request, SealedContent } from './sealed.ts';
 
 /** A content before anything secret was touched. */
 export interface Incoming {
@@ -41,12 +41,25 @@ export class Unacceptable extends Error {
     | 'security-error'
     | 'failed-application'
     | 'media-error';
+  /** What XEP-0234 says beside it. */
+  readonly application: 'file-not-available' | undefined;
 
-  constructor(reason: Unacceptable['reason'], message: string, options?: ErrorOptions) {
+  constructor(
+    reason: Unacceptable['reason'],
+    message: string,
+    application?: Unacceptable['application'],
+    options?: ErrorOptions,
+  ) {
     super(message, options);
+    this.application = application;
     this.name = 'Unacceptable';
     this.reason = reason;
   }
+}
+
+/** Whether a session asks for something; what it is otherwise is found when it is read. */
+export function isRequest({ contents }: { readonly contents: readonly Content[] }): boolean {
+  return contents[0]?.senders === 'responder';
 }
 
 /** Reads the one content of a session. @throws Unacceptable; StanzaError for what is no file at all */
@@ -83,7 +96,7 @@ export interface Opened {
 
 /** An offer whose envelope opened. */
 export interface OpenedOffer extends Opened {
-  readonly file: NamedFile;
+  readonly file: OfferedFile;
 }
 
 /** A request whose envelope opened. */
@@ -220,8 +233,9 @@ function unacceptable(error: unknown): unknown {
     error instanceof EnvelopeError ||
     error instanceof SealedError ||
     (error instanceof JetError && error.exit === Exit.security);
-  if (insecure) return new Unacceptable('security-error', error.message, { cause: error });
+  if (insecure)
+    return new Unacceptable('security-error', error.message, undefined, { cause: error });
   if (error instanceof JetError && error.code === 'file-too-large')
-    return new Unacceptable('media-error', error.message, { cause: error });
+    return new Unacceptable('media-error', error.message, undefined, { cause: error });
   return error;
 }

@@ -5,8 +5,8 @@ import type { DiscoForm } from '../xmpp/disco.ts';
 const DEVICE = 'omemo-device';
 const WAITS_FOR = 'waits-for';
 
-/** What a jet can be told. `offer`: it takes files; `request`: it shares some. */
-export type WaitsFor = 'offer' | 'request';
+/** What a jet can be told. `offer`: it takes files; `request`: it shares some; `resume`: it goes on with either. */
+export type WaitsFor = 'offer' | 'request' | 'resume';
 
 /** A peer as disco shows it. */
 export interface JetPeer {

@@ -125,6 +125,13 @@ export class Journal {
     );
   }
 
+  /** The row of a key. @throws JetError (exit 2) `unknown-transfer` */
+  row(key: number): TransferRow {
+    const row = this.#row(key);
+    if (row === undefined) throw unknown('the transfer');
+    return row;
+  }
+
   /** The row of a transfer id of this identity key; a random id is none. */
   findByTransferId(account: string, identity: string, id: string): TransferRow | undefined {
     const row = this.#store.get(

@@ -88,7 +88,7 @@ export function memoryTarget(size: number): Target & { readonly bytes: () => Buf
       return Promise.resolve();
     },
     finish: () => Promise.resolve(undefined),
-    abort: () => Promise.resolve(),
+    abort: () => Promise.resolve(undefined),
     bytes: () => Buffer.concat(chunks),
   };
 }

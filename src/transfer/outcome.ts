@@ -82,7 +82,7 @@ export function errorOf(outcome: Outcome, subject: Subject): JetError | undefine
         'cancelled',
         sends
           ? `Cancelled: ${peer} did not get ${file}. Send it again to start over.`
-          : `Cancelled: ${file} of ${peer} was not received, and nothing of it is kept.`,
+          : `Cancelled: ${file} of ${peer} was not received.`,
       );
     case 'failed':
       return errorOfFault(outcome.fault, subject);
@@ -150,6 +150,45 @@ function errorOfReason(
   const words = PEER_REASONS[reason] ?? `ended the transfer (${reason})`;
   const exit = OF_THE_FILE.has(reason) ? Exit.remoteFile : Exit.transport;
   return what(exit, `peer-${reason}`, `the other side ${words}`);
+}
+
+/** Reasons of the peer's that no other attempt would do away with. */
+const NO_WAY_ON: ReadonlySet<string> = new Set([
+  ...['security-error', 'success', 'decline', 'failed-application'],
+]);
+
+/**
+ * Whether a transfer that ended so can be gone on with: nothing about it was wrong, it only did not come to
+ * its end.
+ */
+export function mayGoOn(outcome: Outcome): boolean {
+  if (outcome.kind === 'cancelled') return true;
+  if (outcome.kind !== 'failed') return false;
+  const { fault } = outcome;
+  if (fault.by === 'peer') return !NO_WAY_ON.has(fault.reason);
+  if (fault.by !== 'self') return fault.by !== 'unanswered';
+  const { error } = fault;
+  if (!(error instanceof JetError)) return false;
+  return error.exit === Exit.transport || ['disk-full', 'write-failed'].includes(error.code);
+}
+
+/** What went wrong, as the journal has it. */
+export function wordOf(outcome: Outcome): string | undefined {
+  if (outcome.kind !== 'failed') return undefined;
+  const { fault } = outcome;
+  if (fault.by === 'peer') return `peer-${fault.reason}`;
+  if (fault.by !== 'self') return fault.by;
+  return fault.error instanceof JetError ? fault.error.code : 'internal';
+}
+
+const BROKEN: ReadonlySet<string | undefined> = new Set([
+  ...['stream-ended', 'gone', 'silence', 'route', 'peer-connectivity-error'],
+  ...['peer-failed-transport', 'peer-timeout', 'peer-gone'],
+]);
+
+/** Whether it was the connection that failed, so that either side may come back by itself. */
+export function isBroken(word: string | undefined): boolean {
+  return BROKEN.has(word);
 }
 
 /** The word of the end event. */

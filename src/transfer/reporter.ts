@@ -5,6 +5,7 @@ import type { Route } from '../jingle/transport.ts';
 import type { Direction, TransferEvent } from './events.ts';
 import type { Outcome } from './machine.ts';
 import { errorOf, statusOf } from './outcome.ts';
+import type { LandedAs } from './sealed.ts';
 
 /** Milliseconds between two progress events. */
 const EVERY_MS = 100;
@@ -77,11 +78,21 @@ export class Reporter {
     this.#emit({ event: 'finishing', what });
   }
 
-  /** The end; gives the exit status that it means. */
-  end(outcome: Outcome, landed: string | undefined, sha256: string | undefined): ExitStatus {
+  /** The exit status that an end means. */
+  exitOf(outcome: Outcome): ExitStatus {
+    return this.#errorOf(outcome)?.exit ?? Exit.done;
+  }
+
+  /** The end. */
+  end(
+    outcome: Outcome,
+    landed: string | undefined,
+    sha256: string | undefined,
+    as: LandedAs = 'file',
+  ): void {
     const { direction, peer, file, partOf } = this.#about;
-    const error = errorOf(outcome, { peer, file, sends: direction === 'send' });
-    const exit = error?.exit ?? Exit.done;
+    const error = this.#errorOf(outcome);
+    const exit = this.exitOf(outcome);
     const ended = this.#ended ?? this.#clock.monotonic();
     this.#emit({
       event: 'end',
@@ -91,17 +102,30 @@ export class Reporter {
       file: landed ?? file,
       bytes: this.#bytes,
       ...(partOf && { part_of: partOf }),
+      ...(as !== 'file' && error === undefined && { as }),
       ...(sha256 !== undefined && error === undefined && { sha256 }),
       elapsed: Math.max(0, Math.round(ended - (this.#began ?? ended))),
       exit,
     });
     if (error !== undefined) this.error(error);
-    return exit;
+  }
+
+  /** It was interrupted, and can be gone on with. */
+  interrupted(id: string): void {
+    const { direction, file } = this.#about;
+    const kept = direction === 'receive' ? ': what has come is kept' : '';
+    const message = `${file} was interrupted${kept}. Go on with jet resume ${id.slice(0, 8)}.`;
+    this.#emit({ event: 'notice', code: 'resumable', message });
   }
 
   error(error: JetError): void {
     const { code, message, exit } = error;
     this.#emit({ event: 'error', code, message, exit });
+  }
+
+  #errorOf(outcome: Outcome): JetError | undefined {
+    const { direction, peer, file } = this.#about;
+    return errorOf(outcome, { peer, file, sends: direction === 'send' });
   }
 
   #emit(event: Unstamped<TransferEvent>): void {

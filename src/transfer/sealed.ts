@@ -15,6 +15,8 @@ import { HASHES, type Hash } from '../jingle/hashes.ts';
 import type { Creator } from '../jingle/stanza.ts';
 import { StanzaError } from '../xmpp/connection.ts';
 import { attr, parse, uint, xml } from '../xmpp/xml.ts';
+import { decodeMembership, encodeMembership, type Membership } from './several.ts';
+import { decodeTree, encodeTree, type TreeHead } from './tree-list.ts';
 
 /** A file whose name and size are known. */
 export type NamedFile = FileDescription & { readonly name: string; readonly size: number };
@@ -43,6 +45,13 @@ export interface Resume {
   /** Above every earlier one of this transfer. */
   readonly attempt: number;
 }
+
+/** A file that is offered, and what is said about the offer beside it. */
+export type OfferedFile = NamedFile & {
+  readonly of?: Membership;
+  readonly tree?: TreeHead;
+  readonly resume?: Resume;
+};
 
 /** What is asked for: a file by its hash, or by name and size; or what there is to be had. */
 export interface Request {
@@ -91,13 +100,29 @@ export class SealedContent {
   }
 
   /** For `<security/>`. */
-  offer(file: NamedFile): Element {
-    return this.#seal('offer', encodeFile(file));
+  offer(file: OfferedFile): Element {
+    const { of, tree, resume } = file;
+    const extra = [
+      ...(of ? [encodeMembership(of)] : []),
+      ...(tree ? [encodeTree(tree)] : []),
+      ...(resume ? [encodeResume(resume)] : []),
+    ];
+    return this.#seal('offer', encodeFile(file), {}, ...extra);
   }
 
   /** @throws SealedError */
-  openOffer(bytes: Buffer): NamedFile {
-    return named(this.#file('offer', bytes), 'offer');
+  openOffer(bytes: Buffer): OfferedFile {
+    const body = this.#open('offer', bytes);
+    const of = body.getChild('of', NS_SEALED);
+    const tree = body.getChild('tree', NS_SEALED);
+    const resume = decodeResume(body);
+    const file = named(fileIn(body), 'offer');
+    return {
+      ...file,
+      ...(of && { of: decodeMembership(of) }),
+      ...(tree && { tree: decodeTree(tree, file.size) }),
+      ...(resume && { resume }),
+    };
   }
 
   /** For `<security/>`. */

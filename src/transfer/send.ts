@@ -1,6 +1,7 @@
 /** Offering one file (XEP-0391 §4.1 over XEP-0234) and sending it. */
+import { resolve } from 'node:path';
 import { randomId } from '../core/bytes.ts';
-import type { ExitStatus } from '../core/errors.ts';
+import { Exit, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import type { FileSource } from '../files/source.ts';
 import type { Envelope } from '../jet/envelope.ts';
@@ -13,13 +14,41 @@ import { offerContent, protect, type Protected, type Protection } from './conten
 import { EncryptingSide, type Bytes } from './encrypting.ts';
 import type { TransferEvent } from './events.ts';
 import { initiate } from './initiate.ts';
+import type { NewTransfer } from './journal.ts';
+import { conclude, type Recorder } from './recorder.ts';
 import { Reporter } from './reporter.ts';
-import type { SealedContent } from './sealed.ts';
+import type { Membership } from './several.ts';
+import type { Extent, Resume, SealedContent } from './sealed.ts';
+import type { TreeHead } from './tree-list.ts';
 import { Transfer, type ContentId, type Side, type Surroundings } from './transfer.ts';
+
+/** What is offered: an open file, or something that is read like one. */
+export interface Sendable extends Bytes {
+  readonly name: string;
+  readonly mtime: Date;
+  /** Of a folder, which only a jet takes so: what its offer says. */
+  readonly tree?: TreeHead;
+  /** Where it lies and what it is, for what can be opened again. */
+  readonly origin?: Pick<FileSource, 'path' | 'identity'>;
+}
+
+/** A transfer that this side goes on with. */
+export interface GoesOn {
+  readonly recorder: Recorder;
+  readonly resume: Resume;
+  /** SHA-256 of the whole file, as it lies on the disk now. */
+  readonly sha256: Buffer;
+}
 
 /** What is sent to whom. */
 export interface Sending {
-  readonly source: FileSource;
+  readonly source: Sendable;
+  /** Which of several it is; told to a jet only. */
+  readonly of?: Membership | undefined;
+  /** An earlier transfer of this file is gone on with. */
+  readonly goesOn?: GoesOn;
+  /** Told the key of the row. */
+  readonly began?: (key: number) => void;
   /** A full address: the resource that was found. */
   readonly to: Jid;
   /** The session id that the resource expects; random by default. */
@@ -56,7 +85,7 @@ export async function sendFile(
       id: randomId(),
       direction: 'send',
       peer: to.bare.toString(),
-      file: source.name,
+      file: source.tree === undefined ? source.name : `${source.name}/`,
       size: source.size,
     },
     around.clock,
@@ -64,16 +93,19 @@ export async function sendFile(
   );
   const shield = await protect(name, to, envelope, around.ciphers, source.size, device);
   const content: ContentId = { creator: 'initiator', name };
+  const recorder = sending.goesOn?.recorder ?? around.records.begin(rowOf(around, sending));
   const encrypting = new EncryptingSide(
     {
-      ...{ bytes: fileBytes(source), content, peer: to.bare.toString(), reporter },
+      ...{ bytes: source, content, peer: to.bare.toString(), reporter, recorder },
       ...(sending.limitRate !== undefined && { limitRate: sending.limitRate }),
       ...(sending.hashForm !== undefined && { hashForm: sending.hashForm }),
     },
     around.clock,
   );
-  const side = new Offering(around, source, shield, content, encrypting);
+  const side = new Offering(around, sending, shield, content, encrypting, recorder);
   const transfer = new Transfer(around, { sends: true, initiates: true }, content, side);
+  sending.began?.(recorder.key);
+  recorder.follow((error) => transfer.fail(error));
   const outcome = await initiate(around, transfer, {
     ...{ to, answerMs: sending.answerMs, signal },
     ...(sending.sid !== undefined && { sid: sending.sid }),
@@ -85,38 +117,55 @@ export async function sendFile(
     }),
     begun: () => reporter.waiting(`${to.bare.toString()} to accept ${source.name}`),
   });
-  if (transfer.refusedUnread && (await sending.renew?.())) return 'renewed';
-  return reporter.end(outcome, undefined, encrypting.sha256?.toString('hex'));
+  if (transfer.refusedUnread && (await sending.renew?.())) {
+    recorder.end({ outcome, exit: Exit.security });
+    around.records.journal.forget(recorder.key);
+    return 'renewed';
+  }
+  const { landed } = encrypting;
+  const { sha256 } = side;
+  const ending = { outcome, ...(sha256 && { sha256 }), ...(landed && { as: landed.as }) };
+  return conclude(reporter, recorder, ending, sha256).exit;
 }
 
-/** The bytes of an open file. */
-export function fileBytes(source: FileSource): Bytes {
+/** What the journal knows from the start. */
+function rowOf(around: Surroundings, { source, to, device }: Sending): NewTransfer {
+  const { name, size, origin } = source;
   return {
-    size: source.size,
-    read: (offset, end) => source.read(offset, end),
-    close: () => source.close(),
+    ...{ account: around.connection.jid.bare.toString(), peer: to.bare.toString() },
+    ...{ direction: 'send', jet: device !== undefined, device },
+    ...{ name, size, options: { kind: 'offer' } },
+    ...(origin && { path: resolve(origin.path), file: origin.identity }),
   };
 }
 
 /** The side that has offered a file. */
 class Offering implements Side {
   readonly #around: Surroundings;
-  readonly #source: FileSource;
+  readonly #sending: Sending;
+  readonly #source: Sendable;
   readonly #shield: Protected;
   readonly #content: ContentId;
   readonly #encrypting: EncryptingSide;
+  readonly #recorder: Recorder;
+  /** What the peer wants of it. */
+  #extent: Extent;
   #sealed: SealedContent | undefined;
   #peer: Jid | undefined;
 
   constructor(
     around: Surroundings,
-    source: FileSource,
+    sending: Sending,
     shield: Protected,
     content: ContentId,
     encrypting: EncryptingSide,
+    recorder: Recorder,
   ) {
     this.#around = around;
-    this.#source = source;
+    this.#sending = sending;
+    this.#source = sending.source;
+    this.#recorder = recorder;
+    this.#extent = { offset: 0, length: sending.source.size };
     this.#shield = shield;
     this.#content = content;
     this.#encrypting = encrypting;
@@ -130,10 +179,16 @@ class Offering implements Side {
     return this.#encrypting.whole;
   }
 
+  /** SHA-256 of the whole file, once it is known. */
+  get sha256(): Buffer | undefined {
+    return this.#sending.goesOn?.sha256 ?? this.#encrypting.sha256;
+  }
+
   /** What is said about the file: the digest follows in a `<checksum/>`. */
   offer(session: Session): Pick<Content, 'description' | 'security'> {
-    const { name, size, mtime: date } = this.#source;
+    const { name, size, mtime: date, tree } = this.#source;
     const self = this.#around.connection.jid;
+    const { goesOn, of } = this.#sending;
     this.#peer = session.peer;
     const { sealed, description, security } = offerContent(
       this.#shield,
@@ -141,6 +196,9 @@ class Offering implements Side {
       {
         ...{ name, size, date, mediaType: 'application/octet-stream' },
         ...{ hashes: [], hashUsed: ['sha-256'] },
+        ...(of && { of }),
+        ...(tree && { tree }),
+        ...(goesOn && { resume: goesOn.resume }),
       },
     );
     this.#sealed = sealed;
@@ -154,15 +212,22 @@ class Offering implements Side {
     const { recipient, envelope } = this.#shield;
     if (recipient !== undefined && this.#peer !== undefined)
       envelope.identity?.().rememberJet(recipient, this.#peer);
-    if (offset !== 0 || length !== size)
+    const resumed = this.#sending.goesOn !== undefined;
+    if ((offset !== 0 && !resumed) || offset + length !== size)
       throw new SealedError('malformed', 'the sealed accept asks for what was not offered');
+    this.#extent = { offset, length };
+    const sealed = this.#sealed;
+    const { device } = this.#sending;
+    // What cannot be opened again is not gone on with.
+    if (recipient !== undefined && device !== undefined && this.#source.origin !== undefined)
+      this.#recorder.agreed(() => sealed.transferId(), recipient, device);
   }
 
   stream: Side['stream'] = (bytestream, signal) => {
     const { cipher, secret } = this.#shield;
-    const extent = { offset: 0, length: this.#source.size };
     const sealed = this.#sealed && { sealed: this.#sealed };
-    const what = { cipher, secret, extent, partial: false, ...sealed };
+    const known = this.#sending.goesOn && { sha256: this.#sending.goesOn.sha256 };
+    const what = { cipher, secret, extent: this.#extent, partial: false, ...sealed, ...known };
     return this.#encrypting.send(what, bytestream, signal);
   };
 

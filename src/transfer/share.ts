@@ -4,8 +4,9 @@ import type { Element } from '@xmpp/xml';
 import { makeRoom } from '../core/bounded.ts';
 import { randomId } from '../core/bytes.ts';
 import { sleep, type Clock } from '../core/clock.ts';
-import { asError, messageOf, type ExitStatus } from '../core/errors.ts';
+import { asError, Exit, messageOf, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
+import type { FileSource } from '../files/source.ts';
 import type { TransportSecret } from '../jet/envelope.ts';
 import { wipeSecret } from '../jet/secret.ts';
 import { encodeDescription, fileError } from '../jingle/file-description.ts';
@@ -16,8 +17,11 @@ import type { Content } from '../jingle/stanza.ts';
 import type { Protection } from './content.ts';
 import { EncryptingSide, type Bytes } from './encrypting.ts';
 import type { TransferEvent } from './events.ts';
+import { goOnSending } from './going-on.ts';
 import { openRequest, readIncoming, type Incoming, type OpenedRequest } from './incoming.ts';
+import type { TransferRow } from './journal-row.ts';
 import { LiveTransfers } from './live.ts';
+import { conclude, type Recorder } from './recorder.ts';
 import { Reporter } from './reporter.ts';
 import { clearDescription, type Extent, type NamedFile, type Request } from './sealed.ts';
 import { Transfer, type Side, type Surroundings } from './transfer.ts';
@@ -38,6 +42,8 @@ export interface Held {
   readonly file: NamedFile;
   /** SHA-256 of the whole, where it is known. */
   readonly sha256?: Buffer;
+  /** Where it lies and what it was when it was hashed; absent for what is made in memory. */
+  readonly source?: Pick<FileSource, 'path' | 'identity'>;
   /** @throws JetError (exit 8) when it is no longer what it was */
   open(): Promise<Bytes>;
 }
@@ -48,6 +54,8 @@ export interface Sharing {
   readonly may: (peer: Jid) => boolean;
   /** Whether it may ask without sealed elements, by a SHA-2 hash. */
   readonly plain: (peer: Jid) => boolean;
+  /** Whether a transfer of ours that was interrupted may be gone on with by the one who got it. */
+  readonly resumes: (row: TransferRow) => boolean;
   /** What a request names; undefined when there is no such thing. */
   readonly find: (request: Request) => Promise<Held | undefined>;
   /** Bytes a second for each. */
@@ -63,12 +71,18 @@ export interface Sharing {
 
 /** Answers requests; one content a session. */
 export class Holder {
-  readonly live = new LiveTransfers();
+  readonly live: LiveTransfers;
   readonly #around: Surroundings & Protection;
   readonly #sharing: Sharing;
   readonly #asked: Asked;
 
-  constructor(around: Surroundings & Protection, sharing: Sharing) {
+  /** @param live - where its transfers are counted, with others of the same command */
+  constructor(
+    around: Surroundings & Protection,
+    sharing: Sharing,
+    live: LiveTransfers = new LiveTransfers(),
+  ) {
+    this.live = live;
     this.#around = around;
     this.#sharing = sharing;
     this.#asked = new Asked(around.clock);
@@ -106,18 +120,59 @@ export class Holder {
     const opened = await openRequest(incoming, connection.jid, session, this.#around);
     try {
       this.#sharing.opened?.(peer);
-      const { request, sealed } = opened;
-      if (!this.#sharing.may(peer)) throw new Error('nothing is shared with it');
-      if (sealed === undefined) this.#allowPlain(peer, request);
-      const held = await this.#sharing.find(request);
-      if (held === undefined) throw new Error('what it asked for is not shared');
+      const { request } = opened;
+      const { held, recorder } = await this.#held(peer, opened);
       const extent = extentOf(request, held.file.size, opened.cipher.maxBytes);
-      if (extent === undefined) throw new Error('it asked for bytes beyond the end of the file');
-      return await this.#begin(session, incoming, opened, held, extent);
+      if (extent === undefined) {
+        recorder?.release();
+        throw new Error('it asked for bytes beyond the end of the file');
+      }
+      return await this.#begin(session, incoming, opened, held, extent, recorder);
     } catch (error) {
       wipeSecret(opened.secret);
       throw error;
     }
+  }
+
+  /** What is asked for, with its row where it goes on with an earlier transfer. @throws what is refused */
+  async #held(
+    peer: Jid,
+    { request, sealed, sender }: OpenedRequest,
+  ): Promise<{ readonly held: Held; readonly recorder?: Recorder }> {
+    const { may, find, resumes } = this.#sharing;
+    const { resume } = request;
+    if (resume !== undefined) {
+      const { records, connection } = this.#around;
+      const account = connection.jid.bare.toString();
+      const identity = sender.identityKey.toString('hex');
+      const going = await goOnSending(records, account, identity, peer, resume, resumes);
+      const { recorder, source, sha256 } = going;
+      const { size, mtime: date } = source;
+      const file = { name: recorder.row().name, size, date, hashes: [], hashUsed: [] };
+      return {
+        held: { file, sha256, source, open: () => Promise.resolve(source) },
+        recorder,
+      };
+    }
+    if (!may(peer)) throw new Error('nothing is shared with it');
+    if (sealed === undefined) this.#allowPlain(peer, request);
+    const held = await find(request);
+    if (held === undefined) throw new Error('what it asked for is not shared');
+    return { held };
+  }
+
+  /** The row of something that is asked for anew; none for what lies nowhere. */
+  #record(peer: Jid, { sender, sealed }: OpenedRequest, held: Held): Recorder | undefined {
+    const { source, sha256, file } = held;
+    if (source === undefined) return undefined;
+    const { records, connection } = this.#around;
+    return records.begin({
+      ...{ account: connection.jid.bare.toString(), peer: peer.bare.toString() },
+      ...{ direction: 'send', jet: sealed !== undefined, device: sender.device },
+      ...{ identity: sender.identityKey.toString('hex'), name: file.name, size: file.size },
+      ...{ path: source.path, file: source.identity, options: { kind: 'share' } },
+      ...(sha256 && { sha256: sha256.toString('hex') }),
+    });
   }
 
   #allowPlain(peer: Jid, { file }: Request): void {
@@ -133,23 +188,29 @@ export class Holder {
     opened: OpenedRequest,
     held: Held,
     extent: Extent,
+    goneOn: Recorder | undefined,
   ): Promise<SessionHandler> {
     const { limitRate, on, ended } = this.#sharing;
     const bytes = await held.open();
+    const recorder = goneOn ?? this.#record(session.peer, opened, held);
     const peer = session.peer.bare.toString();
     const { name: file, size } = held.file;
     const { offset, length } = extent;
-    const partial = offset > 0 || length < size;
+    const partial = goneOn === undefined && (offset > 0 || length < size);
     const about = {
       ...{ id: randomId(), direction: 'send' as const, peer, file },
       ...(partial ? { size: length, partOf: { offset, size } } : { size }),
     };
     const reporter = new Reporter(about, this.#around.clock, on);
     const encrypting = new EncryptingSide(
-      { bytes, content, peer, reporter, ...(limitRate !== undefined && { limitRate }) },
+      {
+        ...{ bytes, content, peer, reporter },
+        ...(recorder && { recorder }),
+        ...(limitRate !== undefined && { limitRate }),
+      },
       this.#around.clock,
     );
-    const side = new Serving(content, opened, held, extent, encrypting);
+    const side = new Serving(content, opened, held, { ...extent, partial }, encrypting, recorder);
     const transfer = new Transfer(
       this.#around,
       { sends: true, initiates: false },
@@ -158,15 +219,19 @@ export class Holder {
     );
     if (!transfer.takeTransport(session, content.transport)) {
       await bytes.close();
+      recorder?.end({ outcome: { kind: 'declined', by: 'self' }, exit: Exit.declined });
       throw new Error('its transport is not allowed here');
     }
     this.live.add(transfer);
+    recorder?.follow((error) => transfer.fail(error));
     reporter.offer(opened.sender.identityKey.toString('hex'));
     transfer.decide(true);
     void transfer.done
       .then((outcome) => {
         this.live.delete(transfer);
-        const exit = reporter.end(outcome, undefined, encrypting.sha256?.toString('hex'));
+        const { sha256, landed } = encrypting;
+        const ending = { outcome, ...(landed && { as: landed.as }) };
+        const { exit } = conclude(reporter, recorder, ending, sha256);
         ended(exit, outcome.kind === 'verified' || outcome.kind === 'delivered');
       })
       .catch((error: unknown) => this.#around.log(asError(error).message));
@@ -186,8 +251,10 @@ class Serving implements Side {
   readonly #content: Incoming['content'];
   readonly #opened: OpenedRequest;
   readonly #held: Held;
-  readonly #extent: Extent;
+  /** `partial`: no more than it is wanted. */
+  readonly #extent: Extent & { readonly partial: boolean };
   readonly #encrypting: EncryptingSide;
+  readonly #recorder: Recorder | undefined;
   /** Between two jets the IV is ours: who encrypts draws it. */
   readonly #secret: TransportSecret;
 
@@ -195,9 +262,11 @@ class Serving implements Side {
     content: Incoming['content'],
     opened: OpenedRequest,
     held: Held,
-    extent: Extent,
+    extent: Extent & { readonly partial: boolean },
     encrypting: EncryptingSide,
+    recorder: Recorder | undefined,
   ) {
+    this.#recorder = recorder;
     this.#content = content;
     this.#opened = opened;
     this.#held = held;
@@ -220,7 +289,10 @@ class Serving implements Side {
     const file = { ...this.#held.file, hashes: known ? [known] : [], hashUsed: [] };
     if (sealed === undefined) return { ...base, description: encodeDescription(file) };
     const { iv } = this.#secret;
-    const extensions = [sealed.grant({ file, extent: this.#extent, iv })];
+    const { offset, length, partial } = this.#extent;
+    const extensions = [sealed.grant({ file, extent: { offset, length }, iv })];
+    const { identityKey, device } = this.#opened.sender;
+    if (!partial) this.#recorder?.agreed(() => sealed.transferId(), identityKey, device);
     return { ...base, description: clearDescription(), extensions };
   }
 
@@ -229,8 +301,9 @@ class Serving implements Side {
     const { sha256 } = this.#held;
     return this.#encrypting.send(
       {
-        ...{ cipher, secret: this.#secret, extent: this.#extent },
-        partial: this.#extent.offset > 0 || this.#extent.length < this.#held.file.size,
+        ...{ cipher, secret: this.#secret },
+        extent: { offset: this.#extent.offset, length: this.#extent.length },
+        partial: this.#extent.partial,
         ...(sealed && { sealed }),
         ...(sha256 && { sha256 }),
       },

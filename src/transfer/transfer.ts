@@ -33,6 +33,7 @@ import {
   type State,
 } from './machine.ts';
 import { farewellOf, type Farewell } from './outcome.ts';
+import type { Records } from './recorder.ts';
 import { sealedFailure } from './sealed.ts';
 
 /** What every transfer of an account shares. */
@@ -41,6 +42,8 @@ export interface Surroundings {
   readonly clock: Clock;
   readonly transports: TransportRegistry;
   readonly policy: RoutePolicy;
+  /** The journal. */
+  readonly records: Records;
   /** A line for `--verbose`. */
   readonly log: (line: string) => void;
 }

@@ -10,11 +10,17 @@ export interface WaitingOptions {
   readonly once: boolean;
 }
 
+/** Milliseconds in which the other side may come back, for who would wait for an offer for ever. */
+const COMES_BACK_MS = 30_000;
+
 /** Waits for offers until the user, the time or the first transfer ends it. */
 export class Waiting {
   /** Rejects with JetError (exit 4) `nothing-offered`, or what `fail` was given. */
   readonly over: Promise<ExitStatus>;
   readonly #once: boolean;
+  readonly #clock: Clock;
+  readonly #wait: number;
+  readonly #busy: () => boolean;
   #resolve: (exit: ExitStatus) => void = () => undefined;
   #reject: (error: Error) => void = () => undefined;
   #cancel: () => void = () => undefined;
@@ -27,6 +33,9 @@ export class Waiting {
     busy: () => boolean,
   ) {
     this.#once = once;
+    this.#clock = clock;
+    this.#wait = wait === Infinity ? COMES_BACK_MS : wait;
+    this.#busy = busy;
     this.over = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -45,10 +54,20 @@ export class Waiting {
     if (wait !== Infinity) this.#cancel = clock.after(wait, expire);
   }
 
-  /** A transfer has ended. */
-  ended(exit: ExitStatus): void {
+  /**
+   * A transfer has ended.
+   *
+   * @param broke - the other side may come back and go on with it, which is waited for
+   */
+  ended(exit: ExitStatus, broke = false): void {
     this.#cancel();
-    if (this.#once) this.#resolve(exit);
+    if (!this.#once) return;
+    if (!broke) this.#resolve(exit);
+    else
+      this.#cancel = this.#clock.after(this.#wait, () => {
+        // What came back in time may take its own.
+        if (!this.#busy()) this.#resolve(exit);
+      });
   }
 
   /** There is nothing to wait for any more. */

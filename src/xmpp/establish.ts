@@ -14,6 +14,7 @@ export const NS_SM = 'urn:xmpp:sm:3';
 const NS_BIND = 'urn:ietf:params:xml:ns:xmpp-bind';
 const NS_SESSION = 'urn:ietf:params:xml:ns:xmpp-session';
 const LONGEST_ID = 4096;
+const ENABLE = xml('enable', { xmlns: NS_SM, resume: 'true' });
 
 /** Who logs in. */
 export interface Login extends EnterOptions {
@@ -78,8 +79,11 @@ async function begin(
       return { stream, jid, maxStanza, resumed: h, management: undefined };
     if (reply.is('resumed', NS_SM)) throw new Error('the server resumed another session');
   }
-  const jid = await bind(stream, features, wanted);
-  const management = managed ? await enable(stream) : undefined;
+  // Both go out at once: the server handles them in their order (RFC 6120 §10.1), and one round trip is enough.
+  const early = managed && !needsSession(features);
+  const jid = await bind(stream, features, wanted, early ? [ENABLE] : []);
+  if (managed && !early) await stream.send(ENABLE);
+  const management = managed ? await enabled(stream) : undefined;
   return { stream, jid, maxStanza, resumed: undefined, management };
 }
 
@@ -89,26 +93,41 @@ function limit(features: Element): number | undefined {
   return uint(limits?.getChild('max-bytes')?.text().trim());
 }
 
-async function bind(stream: Stream, features: Element, wanted: Jid): Promise<Jid> {
+/** @param after - what is sent behind the request, before its answer */
+async function bind(
+  stream: Stream,
+  features: Element,
+  wanted: Jid,
+  after: readonly Element[],
+): Promise<Jid> {
   if (features.getChild('bind', NS_BIND) === undefined)
     throw loginRefused(wanted.bare.toString(), 'it offers no session');
   const resource = xml('resource', {}, wanted.resource);
-  const reply = await ask(stream, xml('bind', { xmlns: NS_BIND }, resource));
+  const reply = await ask(stream, xml('bind', { xmlns: NS_BIND }, resource), after);
   const account = wanted.bare.toString();
   if (attr(reply, 'type') !== 'result') throw sessionLimit(account, readError(reply).condition);
   const text = reply.getChild('bind', NS_BIND)?.getChild('jid')?.text() ?? '';
   const jid = Jid.parse(text);
   if (jid?.isFull !== true || !jid.sameBare(wanted))
     throw loginRefused(account, 'it gave us the address of somebody else');
-  const session = features.getChild('session', NS_SESSION);
-  if (session !== undefined && session.getChild('optional') === undefined)
-    await ask(stream, xml('session', { xmlns: NS_SESSION }));
+  if (needsSession(features)) await ask(stream, xml('session', { xmlns: NS_SESSION }));
   return jid;
 }
 
-async function ask(stream: Stream, payload: Element): Promise<Element> {
+/** RFC 3921 §3, for servers of old. */
+function needsSession(features: Element): boolean {
+  const session = features.getChild('session', NS_SESSION);
+  return session !== undefined && session.getChild('optional') === undefined;
+}
+
+async function ask(
+  stream: Stream,
+  payload: Element,
+  after: readonly Element[] = [],
+): Promise<Element> {
   const id = randomId();
   await stream.send(xml('iq', { type: 'set', id }, payload));
+  for (const element of after) await stream.send(element);
   return stream.nextMatching(
     (element) =>
       element.getName() === 'iq' &&
@@ -117,8 +136,7 @@ async function ask(stream: Stream, payload: Element): Promise<Element> {
   );
 }
 
-async function enable(stream: Stream): Promise<Established['management']> {
-  await stream.send(xml('enable', { xmlns: NS_SM, resume: 'true' }));
+async function enabled(stream: Stream): Promise<Established['management']> {
   const reply = await stream.nextMatching((element) => element.getNS() === NS_SM);
   if (!reply.is('enabled', NS_SM)) return undefined;
   const id = attr(reply, 'id') ?? '';

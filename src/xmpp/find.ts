@@ -223,7 +223,7 @@ class Search {
       examine(this.#options, known, timeout)
         .then((candidate) => {
           if (candidate === undefined) this.#answered.delete(key);
-          else this.#answered.set(key, candidate);
+          else this.#answered.set(key, this.#renewed(known, candidate));
         })
         .catch((error: unknown) => {
           this.#failure = asError(error);
@@ -233,6 +233,15 @@ class Search {
           this.#change.abort();
         });
     }
+  }
+
+  /** A presence that came before the answer, and says nothing new, is no reason to ask again. */
+  #renewed({ jid, seen, caps }: Known, candidate: Candidate): Candidate {
+    const { presence, target } = this.#options;
+    const now = presence.of(target).find((known) => known.jid.equals(jid));
+    if (now === undefined || now.seen === seen || !sameCaps(now.caps, caps)) return candidate;
+    this.#asked.set(jid.toString(), now.seen);
+    return { ...candidate, seen: now.seen, priority: now.priority };
   }
 
   /** The best one, as soon as it is settled. @throws the reason of the signal */
@@ -266,6 +275,10 @@ class Search {
     if (this.#jetSince === undefined) return Infinity;
     return this.#jetSince + GRACE_MS - this.#options.clock.monotonic();
   }
+}
+
+function sameCaps(one: Caps | undefined, other: Caps | undefined): boolean {
+  return one?.node === other?.node && one?.ver === other?.ver && one?.hash === other?.hash;
 }
 
 /** What one resource says of itself; undefined when it is silent or gone. */

@@ -6,7 +6,6 @@ import { EventEmitter } from 'node:events';
 import { connect as tcpConnect, isIP, type Socket } from 'node:net';
 import { StringDecoder } from 'node:string_decoder';
 import { checkServerIdentity, connect as tlsConnect, type TLSSocket } from 'node:tls';
-import { SocksClient } from 'socks';
 import { within, type Clock } from '../core/clock.ts';
 import { asciiHost, type Target } from './resolve.ts';
 
@@ -153,6 +152,7 @@ export class StreamSocket extends EventEmitter {
     const { host, port } = this.#target;
     const { socks, clock } = this.#options;
     if (socks !== undefined) {
+      const { SocksClient } = await import('socks');
       const { socket } = await SocksClient.createConnection({
         command: 'connect',
         destination: { host, port },

@@ -105,7 +105,6 @@ describe('on this side, before anything is connected', () => {
       8,
       /gone\.txt does not exist\. Check the name/,
     ],
-    ['a folder', ['send', '.', 'bob@jet.test'], 8, /is a folder\. Send the files in it/],
     ['a device', ['send', '/dev/null', 'bob@jet.test'], 8, /not a regular file/],
     ['a path through a file', ['send', 'config/x', 'bob@jet.test'], 8, /config\/x/],
     ['a JID that is none', ['send', 'FILE', 'bob@'], 2, /"bob@" is not an XMPP address/],
@@ -158,29 +157,40 @@ describe('on this side, before anything is connected', () => {
     await home.remove();
   });
 
-  test.skipIf(ROOT && !somebodyElse)('an unreadable file, a read-only folder', async () => {
-    const home = await jetHome(server, 'alice', 'pw-alice');
-    const as = ROOT ? { uid: NOBODY, cwd: '/' } : { cwd: '/' };
-    const secret = join(folder, 'unreadable.txt');
-    const shut = await fresh('read-only');
-    await writeFile(secret, 'x');
-    chmodSync(secret, 0);
-    chmodSync(shut, 0o555);
-    chmodSync(folder, 0o755);
-    if (ROOT) chownSync(home.home, NOBODY, NOBODY);
-    const env = { JET_SERVER: '127.0.0.1:1', JET_CA_FILE: await readableCa() };
-    const sent = await home.run(['send', secret, bob.jid], { ...as, env });
-    expectSentence(sent, 8, /unreadable\.txt may not be read\. Change its permissions/);
-    const received = await home.run(['receive', '--yes', '--out', shut], { ...as, env });
-    expectSentence(received, 8, /read-only.*(?:written|writable)/);
-    chmodSync(secret, 0o600);
-    chmodSync(home.home, 0o555);
-    if (ROOT) chownSync(home.home, 0, 0);
-    expectSentence(await home.run(['devices'], { ...as, env }), 8, /Cannot use the folder/);
-    chmodSync(home.home, 0o700);
-    chmodSync(shut, 0o755);
-    await home.remove();
-  });
+  test.skipIf(ROOT && !somebodyElse)(
+    'an unreadable file or folder, a read-only folder',
+    async () => {
+      const home = await jetHome(server, 'alice', 'pw-alice');
+      const as = ROOT ? { uid: NOBODY, cwd: '/' } : { cwd: '/' };
+      const secret = join(folder, 'unreadable.txt');
+      const shut = await fresh('read-only');
+      await writeFile(secret, 'x');
+      chmodSync(secret, 0);
+      chmodSync(shut, 0o555);
+      chmodSync(folder, 0o755);
+      if (ROOT) chownSync(home.home, NOBODY, NOBODY);
+      const env = { JET_SERVER: '127.0.0.1:1', JET_CA_FILE: await readableCa() };
+      const sent = await home.run(['send', secret, bob.jid], { ...as, env });
+      expectSentence(sent, 8, /unreadable\.txt may not be read\. Change its permissions/);
+      const closed = await fresh('closed');
+      await writeFile(join(closed, 'inside.txt'), 'x');
+      chmodSync(closed, 0);
+      const folderSent = await home.run(['send', closed, bob.jid], { ...as, env });
+      expectSentence(folderSent, 8, /closed could not be read.*Name a folder that you may read/);
+      const within = await home.run(['send', join(closed, 'inside.txt'), bob.jid], { ...as, env });
+      expectSentence(within, 8, /inside\.txt may not be read/);
+      chmodSync(closed, 0o700);
+      const received = await home.run(['receive', '--yes', '--out', shut], { ...as, env });
+      expectSentence(received, 8, /read-only.*(?:written|writable)/);
+      chmodSync(secret, 0o600);
+      chmodSync(home.home, 0o555);
+      if (ROOT) chownSync(home.home, 0, 0);
+      expectSentence(await home.run(['devices'], { ...as, env }), 8, /Cannot use the folder/);
+      chmodSync(home.home, 0o700);
+      chmodSync(shut, 0o755);
+      await home.remove();
+    },
+  );
 });
 
 describe('the server', () => {
@@ -324,7 +334,8 @@ describe('the other side', () => {
     await writeFile(join(disk ?? '', 'other'), Buffer.alloc(5_000_000)).catch(() => undefined);
     expectSentence(await send.ended, 9, /other side has no room for the file/);
     expectSentence({ ...(await receive.ended), stdout: '' }, 8, /no space was left to write/);
-    expect(await listed(disk ?? '')).toEqual(['other']);
+    // What has come stays for `jet resume`; nothing has the file's name.
+    expect(await listed(disk ?? '')).toEqual(['growing.bin.jet-part', 'other']);
   });
 });
 

@@ -4,6 +4,7 @@ import { readFile, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startFederation, type Federation } from '../support/federation.ts';
+import { interruptMidway, waitsForAny } from '../support/interrupting.ts';
 import type { JetProcess } from '../support/jet.ts';
 import { ended, noise, type Ended, type Pair } from '../support/pair.ts';
 import { terminate } from '../support/people.ts';
@@ -62,6 +63,20 @@ describe.skipIf(!present)('two servers that know each other', () => {
     await sharing.said(/"event":"end"/);
     expect(await terminate(sharing)).toBe(0);
     await landed({ sent: await ended(sharing), received: got }, route, target, content);
+  });
+
+  it.each(['alice', 'bob'] as const)('carry a resume of %s', async (who) => {
+    const name = `resumed by ${who}.bin`;
+    const content = noise(6_000_000);
+    await interruptMidway(pair, await pair.file(name, content), 'sender');
+    const [here, there] = who === 'alice' ? [pair.alice, pair.bob] : [pair.bob, pair.alice];
+    const waiting = await waitsForAny(there, pair.out);
+    const resumed = await ended(here.start(['resume', '--json']));
+    expect(resumed, resumed.stderr).toMatchObject({ status: 0 });
+    expect(resumed.event('start')?.['resumed_from']).toBeGreaterThan(1_000_000);
+    expect(resumed.event('end')).toMatchObject({ status: 'verified', bytes: content.length });
+    expect(await terminate(waiting)).toBe(0);
+    expect((await readFile(join(pair.out, name))).equals(content)).toBe(true);
   });
 
   /** Starts `jet share` for bob; resolves when it waits. */

@@ -29,8 +29,8 @@ describe.skipIf(!present)('an end', () => {
 
   /** A transfer that is under way. */
   async function underWay(...args: string[]) {
-    const receiver = pair.receive(['--once']);
-    const sender = pair.send(file, [...SLOW, ...args]);
+    const receiver = pair.receive(['--once', '--wait', '15']);
+    const sender = pair.send(file, [...SLOW, '--wait', '20', ...args]);
     await Promise.all([midway(sender), midway(receiver)]);
     return { sender, receiver };
   }
@@ -44,7 +44,7 @@ describe.skipIf(!present)('an end', () => {
     expect(sent.stderr).toMatch(/Cancelled: .* did not get file\.bin/);
     expect(received.status, received.stderr).toBe(7);
     expect(received.stderr).toMatch(/the other side cancelled the transfer/);
-    expect(await pair.landed()).toEqual([]);
+    expect(await pair.landed()).toEqual(['file.bin.jet-part']);
   });
 
   it.each(['direct', 'proxy', 'ibb'])('Ctrl-C at the receiver, %s', async (route) => {
@@ -53,10 +53,10 @@ describe.skipIf(!present)('an end', () => {
     const [sent, received] = await Promise.all([ended(sender), ended(receiver)]);
     expect(received.signal).toBe('SIGINT');
     expect(received.event('end')).toMatchObject({ status: 'interrupted' });
-    expect(received.stderr).toMatch(/nothing of it is kept/);
+    expect(received.stderr).toMatch(/what has come is kept/);
     expect(sent.status, sent.stderr).toBe(7);
     expect(sent.stderr).toMatch(/the other side cancelled the transfer/);
-    expect(await pair.landed()).toEqual([]);
+    expect(await pair.landed()).toEqual(['file.bin.jet-part']);
   });
 
   it('Ctrl-C twice ends at once', async () => {
@@ -65,7 +65,7 @@ describe.skipIf(!present)('an end', () => {
     sender.child.kill('SIGINT');
     expect((await ended(sender)).signal).toBe('SIGINT');
     expect((await ended(receiver)).status).toBe(7);
-    expect(await pair.landed()).toEqual([]);
+    expect(await pair.landed()).toEqual(['file.bin.jet-part']);
   });
 
   it('SIGKILL of the sender', async () => {
@@ -74,7 +74,7 @@ describe.skipIf(!present)('an end', () => {
     const received = await ended(receiver);
     expect(received.status, received.stderr).toBe(7);
     expect(received.stderr).toMatch(/the connection to the other side broke|went offline/);
-    expect(await pair.landed()).toEqual([]);
+    expect(await pair.landed()).toEqual(['file.bin.jet-part']);
   });
 
   it('SIGKILL of the receiver', async () => {

@@ -1,4 +1,5 @@
 /** Two whole sides of a transfer over a network in memory: sessions, in-band bytes, real files. */
+import { diffieHellman, generateKeyPairSync, type KeyPairKeyObjectResult } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,11 +12,15 @@ import { Sessions } from '../../src/jingle/sessions.ts';
 import { TransportRegistry } from '../../src/jingle/transport.ts';
 import type { TransferEvent } from '../../src/transfer/events.ts';
 import { Receiver } from '../../src/transfer/receive.ts';
-import { sendFile } from '../../src/transfer/send.ts';
+import { sendFile, type Sendable } from '../../src/transfer/send.ts';
 import { ibb } from '../../src/transport/ibb/index.ts';
 import { FakeClock } from './clock.ts';
+import { testRecords } from './records.ts';
 import { openPolicy } from './negotiations.ts';
 import { createNetwork, type TestConnection } from './network.ts';
+
+/** The number of either side's one device. */
+const DEVICE = 1;
 
 /** One side: its connection, what its user was told, and the secrets of its envelopes. */
 export interface Side {
@@ -26,23 +31,35 @@ export interface Side {
   told(event: TransferEvent['event']): Promise<TransferEvent>;
 }
 
-/** Makes both sides; the receiver takes whatever comes. */
-export async function createExchange() {
+/**
+ * Makes both sides; the receiver takes whatever comes.
+ *
+ * @param sealed - both are jets: everything about a file is sealed
+ */
+export async function createExchange({ sealed = false } = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'jet-exchange-'));
   onTestFinished(() => rm(folder, { recursive: true }));
   const clock = new FakeClock();
   const network = createNetwork({ clock });
   const alice = makeSide(network.connect('alice@a.test/one'));
   const bob = makeSide(network.connect('bob@b.test/two'));
+  const keys = [generateKeyPairSync('x25519'), generateKeyPairSync('x25519')] as const;
+  const skipped: string[] = [];
+  const envelopeOf = ({ secrets }: Side) => {
+    const [own, peer] = secrets === alice.secrets ? keys : ([keys[1], keys[0]] as const);
+    return sealed ? known(watched(secrets), own, peer) : watched(secrets);
+  };
   const refused: string[] = [];
-  const surroundings = ({ connection, secrets }: Side) => {
+  const surroundings = (side: Side) => {
+    const { connection } = side;
     const transports = new TransportRegistry();
     transports.register(ibb());
     const envelopes = new EnvelopeRegistry();
-    envelopes.register(watched(secrets));
+    envelopes.register(envelopeOf(side));
     const log = () => undefined;
     return {
       ...{ connection, clock, transports, envelopes, log },
+      records: testRecords(clock),
       ciphers: defaultCiphers(),
       policy: openPolicy,
       sessions: new Sessions({ connection, clock, log }),
@@ -54,6 +71,8 @@ export async function createExchange() {
     onConflict: 'rename',
     decide: () => Promise.resolve(true),
     on: (event) => void bob.events.push(event),
+    skipped: (path, why) => void skipped.push(`${path}: ${why}`),
+    say: () => undefined,
     ended: () => undefined,
     refused: (_peer, why) => void refused.push(why),
   });
@@ -64,17 +83,20 @@ export async function createExchange() {
   ) => {
     const path = join(folder, 'source.bin');
     await writeFile(path, bytes);
-    return sendFile(ours, {
-      source: await FileSource.open(path),
+    return offer(await FileSource.open(path), options);
+  };
+  const offer = (source: Sendable, options: { signal?: AbortSignal; limitRate?: number } = {}) =>
+    sendFile(ours, {
+      source,
       to: bob.connection.jid,
-      envelope: watched(alice.secrets),
+      envelope: envelopeOf(alice),
+      ...(sealed && { device: DEVICE }),
       answerMs: 120_000,
       on: (event) => void alice.events.push(event),
       signal: options.signal ?? new AbortController().signal,
       ...(options.limitRate !== undefined && { limitRate: options.limitRate }),
     });
-  };
-  return { clock, network, alice, bob, receiver, send, folder, refused };
+  return { clock, network, alice, bob, receiver, send, offer, folder, refused, skipped };
 }
 
 /** The stub of the specification, with an eye on the secrets that pass it. */
@@ -91,6 +113,33 @@ function watched(secrets: TransportSecret[]): Envelope {
       return opened;
     },
   };
+}
+
+/** The same with identity keys, so that elements can be sealed beside it. */
+function known(
+  envelope: Envelope,
+  own: KeyPairKeyObjectResult,
+  peer: KeyPairKeyObjectResult,
+): Envelope {
+  const [key, other] = [bytesOf(own), bytesOf(peer)];
+  return {
+    ...envelope,
+    open: async (element, from, keyLength) => {
+      const { secret, sender } = await envelope.open(element, from, keyLength);
+      return { secret, sender: { ...sender, identityKey: other } };
+    },
+    identity: () => ({
+      ...{ device: DEVICE, key },
+      seal: async (secret, to) => ({ element: await envelope.seal(secret, to), recipient: other }),
+      agree: () => diffieHellman({ privateKey: own.privateKey, publicKey: peer.publicKey }),
+      isJet: () => false,
+      rememberJet: () => undefined,
+    }),
+  };
+}
+
+function bytesOf({ publicKey }: KeyPairKeyObjectResult): Buffer {
+  return publicKey.export({ format: 'der', type: 'spki' }).subarray(-32);
 }
 
 function makeSide(connection: TestConnection): Side {

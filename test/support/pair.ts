@@ -1,5 +1,7 @@
 /** Two accounts that are contacts, and files that go from the one to the other by real processes. */
+import { Ajv } from 'ajv';
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -109,12 +111,23 @@ export async function ended(process: JetProcess): Promise<Ended> {
   return { ...outcome, events, event, route };
 }
 
-/** The events among what was printed so far. */
+const schema = new URL('../../docs/events.schema.json', import.meta.url);
+const valid = new Ajv().compile(JSON.parse(readFileSync(schema, 'utf8')) as object);
+
+/**
+ * The events, or rows of the journal, among what was printed so far.
+ *
+ * @throws Error for an event that is not what docs/events.schema.json says
+ */
 export function linesOf(stdout: string): Line[] {
   return stdout
     .split('\n')
     .filter((line) => line.startsWith('{') && line.endsWith('}'))
-    .map((line) => JSON.parse(line) as Line);
+    .map((text) => {
+      const line = JSON.parse(text) as Line;
+      if ('event' in line && !valid(line)) throw new Error(`not documented: ${text}`);
+      return line;
+    });
 }
 
 /** Resolves when bytes have flowed, but not all of them. */

@@ -4,16 +4,11 @@
  * speak of which bytes, and the program's proof compares them.
  */
 import { createHash } from 'node:crypto';
-import { Duplex } from 'node:stream';
-import type { JetVector, Outcome, VectorBytes, VectorContent } from '../../scripts/jet/format.ts';
-import { byRule } from '../../scripts/jet/build.ts';
+import type { JetVector, Outcome, VectorContent } from '../../scripts/jet/format.ts';
 import { systemClock } from '../../src/core/clock.ts';
-import { JetError } from '../../src/core/errors.ts';
 import type { Cipher } from '../../src/jet/cipher.ts';
 import { defaultCiphers } from '../../src/jet/ciphers.ts';
-import { EnvelopeError, EnvelopeRegistry, type TransportSecret } from '../../src/jet/envelope.ts';
-import { Decryptor, Encryptor, GcmError } from '../../src/jet/gcm.ts';
-import { SecurityError } from '../../src/jet/security.ts';
+import { EnvelopeRegistry, type TransportSecret } from '../../src/jet/envelope.ts';
 import { stubEnvelope } from '../../src/jet/stub-envelope.ts';
 import {
   decodeChecksum,
@@ -23,22 +18,26 @@ import {
 import { nodeName } from '../../src/jingle/hashes.ts';
 import { decodeJingle, type Content, type Jingle } from '../../src/jingle/stanza.ts';
 import { DecryptingSide, type Target } from '../../src/transfer/decrypting.ts';
-import { openOffer, openRequest, readIncoming, Unacceptable } from '../../src/transfer/incoming.ts';
+import { openOffer, openRequest, readIncoming } from '../../src/transfer/incoming.ts';
 import { Proof } from '../../src/transfer/proof.ts';
 import { Reporter } from '../../src/transfer/reporter.ts';
 import type { Extent } from '../../src/transfer/sealed.ts';
 import { extentOf } from '../../src/transfer/share.ts';
-import { StanzaError } from '../../src/xmpp/connection.ts';
 import { StreamParser } from '../../src/xmpp/parser.ts';
 import type { Element } from '../../src/xmpp/xml.ts';
 import { jid } from './omemo-world.ts';
 import { byteStream } from './sockets.ts';
 import { openDevice } from './vector-device.ts';
-
-/** How bytes are cut, of stanzas and of streams alike. */
-export const WAYS = ['whole', 'streamed', 'byte by byte'] as const;
-/** One of them. */
-export type Way = (typeof WAYS)[number];
+import { outcomeOf } from './vector-outcomes.ts';
+import {
+  bytesOf,
+  decryptAll,
+  encryptAll,
+  pieces,
+  streamOf,
+  wireOf,
+  type Way,
+} from './vector-streams.ts';
 
 /** What came of a content. */
 export interface Found {
@@ -57,29 +56,6 @@ export interface Found {
 export type Readable = Pick<JetVector, 'reader' | 'before' | 'stanzas'> & {
   readonly contents: readonly Omit<VectorContent, 'outcome' | 'stoppingEarly' | 'secret'>[];
 };
-
-const PIECES: Readonly<Record<Way, readonly number[]>> = {
-  whole: [Infinity],
-  streamed: [1, 15, 16, 17, 64, 4096, 65_536, 3],
-  'byte by byte': [1],
-};
-
-/** Cuts bytes. */
-export function pieces(bytes: Buffer, way: Way): Buffer[] {
-  const found: Buffer[] = [];
-  const sizes = PIECES[way];
-  for (let at = 0; at < bytes.length;) {
-    const size = Math.min(sizes[found.length % sizes.length] ?? 1, bytes.length - at);
-    found.push(bytes.subarray(at, at + size));
-    at += size;
-  }
-  return found;
-}
-
-/** The bytes that a vector shows. */
-export function bytesOf(shown: VectorBytes): Buffer {
-  return 'base64' in shown ? Buffer.from(shown.base64, 'base64') : byRule(shown.seed, shown.length);
-}
 
 /** Reads a vector; one result for each of its contents. */
 export async function readVector(vector: Readable, way: Way): Promise<Found[]> {
@@ -222,7 +198,7 @@ async function receive(
       return Promise.resolve();
     },
     finish: () => Promise.resolve(undefined),
-    abort: () => Promise.resolve(),
+    abort: () => Promise.resolve(undefined),
   };
   const whole = extent.offset === 0 && extent.length === size;
   const proof = whole
@@ -290,104 +266,4 @@ function checkPart(
       digest: createHash(nodeName(algorithm)).update(joined).digest(),
     })),
   );
-}
-
-/** The wire; where a vector tells only its digest, from the plaintext and the secret of the envelope. */
-function wireOf(
-  { wire, plaintext }: Pick<VectorContent, 'wire' | 'plaintext'>,
-  cipher: Cipher,
-  secret: TransportSecret,
-): Buffer {
-  if ('base64' in wire) return Buffer.from(wire.base64, 'base64');
-  const made = encryptAll(bytesOf(plaintext), cipher, secret, 'whole');
-  const sha256 = createHash('sha256').update(made).digest('hex');
-  const tag = made.subarray(-16).toString('hex');
-  if (made.length !== wire.length || sha256 !== wire.sha256 || tag !== wire.tag)
-    throw new Error('the plaintext does not become the wire of the vector');
-  return made;
-}
-
-function encryptAll(plaintext: Buffer, cipher: Cipher, secret: TransportSecret, way: Way): Buffer {
-  const encryptor = new Encryptor(cipher, secret);
-  const parts = pieces(plaintext, way).map((piece) => encryptor.update(piece));
-  return Buffer.concat([...parts, encryptor.final()]);
-}
-
-function decryptAll(
-  wire: Buffer,
-  cipher: Cipher,
-  secret: TransportSecret,
-  size: number,
-  way: Way,
-): Outcome {
-  try {
-    const decryptor = new Decryptor(cipher, secret, size);
-    for (const piece of pieces(wire, way)) decryptor.update(piece);
-    decryptor.final();
-    return 'success';
-  } catch (error) {
-    return outcomeOf(error);
-  }
-}
-
-/** A stream whose reader gets exactly these pieces, one after another. */
-function streamOf(wire: Buffer, way: Way): Duplex {
-  const left = pieces(wire, way);
-  return new Duplex({
-    readableHighWaterMark: 1,
-    read() {
-      const push = () => this.push(left.shift() ?? null);
-      // Within read() two pieces would be joined.
-      queueMicrotask(push);
-    },
-    write(_bytes, _encoding, done) {
-      done();
-    },
-  });
-}
-
-const OF_ENVELOPE: Readonly<Record<EnvelopeError['reason'], Outcome>> = {
-  malformed: 'malformed envelope',
-  'not-for-us': 'envelope for another device',
-  'no-session': 'envelope from a stranger',
-  untrusted: 'envelope from a stranger',
-  undecryptable: 'envelope changed',
-  replayed: 'envelope replayed',
-  'key-as-iv': 'key reused as IV',
-};
-
-const OF_SECURITY: Readonly<Record<SecurityError['reason'], Outcome>> = {
-  missing: 'not encrypted',
-  repeated: 'malformed security',
-  malformed: 'malformed security',
-  'wrong-content': 'malformed security',
-  'unknown-cipher': 'unknown cipher',
-  'unknown-envelope': 'unknown envelope',
-};
-
-const OF_CODE: Readonly<Record<string, Outcome>> = {
-  'tag-mismatch': 'tag mismatch',
-  'stream-ended': 'size mismatch',
-  'too-many-bytes': 'size mismatch',
-  'extra-bytes': 'size mismatch',
-  truncated: 'size mismatch',
-  'hash-mismatch': 'hash mismatch',
-};
-
-/** What an error of `jet` means in the words of the vectors; any other error is thrown on. */
-function outcomeOf(error: unknown): Outcome {
-  if (error instanceof EnvelopeError) return OF_ENVELOPE[error.reason];
-  if (error instanceof SecurityError) return OF_SECURITY[error.reason];
-  if (error instanceof Unacceptable && error.reason === 'failed-application')
-    return 'malformed file';
-  if (error instanceof Unacceptable && error.cause !== undefined) return outcomeOf(error.cause);
-  if (error instanceof StanzaError)
-    return error.text === 'two of security in one content'
-      ? 'malformed security'
-      : 'malformed file';
-  const code =
-    error instanceof JetError ? error.code : error instanceof GcmError ? error.reason : '';
-  const outcome = OF_CODE[code];
-  if (outcome === undefined) throw error;
-  return outcome;
 }

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { diagram, page } from '../../scripts/diagrams.ts';
+import { Exit } from '../../src/core/errors.ts';
 import { transitions } from '../../src/transfer/edges.ts';
 
 describe('docs/state-machines.md', () => {
@@ -17,6 +18,14 @@ describe('docs/state-machines.md', () => {
     ]);
     expect(text).toContain('state "a b" as a_b');
     expect(text).toContain('a_b --> c: one<br/>two, more');
+  });
+});
+
+describe('docs/exit-codes.md', () => {
+  it('has a row for each status that there is, in order, and no other', () => {
+    const text = readFileSync(new URL('../../docs/exit-codes.md', import.meta.url), 'utf8');
+    const rows = [...text.matchAll(/^\| (\d+) +\|/gm)].map(([, status]) => Number(status));
+    expect(rows).toEqual(Object.values(Exit));
   });
 });
 

@@ -54,7 +54,13 @@ export async function fetch(
   };
   return withAccount(context, async (account) => {
     await account.pin(jid, devices);
-    return account.fetch(hashes, jid, options, showEvents(context, stdout), context.signals.abort);
+    return account.fetch(
+      hashes,
+      jid,
+      options,
+      showEvents(context, stdout ? 'data' : 'paths'),
+      context.signals.abort,
+    );
   });
 }
 
@@ -65,7 +71,7 @@ async function list(context: Context, name: string, hashed: boolean): Promise<Ex
   const options = routeOptions(context.settings, WAIT_MS);
   const found = await withAccount(context, async (account) => {
     await account.pin(jid, devices);
-    return account.list(jid, options, showEvents(context, true), context.signals.abort);
+    return account.list(jid, options, showEvents(context, 'list'), context.signals.abort);
   });
   if (typeof found === 'number') return found;
   for (const { name: file, size, date, sha256 } of found) {

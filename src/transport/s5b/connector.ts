@@ -1,7 +1,6 @@
 /** Outgoing SOCKS5 connections to streamhosts (XEP-0065 1.8 §5.3.2), raced with a head start for the better. */
 import { lookup } from 'node:dns/promises';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
-import { SocksClient } from 'socks';
 import { messageOf } from '../../core/errors.ts';
 import { sleep, within, type Clock } from '../../core/clock.ts';
 import type { RoutePolicy } from '../../jingle/transport.ts';
@@ -165,6 +164,8 @@ async function greet(
   destination: { readonly host: string; readonly port: number },
   credentials: { readonly userId?: string; readonly password?: string },
 ): Promise<void> {
+  // As slow to load as the rest of this folder, and of no use to who only listens.
+  const { SocksClient } = await import('socks');
   await SocksClient.createConnection({
     command: 'connect',
     proxy: { host: proxy.host, port: proxy.port, type: 5, ...credentials },

@@ -3,6 +3,7 @@ import type { Clock } from '../../core/clock.ts';
 import type { RoutePolicy, TransportMethod } from '../../jingle/transport.ts';
 import { Listener } from './listener.ts';
 import { SocksNegotiation, type ListenerLease } from './negotiation.ts';
+import { findProxies } from './proxy.ts';
 import { S5B } from './stanza.ts';
 
 /** The SOCKS5 transport. Its negotiations share one listener for each range of ports. */
@@ -36,6 +37,9 @@ export function s5b(): TransportMethod {
     usable: ({ kinds, direct, socks }) =>
       kinds.has('proxy') || (kinds.has('direct') && (direct || socks !== undefined)),
     refusable: true,
+    prepare: async ({ connection, policy, clock }) => {
+      if (policy.kinds.has('proxy')) await findProxies(connection, clock);
+    },
     negotiate: (context, sid) =>
       new SocksNegotiation(context, sid, lease(context.clock, context.policy.ports)),
   };

@@ -24,7 +24,7 @@ const BUS = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configura
 `;
 
 /** Makes an account's client; it is not started yet. */
-export async function libervia(options: ClientOptions): Promise<Client> {
+export async function libervia(options: ClientOptions): Promise<Libervia> {
   const folder = await mkdtemp(join(tmpdir(), `jet-libervia-${options.name}-`));
   for (const name of ['config', 'data', 'cache', 'run', 'received'])
     await mkdir(join(folder, name), { mode: 0o700 });
@@ -34,7 +34,8 @@ export async function libervia(options: ClientOptions): Promise<Client> {
   return new Libervia(options, folder);
 }
 
-class Libervia implements Client {
+/** One account of it. */
+export class Libervia implements Client {
   readonly kind = 'libervia';
   readonly name: string;
   readonly jid: string;
@@ -94,6 +95,11 @@ class Libervia implements Client {
   async acquainted(jid: string): Promise<void> {
     const text = `Encryption session has been set for ${jid} with OLDMEMO`;
     await logged(join(this.#folder, 'client.log'), text, 60_000);
+  }
+
+  /** Opens a session with an account, as a person does before the first encrypted file to it. */
+  async encrypt(jid: string): Promise<void> {
+    await this.#running.ask('encrypt', { jid });
   }
 
   async send(path: string, to: string): Promise<void> {

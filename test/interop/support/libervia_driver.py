@@ -131,6 +131,11 @@ class Driver:
         self.accepting, self.folder = how, folder
         done()
 
+    def do_encrypt(self, done, failed, jid):
+        """Opens a session for what goes to an account, as a person does before the first encrypted file."""
+        arguments = (jid, "eu.siacs.conversations.axolotl", False, PROFILE)
+        self.call(self.core, "messageEncryptionStart", arguments, done, failed)
+
     def do_send(self, done, failed, path, to, encrypted=True):
         extra = json.dumps({"encrypted": True} if encrypted else {})
         self.call(self.plugin, "fileSend", (to, path, "", "", extra, PROFILE), done, failed)

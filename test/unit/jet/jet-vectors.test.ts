@@ -9,7 +9,8 @@ import { vectors } from '../../../scripts/jet-vectors.ts';
 import { OUTCOMES, type JetVector } from '../../../scripts/jet/format.ts';
 import { fileText } from '../../../scripts/vectors/files.ts';
 import { altered, PLACES } from '../../support/vector-alterations.ts';
-import { bytesOf, pieces, readVector, WAYS, type Way } from '../../support/vector-reader.ts';
+import { readVector } from '../../support/vector-reader.ts';
+import { bytesOf, pieces, WAYS, type Way } from '../../support/vector-streams.ts';
 
 const folder = new URL('../../vectors/jet/', import.meta.url);
 const files = readdirSync(folder).filter((name) => name.endsWith('.json'));

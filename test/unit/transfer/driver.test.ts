@@ -10,6 +10,7 @@ import { StanzaError, type Connection } from '../../../src/xmpp/connection.ts';
 import { type Element, xml } from '../../../src/xmpp/xml.ts';
 import { FakeClock, settle } from '../../support/clock.ts';
 import { openPolicy } from '../../support/negotiations.ts';
+import { testRecords } from '../../support/records.ts';
 
 const NS = 'urn:example:transport';
 
@@ -49,7 +50,9 @@ async function offered(acknowledged: Promise<unknown> = Promise.resolve()) {
     finish: () => Promise.resolve(),
   };
   const connection = { jid: Jid.parse('a@x.org/a') } as unknown as Connection;
-  const around = { connection, clock, transports, policy: openPolicy, log: () => undefined };
+  const records = testRecords(clock);
+  const log = () => undefined;
+  const around = { connection, clock, transports, policy: openPolicy, records, log };
   const content = { creator: 'initiator' as const, name: 'c' };
   const transfer = new Transfer(around, { sends: true, initiates: true }, content, side);
   const session = {

@@ -15,6 +15,7 @@ import { Holder, type Sharing } from '../../../src/transfer/share.ts';
 import { ibb } from '../../../src/transport/ibb/index.ts';
 import { FakeClock, settle } from '../../support/clock.ts';
 import { openPolicy } from '../../support/negotiations.ts';
+import { testRecords } from '../../support/records.ts';
 import { createNetwork } from '../../support/network.ts';
 
 const bytes = randomBytes(50_000);
@@ -36,7 +37,9 @@ function scene(sharing: Partial<Sharing> = {}) {
     const log = () => undefined;
     const sessions = new Sessions({ connection, clock, log });
     const ciphers = defaultCiphers();
-    return { connection, clock, transports, envelopes, ciphers, log, sessions, policy: openPolicy };
+    const records = testRecords(clock);
+    const policy = openPolicy;
+    return { connection, clock, transports, envelopes, ciphers, log, sessions, policy, records };
   };
   const [alice, bob] = [side('alice@a.test/one'), side('bob@b.test/two')];
   const refused: string[] = [];
@@ -44,6 +47,7 @@ function scene(sharing: Partial<Sharing> = {}) {
   const holder = new Holder(bob, {
     may: () => true,
     plain: () => true,
+    resumes: () => false,
     find: ({ file }) =>
       Promise.resolve(
         file.hashes.some(({ digest }) => digest.equals(sha256(bytes).digest))

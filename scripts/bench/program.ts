@@ -1,0 +1,25 @@
+/** A `jet` as it is installed: the compiled sources of a checkout in a folder of their own. */
+import { cp, mkdir, symlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { runs } from './processes.ts';
+
+export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+/** Compiled and ready to start. */
+export interface Program {
+  readonly folder: string;
+  readonly bin: string;
+}
+
+/** Compiles a checkout. @param into - a folder that is not there yet */
+export async function build(into: string, checkout = ROOT): Promise<Program> {
+  await mkdir(join(into, 'bin'), { recursive: true });
+  await cp(join(checkout, 'bin/jet'), join(into, 'bin/jet'));
+  await cp(join(checkout, 'package.json'), join(into, 'package.json'));
+  const tsc = join(ROOT, 'node_modules/typescript/bin/tsc');
+  const config = join(checkout, 'scripts/config/tsconfig.build.json');
+  await runs([process.execPath, tsc, '-p', config, '--outDir', join(into, 'dist')]);
+  await symlink(join(ROOT, 'node_modules'), join(into, 'node_modules'));
+  return { folder: into, bin: join(into, 'bin/jet') };
+}

@@ -1,0 +1,93 @@
+/** The targets of the data phase, from the rounds. */
+import {
+  figure,
+  rateOf,
+  ratio,
+  dataTimes,
+  type Check,
+  type Limit,
+  type Series,
+} from './results.ts';
+import { SMALL, sizeName } from './tables.ts';
+
+/** Files from this size on are held against the others, in bytes. */
+const LARGE = 1e9;
+
+/** What the series say about the targets; nothing where nothing was measured. */
+export function targets(series: readonly Series[], limits: readonly Limit[]): Check[] {
+  const plain = series.filter(({ rtt }) => rtt === 0);
+  const sizes = plain.map(({ bytes }) => bytes);
+  const main = sizes.includes(LARGE) ? LARGE : Math.max(0, ...sizes);
+  if (main <= SMALL) return [];
+  const at = (name: string, bytes: number) =>
+    plain.find((one) => one.contestant === name && one.bytes === bytes);
+  const rates = (name: string, bytes: number) => {
+    const of = at(name, bytes);
+    return of && dataTimes(of, at(name, SMALL)).map((ms) => rateOf(bytes, ms));
+  };
+  const checks: Check[] = [];
+  const jet = rates('jet', main);
+  const own = at('jet', main);
+  if (jet === undefined || own === undefined) return [];
+  checks.push({
+    title: `The data phase of ${sizeName(main)}`,
+    figure: figure(jet),
+    unit: 'MB/s',
+    target: { at: 'least', value: 600 },
+    note: 'on a machine where the reference reaches it',
+  });
+  for (const [name, value] of [
+    ['reference', 0.9],
+    ['scp', 1.5],
+    ['wormhole', 4],
+    ['libervia', 2],
+  ] as const) {
+    const other = rates(name, main);
+    if (other !== undefined && other.length > 0)
+      checks.push({
+        title: `jet : ${at(name, main)?.title ?? name}`,
+        figure: ratio(jet, other),
+        unit: '×',
+        target: { at: 'least', value },
+        note: `data phase, ${sizeName(main)}, run beside run`,
+      });
+  }
+  const proxied = plain.filter(({ contestant }) => contestant === 'jet-proxy').at(-1);
+  const relay = limits.find(({ name }) => name === 'proxy');
+  if (proxied !== undefined && relay !== undefined)
+    checks.push({
+      title: 'jet by proxy65 : TCP through the same proxy65',
+      figure: figure(
+        dataTimes(proxied, undefined).map((ms) => rateOf(proxied.bytes, ms) / relay.rate.median),
+      ),
+      unit: '×',
+      target: { at: 'least', value: 0.8 },
+      note: `data phase, ${sizeName(proxied.bytes)}`,
+    });
+  const peaks = plain.filter(({ contestant }) => contestant === 'jet');
+  for (const role of ['sender', 'receiver'] as const)
+    checks.push({
+      title: `Peak memory of the ${role}, any size`,
+      figure: figure(
+        peaks.map(({ runs }) =>
+          Math.max(
+            ...runs.map((run) => (run.roles.find((one) => one.role === role)?.peak ?? NaN) / 1e6),
+          ),
+        ),
+      ),
+      unit: 'MB',
+      target: { at: 'most', value: 120 },
+      note: 'the largest of the runs of each size',
+    });
+  const gigabytes = main / 1e9;
+  for (const role of ['sender', 'receiver'] as const)
+    checks.push({
+      title: `CPU time of the ${role}`,
+      figure: figure(
+        own.runs.map((run) => (run.roles.find((one) => one.role === role)?.cpu ?? NaN) / gigabytes),
+      ),
+      unit: 's/GB',
+      note: `${sizeName(main)}, the whole process`,
+    });
+  return checks;
+}

@@ -1,0 +1,75 @@
+/** `jet resume`: goes on with what was interrupted. */
+import { randomId } from '../core/bytes.ts';
+import { Exit, JetError, type ExitStatus } from '../core/errors.ts';
+import { warmUp } from '../files/memory.ts';
+import type { TransferRow } from '../transfer/journal-row.ts';
+import { persist, type First } from './persisting.ts';
+import { goOn } from './rest.ts';
+import { resumable } from './transfers.ts';
+import type { OnEvent, RouteOptions } from './types.ts';
+import type { Workbench } from './workbench.ts';
+
+/** @see OpenAccount.resume */
+export async function resume(
+  bench: Workbench,
+  ids: readonly string[],
+  options: RouteOptions,
+  on: OnEvent,
+  signal: AbortSignal,
+): Promise<ExitStatus> {
+  const { journal } = bench.records;
+  const account = bench.connection.jid.bare.toString();
+  const rows =
+    ids.length === 0 ? resumable(journal, account) : ids.map((id) => journal.get(id, account));
+  for (const row of rows) checkResumable(row);
+  warmUp();
+  const statuses: ExitStatus[] = [];
+  for (const { key } of rows.reverse()) {
+    signal.throwIfAborted();
+    statuses.push(await attempt(bench, key, rows.length === 1, options, on, signal));
+  }
+  const [only = Exit.done, ...more] = statuses.filter((status) => status !== Exit.done);
+  return more.length > 0 || (only !== Exit.done && statuses.length > 1) ? Exit.partial : only;
+}
+
+/** @throws JetError (exit 2) for what nobody can go on with */
+function checkResumable({ id, adopted, jet, state }: TransferRow): void {
+  const word = id.slice(0, 8);
+  if (state === 'done' || state === 'declined')
+    throw new JetError(
+      Exit.usage,
+      'transfer-over',
+      `Transfer ${word} is ${state}; there is nothing to resume. Send or fetch it again.`,
+    );
+  if (adopted) return;
+  throw new JetError(
+    Exit.usage,
+    'not-resumable',
+    jet
+      ? `Transfer ${word} had not begun yet when it ended. Send or fetch it again.`
+      : `Transfer ${word} is one with a program that is no jet: what has come cannot be proven to belong to the file. Send or fetch it again, from its beginning.`,
+  );
+}
+
+/** @param alone - its error is that of the command */
+async function attempt(
+  bench: Workbench,
+  key: number,
+  alone: boolean,
+  options: RouteOptions,
+  on: OnEvent,
+  signal: AbortSignal,
+): Promise<ExitStatus> {
+  try {
+    const first: First = (told, began) => {
+      began(key);
+      return goOn(bench, key, options, told, signal);
+    };
+    return await persist(bench, first, options, on, signal);
+  } catch (error) {
+    if (alone || !(error instanceof JetError)) throw error;
+    const { code, message, exit } = error;
+    on({ id: randomId(), time: bench.clock.now(), event: 'error', code, message, exit });
+    return exit;
+  }
+}

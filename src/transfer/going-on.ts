@@ -1,0 +1,141 @@
+/** Transfers that a peer goes on with (docs/sealed.md §9.6): who may, and what the journal says of them. */
+import { Exit, JetError } from '../core/errors.ts';
+import type { Jid } from '../core/jid.ts';
+import { Hasher } from '../files/hashing.ts';
+import { FileSource } from '../files/source.ts';
+import type { Hash } from '../jingle/hashes.ts';
+import { Unacceptable } from './incoming.ts';
+import type { TransferRow } from './journal-row.ts';
+import type { Recorder, Records } from './recorder.ts';
+import type { OfferedFile, Resume } from './sealed.ts';
+import { parseSelector } from './selector.ts';
+
+/** What an offer is about. */
+export interface Taken {
+  /** Its row; that of a file that has landed is closed. */
+  readonly recorder?: Recorder;
+  /** The folder of a new transfer; undefined for one that is gone on with. */
+  readonly out?: string;
+  /** Where the file lies already: only its receipt is missing over there. */
+  readonly landed?: string;
+}
+
+/**
+ * The row of an offer that goes on with an earlier one; undefined for an offer of another file than the
+ * id stands for, which is a new offer.
+ *
+ * @throws Unacceptable when it may not be gone on with; unknown and forbidden look the same
+ */
+export async function goOnReceiving(
+  records: Records,
+  account: string,
+  identity: string,
+  peer: Jid,
+  { name, size, resume }: OfferedFile,
+): Promise<Taken | undefined> {
+  const { journal } = records;
+  const row = find(records, account, identity, peer, 'receive', resume);
+  if (row === undefined) throw unavailable('it goes on with a transfer that is not known here');
+  if (row.name !== name || row.size !== size) return undefined;
+  if (!journal.acceptAttempt(row.key, resume?.attempt ?? 0))
+    throw unavailable('it goes on with a transfer by a number that is used');
+  try {
+    if (row.state === 'done' && row.path !== undefined) return { landed: row.path };
+    return { recorder: await records.resume(row.key, 'peer') };
+  } catch (error) {
+    throw error instanceof JetError ? unavailable(error.message) : error;
+  }
+}
+
+/** What a peer goes on with that gets a file of ours. */
+export interface GoneOn {
+  readonly recorder: Recorder;
+  readonly source: FileSource;
+  readonly sha256: Buffer;
+}
+
+/**
+ * The source of a request that goes on with an earlier transfer.
+ *
+ * @param allowed - whether the right to it still stands
+ * @throws Error with what this side's user is told; to the peer all is the same
+ */
+export async function goOnSending(
+  records: Records,
+  account: string,
+  identity: string,
+  peer: Jid,
+  resume: Resume,
+  allowed: (row: TransferRow) => boolean,
+): Promise<GoneOn> {
+  const row = find(records, account, identity, peer, 'send', resume);
+  if (row === undefined || !allowed(row))
+    throw new Error('it goes on with a transfer that is not known here, or not allowed any more');
+  if (!records.journal.acceptAttempt(row.key, resume.attempt))
+    throw new Error('it goes on with a transfer by a number that is used');
+  const recorder = await records.resume(row.key, 'peer');
+  try {
+    return { recorder, ...(await openSource(recorder)) };
+  } catch (error) {
+    recorder.release();
+    throw error;
+  }
+}
+
+/**
+ * The source of a row, if it is what it was, and its hash: of this file, as it lies on the disk now.
+ *
+ * @throws JetError (exit 8) as `FileSource.open`; `source-unknown`
+ */
+export async function openSource(
+  recorder: Recorder,
+  signal?: AbortSignal,
+): Promise<{ readonly source: FileSource; readonly sha256: Buffer }> {
+  const { path, file, sha256, id } = recorder.row();
+  if (path === undefined || file === undefined)
+    throw new JetError(
+      Exit.localFile,
+      'source-unknown',
+      `What transfer ${id} sent cannot be read again. Send it anew.`,
+    );
+  const source = await FileSource.open(path, file);
+  try {
+    if (sha256 !== undefined) return { source, sha256: Buffer.from(sha256, 'hex') };
+    const region = { file: source.file, offset: 0, end: source.size, ...(signal && { signal }) };
+    const [hash] = await new Hasher(1).hash(region);
+    await source.check();
+    if (hash === undefined) throw new Error('no hash');
+    recorder.note({ sha256: hash.digest.toString('hex') });
+    return { source, sha256: hash.digest };
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
+}
+
+/** What is known of the whole file beforehand: the hashes that it was asked for by. */
+export function knownHashes(recorder: Recorder | undefined): Hash[] {
+  const hashes = recorder?.row().options['hashes'];
+  return typeof hashes === 'string' && hashes !== '' ? hashes.split(' ').map(parseSelector) : [];
+}
+
+/** Hashes for the options of a row. */
+export function hashWords(hashes: readonly Hash[]): string {
+  return hashes.map(({ algorithm, digest }) => `${algorithm}:${digest.toString('hex')}`).join(' ');
+}
+
+function find(
+  records: Records,
+  account: string,
+  identity: string,
+  peer: Jid,
+  direction: TransferRow['direction'],
+  resume: Resume | undefined,
+): TransferRow | undefined {
+  const row = resume && records.journal.findByTransferId(account, identity, resume.id);
+  return row?.direction === direction && row.peer === peer.bare.toString() ? row : undefined;
+}
+
+function unavailable(message: string): Unacceptable {
+  return new Unacceptable('failed-application', message, 'file-not-available');
+}

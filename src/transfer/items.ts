@@ -1,0 +1,162 @@
+/** What a `jet send` was given, looked at before anybody is asked for anything. */
+import { realpathSync, statSync } from 'node:fs';
+import { basename, resolve } from 'node:path';
+import { asError } from '../core/errors.ts';
+import { FileSource } from '../files/source.ts';
+import { spool } from '../files/spool.ts';
+import { walk, type Walked } from '../files/walk.ts';
+import type { Sendable } from './send.ts';
+import { treeSource } from './tree-source.ts';
+
+/** Standard input among the arguments. */
+export const STDIN = '-';
+/** What the other side calls it by default. */
+const INPUT_NAME = 'stdin';
+/** And a text. */
+const TEXT_NAME = 'text.txt';
+
+/** One thing to offer; opened when its turn comes, and again when it has to be offered again. */
+export interface Item {
+  /** For the user. */
+  readonly label: string;
+  /**
+   * @param broken - called with what of a folder could not be read
+   * @throws JetError (exit 8)
+   */
+  open(broken: (path: string) => void): Promise<Sendable>;
+  /** Of a folder: what is in it. */
+  readonly entries?: readonly Walked[];
+}
+
+/** What is offered to a program that builds no folders: the files in it, named by their paths. */
+export function piecesOf(item: Item): Item[] {
+  if (item.entries === undefined) return [item];
+  return item.entries
+    .filter(({ kind }) => kind === 'file')
+    .map(({ path, source }) => ({
+      label: path,
+      open: async () => sendable(await FileSource.open(source), path.replaceAll('/', '_'), true),
+    }));
+}
+
+/** What can be sent, and what cannot. */
+export interface Gathered {
+  readonly items: readonly Item[];
+  readonly refused: readonly { readonly label: string; readonly error: Error }[];
+  /** Frees what is kept for it. */
+  close(): Promise<void>;
+}
+
+/** How to gather. */
+export interface GatherOptions {
+  /** What the other side sees in place of the only item's own name. */
+  readonly name?: string;
+  /** Sent after the paths, in UTF-8 and as it is: no line end is added. */
+  readonly text?: string;
+  /** Take links that lead to a place inside their folder. */
+  readonly links: boolean;
+  /** What to leave out of folders, see `walk`. */
+  readonly exclude: readonly string[];
+  /** What is left out of a folder, and why. */
+  readonly skipped: (path: string, why: string) => void;
+  readonly signal: AbortSignal;
+  /** Standard input was taken to its end, so many bytes. */
+  readonly kept: (size: number) => void;
+}
+
+/**
+ * Looks at everything that was named, and takes standard input to its end: its size has to be known.
+ *
+ * @throws the signal's reason
+ */
+export async function gather(paths: readonly string[], options: GatherOptions): Promise<Gathered> {
+  const items: Item[] = [];
+  const refused: { label: string; error: Error }[] = [];
+  const kept: FileSource[] = [];
+  for (const path of paths) {
+    try {
+      if (path === STDIN) {
+        const source = await takeInput(options);
+        kept.push(source);
+        items.push({
+          label: source.name,
+          open: () => Promise.resolve(sendable(source, source.name, false)),
+        });
+      } else if (isFolder(path)) {
+        items.push(await folder(path, options));
+      } else {
+        await (await FileSource.open(path)).close();
+        const label = basename(path);
+        const name = options.name ?? label;
+        items.push({ label, open: async () => sendable(await FileSource.open(path), name, true) });
+      }
+    } catch (error) {
+      options.signal.throwIfAborted();
+      refused.push({ label: path, error: asError(error) });
+    }
+  }
+  if (options.text !== undefined)
+    items.push(textItem(options.text, options.name ?? TEXT_NAME, new Date()));
+  const close = async () => {
+    for (const source of kept) await source.close();
+  };
+  return { items, refused, close };
+}
+
+/** What cannot be looked at is for opening it to explain. */
+function isFolder(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
+  }
+}
+
+/** @throws JetError: exit 8 as `walk`, exit 2 for a pattern that is none */
+async function folder(path: string, options: GatherOptions): Promise<Item> {
+  const { links, exclude, skipped, signal } = options;
+  const entries: Walked[] = [];
+  // A link that was named is what the user means.
+  for await (const entry of walk(realpathSync(path), { links, exclude, skipped })) {
+    signal.throwIfAborted();
+    entries.push(entry);
+  }
+  const own = entries[0]?.path ?? '';
+  const name = options.name ?? (basename(resolve(path)) || own);
+  const named = entries.map((entry) => ({ ...entry, path: name + entry.path.slice(own.length) }));
+  return {
+    label: name,
+    entries: named,
+    open: (broken) => Promise.resolve(treeSource(name, named, broken)),
+  };
+}
+
+/** Of a text there is no file that a later `jet resume` could read again. */
+function textItem(text: string, name: string, mtime: Date): Item {
+  const bytes = Buffer.from(text);
+  const source: Sendable = {
+    ...{ name, mtime, size: bytes.length },
+    // A copy: the blocks of a source belong to whoever reads them.
+    read: async function* (offset, end) {
+      if (offset < end) yield await Promise.resolve(Buffer.from(bytes.subarray(offset, end)));
+    },
+    close: () => Promise.resolve(),
+  };
+  return { label: name, open: () => Promise.resolve(source) };
+}
+
+async function takeInput({ name = INPUT_NAME, signal, kept }: GatherOptions): Promise<FileSource> {
+  const { source } = await spool(process.stdin, { name, signal });
+  kept(source.size);
+  return source;
+}
+
+/** @param ends - closing it closes the file */
+function sendable(source: FileSource, name: string, ends: boolean): Sendable {
+  return {
+    ...{ name, size: source.size, mtime: source.mtime },
+    ...(ends && { origin: source }),
+    read: (offset, end) => source.read(offset, end),
+    close: () => (ends ? source.close() : Promise.resolve()),
+  };
+}

@@ -1,0 +1,227 @@
+/** What the journal is told of a transfer while it goes on, and who is told when another session takes over. */
+import type { Clock } from '../core/clock.ts';
+import { asError, Exit, JetError, type ExitStatus } from '../core/errors.ts';
+import type { Checkpoint } from '../files/landing.ts';
+import type { Journal, NewTransfer } from './journal.ts';
+import type { TransferDetails, TransferRow, TransferState } from './journal-row.ts';
+import type { JournalWriter } from './journal-writer.ts';
+import type { Outcome } from './machine.ts';
+import { isBroken, mayGoOn, statusOf, wordOf } from './outcome.ts';
+import type { Reporter } from './reporter.ts';
+import type { LandedAs } from './sealed.ts';
+
+/** Milliseconds after which bytes that have moved are written down. */
+const EVERY_MS = 3_000;
+/** So are a 128th of the file, but no fewer bytes than LEAST and no more than MOST. */
+const PARTS = 128;
+const LEAST = 512 * 1024;
+const MOST = 64 * 1024 * 1024;
+
+/** A transfer of this process, as another session that wants its row sees it. */
+interface Live {
+  /** It is our own request: whoever offers the same file at that moment has to stand back. */
+  readonly asks: boolean;
+  /** Ends it and waits until its last write is done. */
+  readonly stop: () => Promise<void>;
+}
+
+/** The journal as the transfers of this process use it. */
+export class Records {
+  readonly journal: Journal;
+  readonly #clock: Clock;
+  readonly #live = new Map<number, Live>();
+
+  constructor(journal: Journal, clock: Clock) {
+    this.journal = journal;
+    this.#clock = clock;
+  }
+
+  /** A transfer begins. */
+  begin(what: NewTransfer): Recorder {
+    return new Recorder(this.journal.begin(what), this.#clock, this.#live);
+  }
+
+  /**
+   * A transfer is gone on with. One of this process that has the row is ended first: the other side has
+   * begun anew, so it is not alive any more.
+   *
+   * @throws as `Journal.claim`
+   */
+  async resume(key: number, by: 'user' | 'peer'): Promise<Recorder> {
+    const live = this.#live.get(key);
+    if (live !== undefined && !live.asks) await live.stop();
+    return new Recorder(this.journal.claim(key, by), this.#clock, this.#live);
+  }
+}
+
+/** How a transfer ended, for its row. */
+export interface Ending {
+  readonly outcome: Outcome;
+  readonly exit: ExitStatus;
+  /** Where it landed. */
+  readonly path?: string;
+  /** SHA-256 of the whole file. */
+  readonly sha256?: Buffer;
+  /** What is kept of the part. */
+  readonly kept?: Checkpoint;
+  /** What the receiver made of it; a file, where nothing is said. */
+  readonly as?: LandedAs;
+}
+
+/**
+ * Writes the end of a transfer down, then tells it.
+ *
+ * @param came - SHA-256 of what came or went
+ * @returns `broke`: the connection failed, and either side may go on with it by itself
+ */
+export function conclude(
+  reporter: Reporter,
+  recorder: Recorder | undefined,
+  ending: Omit<Ending, 'exit'>,
+  came: Buffer | undefined,
+): { readonly exit: ExitStatus; readonly broke: boolean } {
+  const { outcome, path, as } = ending;
+  const exit = reporter.exitOf(outcome);
+  const id = recorder?.end({ ...ending, exit });
+  if (id !== undefined) reporter.interrupted(id);
+  reporter.end(outcome, path, came?.toString('hex'), as);
+  return { exit, broke: id !== undefined && isBroken(wordOf(outcome)) };
+}
+
+/** Writes the row of one transfer. */
+export class Recorder {
+  readonly key: number;
+  readonly #writer: JournalWriter;
+  readonly #clock: Clock;
+  readonly #live: Map<number, Live>;
+  readonly #released: Promise<void>;
+  #release: () => void = () => undefined;
+  #written = 0;
+  #time: number;
+  #step: number;
+
+  constructor(writer: JournalWriter, clock: Clock, live: Map<number, Live>) {
+    this.key = writer.key;
+    this.#writer = writer;
+    this.#clock = clock;
+    this.#live = live;
+    this.#time = clock.monotonic();
+    this.#step = stepOf(writer.row().size ?? 0);
+    this.#released = new Promise((resolve) => (this.#release = resolve));
+  }
+
+  /** @throws JetError (exit 8) `transfer-taken`, here and in all below but `end` */
+  row(): TransferRow {
+    return this.#writer.row();
+  }
+
+  /** @param fail - ends the transfer with this error */
+  follow(fail: (error: Error) => void, asks = false): void {
+    const stop = () => {
+      fail(superseded());
+      return this.#released;
+    };
+    this.#live.set(this.key, { asks, stop });
+  }
+
+  note(details: Partial<TransferDetails>): void {
+    this.#writer.note(details);
+    if (details.size !== undefined) this.#step = stepOf(details.size);
+  }
+
+  /**
+   * Both sides know the transfer id. Of one that is gone on with the first id stays.
+   *
+   * @param identityKey - of the peer's device
+   */
+  agreed(id: () => string, identityKey: Buffer, device: number): void {
+    if (this.row().adopted) return;
+    this.#writer.adopt(id(), { identity: identityKey.toString('hex'), device });
+  }
+
+  /** True when so much has moved, or so long, that it is to be written down. */
+  due(bytes: number): boolean {
+    const now = this.#clock.monotonic();
+    if (bytes - this.#written < this.#step && now - this.#time < EVERY_MS) return false;
+    this.#written = bytes;
+    this.#time = now;
+    return true;
+  }
+
+  /** Bytes that the other side took, where it is time to write that down. */
+  progress(bytes: number): void {
+    if (this.due(bytes)) this.#writer.progress(bytes);
+  }
+
+  checkpoint(checkpoint: Checkpoint): void {
+    this.#writer.checkpoint(checkpoint);
+  }
+
+  /** What had come is of no use. */
+  restart(): void {
+    this.#writer.restart();
+  }
+
+  /**
+   * The last line of it, after everything else is done.
+   *
+   * @returns the id by which it can be gone on with, if it can
+   */
+  end({ outcome, exit, path, sha256, kept }: Ending): string | undefined {
+    this.#live.delete(this.key);
+    try {
+      const { id, adopted } = this.row();
+      const error = wordOf(outcome);
+      const goesOn = adopted && mayGoOn(outcome);
+      // Where nothing is kept nothing is left.
+      if (!goesOn && outcome.kind !== 'landed' && this.row().direction === 'receive')
+        this.restart();
+      if (path !== undefined) this.note({ path });
+      if (sha256 !== undefined) this.note({ sha256: sha256.toString('hex') });
+      this.#writer.end({
+        ...{ state: stateOf(outcome, goesOn), exit, status: statusOf(outcome) },
+        ...(kept !== undefined && { kept }),
+        ...(error !== undefined && { error }),
+      });
+      return goesOn ? id : undefined;
+    } catch (error) {
+      // Another process has the row: what it says is right, and this end is not its end.
+      if (asError(error) instanceof JetError) return undefined;
+      throw error;
+    } finally {
+      this.#writer.release();
+      this.#release();
+    }
+  }
+
+  /** It has not even begun: gives the row up and leaves it as it was. */
+  release(): void {
+    this.#live.delete(this.key);
+    this.#writer.release();
+    this.#release();
+  }
+}
+
+function stepOf(size: number): number {
+  return Math.min(MOST, Math.max(LEAST, Math.ceil(size / PARTS)));
+}
+
+function stateOf(outcome: Outcome, goesOn: boolean): Exclude<TransferState, 'open'> {
+  switch (outcome.kind) {
+    case 'landed':
+    case 'verified':
+    case 'delivered':
+      return 'done';
+    case 'declined':
+      return 'declined';
+    case 'cancelled':
+      return 'cancelled';
+    case 'failed':
+      return goesOn ? 'interrupted' : 'failed';
+  }
+}
+
+function superseded(): JetError {
+  const message = 'the other side goes on with it in a new session';
+  return new JetError(Exit.transport, 'superseded', message);
+}

@@ -1,0 +1,145 @@
+/** What was interrupted is gone on with, from either side: real processes over a real server. */
+import { appendFile, open, readFile, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { durable, interruptMidway, RATE, waitsForAny, written } from '../support/interrupting.ts';
+import type { JetHome } from '../support/jet.ts';
+import { ended, linesOf, makePair, noise, type Pair } from '../support/pair.ts';
+import { terminate } from '../support/people.ts';
+import { hasProsody, startProsody, type Prosody } from '../support/prosody.ts';
+
+const SIZE = 12_000_000;
+
+describe.skipIf(!(await hasProsody()))('a transfer that was interrupted', () => {
+  let server: Prosody;
+  let pair: Pair;
+  let content: Buffer;
+  let file: string;
+
+  beforeAll(async () => {
+    server = await startProsody();
+  });
+  afterAll(() => server.stop());
+  beforeEach(async () => {
+    pair = await makePair(server);
+    content = noise(SIZE);
+    file = await pair.file('big.bin', content);
+  });
+  afterEach(() => pair.remove());
+
+  const interrupt = (victim: 'sender' | 'receiver') => interruptMidway(pair, file, victim);
+  const waits = (home: JetHome) => waitsForAny(home, pair.out);
+
+  const resume = (home: JetHome, ...ids: string[]) =>
+    ended(home.start(['resume', '--json', ...ids]));
+  const landed = async () => {
+    expect(await readdir(pair.out)).toEqual(['big.bin']);
+    expect((await readFile(join(pair.out, 'big.bin'))).equals(content)).toBe(true);
+  };
+
+  test.each(['sender', 'receiver'] as const)(
+    'by a kill of the %s goes on from where it was, by the receiver',
+    async (victim) => {
+      await interrupt(victim);
+      expect(written(pair.bob)).toBeGreaterThan(1_000_000);
+      const holder = await waits(pair.alice);
+      const got = await resume(pair.bob);
+      expect(got, got.stdout).toMatchObject({ status: 0 });
+      expect(got.event('start')?.['resumed_from']).toBeGreaterThan(1_000_000);
+      await landed();
+      await holder.said(/"status":"verified"/);
+      expect(await terminate(holder)).toBe(0);
+      const again = await pair.bob.run(['resume', '--list']);
+      expect(again).toMatchObject({ status: 0, stdout: '' });
+    },
+  );
+
+  test.each(['sender', 'receiver'] as const)(
+    'by a kill of the %s goes on from where it was, by the sender',
+    async (victim) => {
+      await interrupt(victim);
+      const receiver = await waits(pair.bob);
+      const sent = await resume(pair.alice);
+      expect(sent, sent.stdout).toMatchObject({ status: 0 });
+      expect(sent.event('start')?.['resumed_from']).toBeGreaterThan(1_000_000);
+      expect(sent.event('end')).toMatchObject({ status: 'verified' });
+      await landed();
+      expect(await terminate(receiver)).toBe(0);
+    },
+  );
+
+  test('is repaired by the command that sends, when the receiver comes back', async () => {
+    const receiver = pair.receive();
+    await receiver.said(/"event":"waiting"/);
+    const sender = pair.send(file, RATE);
+    await durable(pair.bob, sender, 1_500_000);
+    receiver.child.kill('SIGKILL');
+    await receiver.ended;
+    const next = await waits(pair.bob);
+    const sent = await ended(sender);
+    expect(sent, sent.stdout).toMatchObject({ status: 0 });
+    expect(sent.stderr).toMatch(/The connection broke at \d+ % of big\.bin\. Trying to go on/);
+    expect(sent.stderr).toMatch(/big\.bin resumed at \d+ %\./);
+    const starts = sent.events.filter(({ event }) => event === 'start');
+    expect(starts).toHaveLength(2);
+    expect(starts[1]?.['id']).toBe(starts[0]?.['id']);
+    expect(starts[1]?.['resumed_from']).toBeGreaterThan(1_000_000);
+    expect(sent.events.filter(({ event }) => event === 'end')).toHaveLength(1);
+    await landed();
+    expect(await terminate(next)).toBe(0);
+  });
+
+  test('never keeps a bit that was flipped in what had come', async () => {
+    await interrupt('receiver');
+    const part = await open(join(pair.out, 'big.bin.jet-part'), 'r+');
+    const byte = Buffer.alloc(1);
+    await part.read(byte, 0, 1, 1000);
+    await part.write(Buffer.of((byte[0] ?? 0) ^ 1), 0, 1, 1000);
+    await part.close();
+    const holder = await waits(pair.alice);
+    const got = await resume(pair.bob);
+    expect(got, got.stdout).toMatchObject({ status: 0 });
+    expect(got.stdout).toMatch(/"code":"part-wrong"|"code":"starts-anew"/);
+    await landed();
+    expect(await terminate(holder)).toBe(0);
+  });
+
+  test('is refused when the source is another by now', async () => {
+    await interrupt('sender');
+    await appendFile(file, 'more');
+    const sent = await resume(pair.alice);
+    expect(sent).toMatchObject({ status: 8 });
+    expect(sent.stderr).toMatch(/big\.bin is not the file any more that it was/);
+    const holder = await waits(pair.alice);
+    const got = await resume(pair.bob);
+    expect(got).toMatchObject({ status: 9 });
+    await holder.said(/Refused a request of bob.*is not the file any more/);
+    expect(await readdir(pair.out)).toEqual(['big.bin.jet-part']);
+    expect(await terminate(holder)).toBe(0);
+  });
+
+  test('begins anew, and says so, when the part is gone', async () => {
+    await interrupt('sender');
+    const [row] = linesOf((await pair.bob.run(['transfers', '--json'])).stdout);
+    const id = String(row?.['id']);
+    await rm(join(pair.out, 'big.bin.jet-part'));
+    const holder = await waits(pair.alice);
+    const got = await resume(pair.bob, id.slice(0, 8));
+    expect(got, got.stdout).toMatchObject({ status: 0 });
+    expect(got.stderr).toMatch(/is gone\. big\.bin starts from zero\./);
+    await landed();
+    expect(await terminate(holder)).toBe(0);
+  });
+
+  test('is forgotten with its part', async () => {
+    await interrupt('sender');
+    const [row] = linesOf((await pair.bob.run(['transfers', '--json'])).stdout);
+    expect(row).toMatchObject({ state: 'interrupted', direction: 'receive', name: 'big.bin' });
+    const gone = await pair.bob.run(['transfers', 'forget', String(row?.['id'])]);
+    expect(gone).toMatchObject({ status: 0 });
+    expect(await readdir(pair.out)).toEqual([]);
+    expect((await pair.bob.run(['transfers'])).stdout).toBe('');
+    const none = await pair.bob.run(['resume', String(row?.['id'])]);
+    expect(none).toMatchObject({ status: 2 });
+  });
+});

@@ -1,0 +1,56 @@
+/** Transfers that are broken off in the middle by a kill, and what is left of them. */
+import { expect, vi } from 'vitest';
+import { openJournal } from '../../src/app.ts';
+import type { JetHome, JetProcess } from './jet.ts';
+import { midway, type Pair } from './pair.ts';
+
+/** Slow enough to be met in the middle also where much else runs. */
+export const RATE = ['--limit-rate', '600k'];
+
+/** Bytes of the newest transfer that are durable: the journal of the receiver says so. */
+export function written(home: JetHome): number {
+  const journal = openJournal({ config: home.home, data: home.home });
+  try {
+    return journal.list()[0]?.written ?? 0;
+  } finally {
+    journal.close();
+  }
+}
+
+/** Resolves when more than `bytes` are durable at the receiver, while a process runs. */
+export function durable(receiver: JetHome, running: JetProcess, bytes: number): Promise<void> {
+  return vi.waitFor(
+    () => {
+      expect(running.child.exitCode).toBe(null);
+      expect(written(receiver)).toBeGreaterThan(bytes);
+    },
+    { timeout: 60_000, interval: 50 },
+  );
+}
+
+/** A transfer of which some is through, then one side is killed and the other sees it. */
+export async function interruptMidway(
+  pair: Pair,
+  file: string,
+  victim: 'sender' | 'receiver',
+): Promise<void> {
+  const receiver = pair.receive(['--once']);
+  await receiver.said(/"event":"waiting"/);
+  const sender = pair.send(file, RATE);
+  await midway(receiver);
+  // What is durable, not what has come: a kill loses what was not written down.
+  await durable(pair.bob, receiver, 1_500_000);
+  const [killed, left] = victim === 'sender' ? [sender, receiver] : [receiver, sender];
+  killed.child.kill('SIGKILL');
+  await killed.ended;
+  await left.said(/"code":"(broke|resumable)"/);
+  left.child.kill('SIGTERM');
+  await left.ended;
+}
+
+/** `jet receive` into a folder, without anybody to answer anything. */
+export async function waitsForAny(home: JetHome, out: string): Promise<JetProcess> {
+  const process = home.start(['receive', '--yes', '--json', '--out', out]);
+  await process.said(/"event":"waiting"/);
+  return process;
+}
