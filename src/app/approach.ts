@@ -11,6 +11,9 @@ import { findPeer } from '../xmpp/find.ts';
 import type { OnEvent, RouteOptions } from './types.ts';
 import type { Workbench } from './workbench.ts';
 
+/** Times that the list of a contact is asked for before it is needed. */
+const MOST_ASKED = 4;
+
 /** A resource that was found. */
 export interface Approached {
   /** A full address. */
@@ -46,7 +49,12 @@ export async function approach(
   const { clock, connection, roster, presence, envelopes } = bench;
   const omemo = await bench.ready(verifiedOnly);
   connection.audience = (from) => from.sameBare(to);
-  omemo.foresee(to);
+  // Its list is asked for while it answers: what it encrypts with stood there before its presence came. A
+  // contact that comes and goes all the time does not make us ask all the time.
+  let asked = 0;
+  const deaf = presence.onChange((jid, resource) => {
+    if (jid.sameBare(to) && resource !== undefined) omemo.foresee(to, asked++ < MOST_ASKED);
+  });
   if (roster.sees(to)) await presence.available();
   // A proposal is about a file for the peer: what we want from it is asked of a resource that is there.
   const proposal = what === 'offer' ? new Proposal(connection, to.bare) : undefined;
@@ -67,7 +75,7 @@ export async function approach(
       const text = `${peer} to be online`;
       on({ id: randomId(), time: clock.now(), event: 'waiting', what: text, peer });
     },
-  });
+  }).finally(deaf);
   bench.log(`the resource ${found.jid.toString()} was chosen`);
   const envelope = envelopes.all.find(({ feature }) => found.features.has(feature));
   if (envelope === undefined) throw new Error('a peer without an envelope was found');

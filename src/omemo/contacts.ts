@@ -53,8 +53,10 @@ export class Contacts {
     this.#ownDevice = ownDevice;
   }
 
-  /** Asks for the list of an account that something will be encrypted to in a moment. Never rejects. */
-  foresee(jid: Jid): void {
+  /** Asks for the list of an account that something will be encrypted to in a moment; forgets an earlier one. */
+  foresee(jid: Jid | undefined): void {
+    this.#foreseen = undefined;
+    if (jid === undefined) return;
     const list = this.#pep.fetch(jid.bare, NODE_DEVICES);
     list.catch(() => undefined);
     this.#foreseen = { of: jid.bare.toString(), at: this.#clock.monotonic(), list };

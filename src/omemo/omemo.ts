@@ -115,9 +115,12 @@ export class Omemo {
     return this.#own.load();
   }
 
-  /** Something will be encrypted to a contact in a moment: asks early for the list of its devices. */
-  foresee(jid: Jid): void {
-    this.#contacts.foresee(jid);
+  /**
+   * A contact has come online, and something will be encrypted to it in a moment: asks early for the list of
+   * its devices. Without `ask` what was asked for before is only forgotten.
+   */
+  foresee(jid: Jid, ask = true): void {
+    this.#contacts.foresee(ask ? jid : undefined);
   }
 
   /** The trusted devices of a contact, each with a session; first contact pins. @throws StanzaError */
