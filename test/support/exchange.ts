@@ -20,7 +20,7 @@ import { openPolicy } from './negotiations.ts';
 import { createNetwork, type TestConnection } from './network.ts';
 
 /** The number of either side's one device. */
-const DEVICE = 1;
+export const DEVICE = 1;
 
 /** One side: its connection, what its user was told, and the secrets of its envelopes. */
 export interface Side {
@@ -47,7 +47,7 @@ export async function createExchange({ sealed = false } = {}) {
   const skipped: string[] = [];
   const envelopeOf = ({ secrets }: Side) => {
     const [own, peer] = secrets === alice.secrets ? keys : ([keys[1], keys[0]] as const);
-    return sealed ? known(watched(secrets), own, peer) : watched(secrets);
+    return sealed ? withIdentity(watched(secrets), own, peer) : watched(secrets);
   };
   const refused: string[] = [];
   const surroundings = (side: Side) => {
@@ -116,7 +116,7 @@ function watched(secrets: TransportSecret[]): Envelope {
 }
 
 /** The same with identity keys, so that elements can be sealed beside it. */
-function known(
+export function withIdentity(
   envelope: Envelope,
   own: KeyPairKeyObjectResult,
   peer: KeyPairKeyObjectResult,
