@@ -1,4 +1,5 @@
 /** Several offers that belong to one `jet send` (docs/sealed.md §4.3): said by the sender, counted by the receiver. */
+import { makeRoom } from '../core/bounded.ts';
 import { Exit, type ExitStatus } from '../core/errors.ts';
 import { SealedError } from '../jet/sealed.ts';
 import type { Element } from '@xmpp/xml';
@@ -79,9 +80,8 @@ export class Sends {
     };
     send.accepted ||= accepted;
     if (!broke) send.ended.set(of.index, exit);
+    makeRoom(this.#open, key, MOST_SENDS);
     this.#open.set(key, send);
-    const [oldest] = this.#open.keys();
-    if (this.#open.size > MOST_SENDS && oldest !== undefined) this.#open.delete(oldest);
     if (send.ended.size < send.count) return undefined;
     this.#open.delete(key);
     return send.accepted ? overall([...send.ended.values()]) : undefined;

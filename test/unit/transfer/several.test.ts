@@ -80,6 +80,8 @@ describe('a send', () => {
     sends.ended(offer(0, 0));
     expect(sends.abandon('b@x/1')).toBeUndefined();
     expect(sends.abandon('a@x/1')).toEqual({ missing: 2, status: 10 });
+    expect(sends.abandon('a@x/1')).toBeUndefined();
+    expect(sends.unfinished).toBe(false);
     sends.ended(offer(0, 7, { accepted: true }));
     expect(sends.abandon()).toEqual({ missing: 2, status: 7 });
   });
