@@ -240,8 +240,9 @@ describe.skipIf(!hasScript())('on a terminal', () => {
     const outer = process.child.pid ?? 0;
     const [inner = 0] = childrenOf(outer);
     kill(inner, 'SIGTSTP');
-    await vi.waitFor(() => expect(stateOf(inner)).toBe('T'), 20_000);
-    // The program that makes the terminal stops with what runs in it.
+    // The program that makes the terminal stops with what runs in it, a moment later.
+    for (const one of [inner, outer])
+      await vi.waitFor(() => expect(stateOf(one)).toBe('T'), 20_000);
     kill(outer, 'SIGCONT');
     kill(inner, 'SIGCONT');
     await vi.waitFor(() => {
