@@ -10,8 +10,10 @@ import { goOn, type GoingOn } from './rest.ts';
 import type { OnEvent } from './types.ts';
 import type { Workbench } from './workbench.ts';
 
-/** Times that a command goes on without a byte in between. */
+/** Times that a command goes on without getting any further in between. */
 const TRIES = 6;
+/** Sessions in a row that may begin without getting any further: the connection is not what is wrong then. */
+const FRUITLESS = 2;
 /** Milliseconds before the first of them; each pause after that is twice as long. */
 const PAUSE_MS = 1_000;
 
@@ -23,8 +25,10 @@ interface Seen {
   key?: number;
   /** The first one's, under which all of them are told. */
   id?: string;
-  /** Bytes have moved since the last pause. */
+  /** Bytes have moved in the first session. */
   moved: boolean;
+  /** The last attempt came to a session. */
+  began: boolean;
   /** How the last one ended, as long as it may not be the end. */
   held: TransferEvent[];
 }
@@ -41,23 +45,32 @@ export async function persist(
   signal: AbortSignal,
 ): Promise<ExitStatus> {
   const { journal } = bench.records;
-  const seen: Seen = { held: [], moved: false };
+  const seen: Seen = { held: [], moved: false, began: false };
   const told = (event: TransferEvent) => {
-    if (event.event === 'start') seen.id ??= event.id;
+    if (event.event === 'start') {
+      seen.id ??= event.id;
+      seen.began = true;
+    }
     if (event.event === 'progress') seen.moved = true;
     const shown = event.event === 'notice' ? event : { ...event, id: seen.id ?? event.id };
     if (closes(event)) seen.held.push(shown);
     else on(shown);
   };
   let status = await first(told, (key) => (seen.key = key));
+  let reached = 0;
+  let fruitless = 0;
   for (let n = 0; n < TRIES && !signal.aborted; n++) {
     const row = seen.key === undefined ? undefined : journal.row(seen.key);
     if (row?.state !== 'interrupted' || !isBroken(row.error)) break;
     // What no byte has passed yet is no connection that broke.
     if (n === 0 && !seen.moved) break;
     const { key, name, written, size = 0 } = row;
-    if (seen.moved) n = 0;
-    seen.moved = false;
+    if (written > reached) {
+      reached = written;
+      n = 0;
+      fruitless = 0;
+    } else if (seen.began && n > 0 && ++fruitless === FRUITLESS) break;
+    seen.began = false;
     const share = size > 0 ? ` at ${Math.floor((written * 100) / size)} %` : '';
     const message = `The connection broke${share} of ${name}. Trying to go on with it.`;
     on({ id: randomId(), time: bench.clock.now(), event: 'notice', code: 'broke', message });
