@@ -132,12 +132,13 @@ function errorOfFault(fault: Fault, { peer, file, sends }: Subject): JetError {
         'no route works between the two sides. Check the network, or allow more with --route',
       );
     case 'peer':
-      return errorOfReason(fault.reason, what);
+      return errorOfReason(fault.reason, sends, what);
   }
 }
 
 function errorOfReason(
   reason: string,
+  sends: boolean,
   what: (exit: ConstructorParameters<typeof JetError>[0], code: string, why: string) => JetError,
 ): JetError {
   if (reason === 'security-error') {
@@ -147,6 +148,12 @@ function errorOfReason(
       'the other side does not trust this device, or what protects the file did not reach it whole: somebody between may have changed it or left it out. Compare fingerprints with `jet devices` on both sides, and read there what it says',
     );
   }
+  if (reason === 'file-not-available' && sends)
+    return what(
+      Exit.remoteFile,
+      'peer-unknown-transfer',
+      'the other side does not know the transfer that this goes on with. Send the file anew with `jet send`',
+    );
   const words = PEER_REASONS[reason] ?? `ended the transfer (${reason})`;
   const exit = OF_THE_FILE.has(reason) ? Exit.remoteFile : Exit.transport;
   return what(exit, `peer-${reason}`, `the other side ${words}`);

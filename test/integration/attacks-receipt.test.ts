@@ -269,7 +269,7 @@ describe.skipIf(!(await hasProsody()))('between two jets', () => {
     expect(sent.stderr).toMatch(says);
   });
 
-  test('a success forged to the receiver lands nothing', async () => {
+  test('a success forged to the receiver lands nothing; what the sender then goes on with is proven as ever', async () => {
     let forged: Element | undefined;
     const watch: Rewrite = strike('session-initiate', (jingle, stanza) => {
       forged = success(jingle.attrs['sid'] ?? '', stanza.attrs['from'] ?? '');
@@ -280,8 +280,10 @@ describe.skipIf(!(await hasProsody()))('between two jets', () => {
       midway: () => scene.relay.forge('bob0', 'down', forged ?? xml('none')),
     });
     const { sent, received, landed } = attacked;
-    expect([sent.status, received.exit, landed], told(attacked)).toEqual([7, 7, false]);
+    const ends = received.events.filter(({ event }) => event === 'end');
+    expect(ends[0], told(attacked)).toMatchObject({ status: 'failed', exit: 7 });
     expect(received.stderr).toMatch(/ended the transfer before the whole file was through/);
+    expect([sent.status, received.exit, landed], told(attacked)).toEqual([0, 0, true]);
   });
 
   test('every stanza of the session comes twice, and counts once', async () => {

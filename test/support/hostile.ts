@@ -2,6 +2,7 @@
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'vitest';
+import { partName } from '../../src/files/names.ts';
 import { JINGLE, type Action } from '../../src/jingle/stanza.ts';
 import { parse, xml, type Element } from '../../src/xmpp/xml.ts';
 import type { JetProcess } from './jet.ts';
@@ -123,7 +124,8 @@ export async function attack(
   const before = [receiver.stdout.length, receiver.stderr.length] as const;
   const events = () => linesOf(receiver.stdout.slice(before[0]));
   const count = (kind: string) => events().filter((line) => line['event'] === kind).length;
-  const refused = () => events().some((line) => line['code'] === 'offer-refused');
+  const refused = () =>
+    events().some((line) => /^(?:offer|request)-refused$/.test(String(line['code'])));
   try {
     const sender = pair.send(file, send);
     if (strikes !== undefined) {
@@ -132,12 +134,13 @@ export async function attack(
     }
     const sent = await ended(sender);
     // Events and sentences come by two pipes, and either may be ahead.
-    const sentence = /: verified, |was not received|Refused an offer|Cancelled/;
+    const sentence = /: verified, |was not received|Refused an? (?:offer|request)|Cancelled/;
     const over = () =>
       sentence.test(receiver.stderr.slice(before[1])) &&
       (count('offer') > 0 ? count('offer') === count('end') : refused());
     if (!unheard) await receiver.until(over, `the end of it; the sender: ${sent.stderr}`);
-    const event = (kind: string) => events().find((line) => line['event'] === kind);
+    // Of what goes on by itself the last word counts.
+    const event = (kind: string) => events().findLast((line) => line['event'] === kind);
     const exit = event('end')?.['exit'] as number | undefined;
     const received = { stderr: receiver.stderr.slice(before[1]), events: events(), event, exit };
     const landed = await expectHonest(pair, { sent, received }, name, content);
@@ -148,9 +151,9 @@ export async function attack(
 }
 
 /**
- * Only the right file under its own name, or nothing, and nothing half-written; the receiver says
- * `verified` exactly if it has the file, the sender only if the receiver has it, `delivered` nobody.
- * Empties the folder; gives whether the file was there.
+ * Only the right file under its own name, or nothing; a part only of a transfer that was cut off and can
+ * be gone on with. The receiver says `verified` exactly if it has the file, the sender only if the
+ * receiver has it, `delivered` nobody. Empties the folder; gives whether the file was there.
  */
 async function expectHonest(
   pair: Pair,
@@ -160,11 +163,11 @@ async function expectHonest(
 ): Promise<boolean> {
   const told = sent.stdout + sent.stderr + JSON.stringify(received.events) + received.stderr;
   const found = await pair.landed();
-  expect(
-    found.filter((one) => one !== name),
-    told,
-  ).toEqual([]);
-  const landed = found.length > 0;
+  const part = partName(name);
+  const parts = found.filter((one) => one !== name);
+  // With an honest end between the two nothing is left over; a wrong one leaves nothing to build on.
+  expect(parts, told).toEqual(received.exit === 7 && parts.length > 0 ? [part] : []);
+  const landed = found.includes(name);
   if (landed) expect((await readFile(join(pair.out, name))).equals(content), told).toBe(true);
   expect([verified(received), received.exit === 0], told).toEqual([landed, landed]);
   if (verified(sent)) expect(landed, told).toBe(true);
@@ -243,14 +246,22 @@ export function strikeBack(action: Action, change: Change): Rewrite {
  *
  * @param find - the text, from the session-initiate
  */
-export function disguise(find: (jingle: Element) => string, as: string): Rewrite {
+export function disguise(
+  find: (jingle: Element) => string,
+  as: string | ((time: number) => string),
+): Rewrite {
   let real: string | undefined;
+  let time = 0;
   return (stanza, { account, direction }) => {
     if (!account.startsWith('bob')) return stanza;
     const first = direction === 'down' ? jingleOf(stanza, 'session-initiate') : undefined;
-    if (first) real = find(first);
+    if (first) {
+      real = find(first);
+      time++;
+    }
     if (real === undefined) return stanza;
-    const [from, to] = direction === 'down' ? [real, as] : [as, real];
+    const mask = typeof as === 'string' ? as : as(time);
+    const [from, to] = direction === 'down' ? [real, mask] : [mask, real];
     return parse(stanza.toString().replaceAll(from, to)) ?? stanza;
   };
 }
