@@ -172,13 +172,15 @@ describe.skipIf(!(await hasProsody()) || process.platform !== 'linux')('candidat
     ['from the sender', SOCKS_UP + 5000],
   ])('of a proxy that is the attacker and changes bytes %s: nothing lands', async (_, damage) => {
     const attacker = await tap(damage, scene.server.proxyPort);
-    await scene.receive('--route', 'proxy');
     const own: Rewrite = (stanza, { direction }) => {
       if (direction === 'down')
         for (const host of all(stanza, 'streamhost'))
           host.attrs['port'] = String(attacker.relay.port);
       return stanza;
     };
+    // A jet that waits asks for its proxies at once.
+    scene.relay.rewrite = own;
+    await scene.receive('--route', 'proxy');
     const attacked = await attack(scene, own, { content, send: ['--route', 'proxy'] });
     expectDamageSeen(attacked, attacker.relay.connections());
   });
@@ -201,7 +203,7 @@ describe.skipIf(!(await hasProsody()) || process.platform !== 'linux')('candidat
     expect(scene.relay.seen).not.toContain(MARK);
   });
 
-  test('in-band blocks that are changed, left out or repeated land nothing', async () => {
+  test('in-band blocks that are changed land nothing; one left out or repeated breaks the stream, and the right file lands by another', async () => {
     const data = 'http://jabber.org/protocol/ibb';
     const blocks = (change: (block: Element, stanza: Element) => Element[]): Rewrite => {
       let count = 0;
@@ -222,15 +224,21 @@ describe.skipIf(!(await hasProsody()) || process.platform !== 'linux')('candidat
       copied.attrs['id'] = randomId();
       return [stanza, copied];
     });
+    const leftOut = blocks(() => []);
     await scene.receive('--route', 'ibb');
-    for (const [rewrite, statuses] of [
-      [changed, [6, 6]],
-      [again, [7, 7]],
+    for (const [rewrite, firstEnd, lands] of [
+      [changed, 6, false],
+      [again, 7, true],
+      [leftOut, 7, true],
     ] as const) {
       const attacked = await attack(scene, rewrite, { content, send: ['--route', 'ibb'] });
       const { sent, received, landed } = attacked;
       const told = sent.stderr + received.stderr;
-      expect([sent.status, received.exit, landed], told).toEqual([...statuses, false]);
+      const [first] = received.events.filter(({ event }) => event === 'end');
+      expect(first, told).toMatchObject({ status: 'failed', exit: firstEnd });
+      const last = lands ? 0 : firstEnd;
+      expect([sent.status, received.exit, landed], told).toEqual([last, last, lands]);
+      expect(/resumed at/.test(received.stderr), told).toBe(lands);
     }
   });
 });
