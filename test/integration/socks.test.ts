@@ -50,7 +50,8 @@ test('both sides behind JET_PROXY: stream and bytes go through it, no name is lo
   expect(sent.status, sent.stderr).toBe(0);
   expect(received.status, received.stderr).toBe(0);
   expect((await readFile(join(out, 'through.bin'))).equals(content)).toBe(true);
-  expect(sent.event('start')?.['route']).toEqual({ kind: 'proxy', via: 'proxy.jet.test' });
+  const told = sent.stderr + received.stderr;
+  expect(sent.event('start')?.['route'], told).toEqual({ kind: 'proxy', via: 'proxy.jet.test' });
   expect(await readFile(lookups, 'utf8')).toBe('');
   // Names reach the proxy as names, and nothing but the server and its streamhost was asked for.
   expect(new Set(socks.asked)).toEqual(
