@@ -15,10 +15,12 @@ export type { ConflictPolicy } from './refusal.ts';
 /** Where the pump writes plaintext that is not verified yet. */
 export interface Sink {
   /**
-   * Takes the bytes over and holds back while there is no room. The caller does not touch the buffer
-   * again: the sink may keep it, or free its memory.
+   * Takes the bytes over. The caller does not touch the buffer again: the sink may keep it, or free its
+   * memory.
+   *
+   * @returns undefined when more may come at once, else a promise for when it may
    */
-  write(bytes: Buffer): Promise<void>;
+  write(bytes: Buffer): Promise<void> | undefined;
 }
 
 /** How to land. */
@@ -114,8 +116,8 @@ export class Landing implements Sink {
     return this.#part.file;
   }
 
-  /** @throws JetError (exit 8) `disk-full`, `write-failed` */
-  write(bytes: Buffer): Promise<void> {
+  /** Rejects with a JetError (exit 8) `disk-full`, `write-failed`. */
+  write(bytes: Buffer): Promise<void> | undefined {
     return this.#take(undefined, bytes);
   }
 
@@ -130,10 +132,11 @@ export class Landing implements Sink {
   async range(offset: number, length: number): Promise<Sink> {
     let room = length;
     const range: Sink = {
-      write: async (bytes) => {
-        if (bytes.length > room) throw new RangeError('more bytes than the range has');
+      write: (bytes) => {
+        if (bytes.length > room)
+          return Promise.reject(new RangeError('more bytes than the range has'));
         room -= bytes.length;
-        await this.#take(range, bytes);
+        return this.#take(range, bytes);
       },
     };
     this.#range = range;
@@ -230,15 +233,17 @@ export class Landing implements Sink {
     return Math.max(this.#base, this.#ring.intact);
   }
 
-  async #take(range: Sink | undefined, bytes: Buffer): Promise<void> {
-    if (this.#range !== range) throw new Error('another range is being written');
-    try {
-      await this.#ring.write(bytes);
-    } catch (error) {
-      throw writeFailure(this.#options.target, error);
-    }
+  #take(range: Sink | undefined, bytes: Buffer): Promise<void> | undefined {
+    if (this.#range !== range) return Promise.reject(new Error('another range is being written'));
+    const room = this.#ring.write(bytes);
     // The ring has copied them.
-    release(bytes);
+    if (room === undefined) release(bytes);
+    return room?.then(
+      () => release(bytes),
+      (error: unknown) => {
+        throw writeFailure(this.#options.target, error);
+      },
+    );
   }
 
   /** Bytes behind the end of a range are written again as they are: a direct write has whole blocks. */

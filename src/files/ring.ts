@@ -63,25 +63,39 @@ export class WriteRing {
     this.#stopped = true;
   }
 
-  /** Copies the bytes; resolves once they are in the ring. @throws what a write failed with */
-  async write(bytes: Buffer): Promise<void> {
-    let taken = 0;
-    while (taken < bytes.length) {
+  /**
+   * Copies the bytes: at once where there is room, else the promise tells when they are in the ring; it
+   * rejects with what a write failed with.
+   */
+  write(bytes: Buffer): Promise<void> | undefined {
+    const sound = this.#failure === undefined && !this.#stopped;
+    const taken = sound ? this.#copy(bytes, 0) : 0;
+    return sound && taken === bytes.length ? undefined : this.#rest(bytes, taken);
+  }
+
+  async #rest(bytes: Buffer, from: number): Promise<void> {
+    for (let taken = from; taken < bytes.length; taken = this.#copy(bytes, taken)) {
       this.#check();
       if (this.#stopped) throw new Error('the ring is stopped');
+      if (this.#current === undefined && this.#free.length === 0) await Promise.race(this.#writes);
+    }
+    this.#check();
+  }
+
+  /** Copies from `taken` on as much as there is room for, and says how far it came. */
+  #copy(bytes: Buffer, from: number): number {
+    let taken = from;
+    while (taken < bytes.length) {
       this.#current ??= this.#free.pop();
       const block = this.#current;
-      if (block === undefined) {
-        await Promise.race(this.#writes);
-        continue;
-      }
+      if (block === undefined) break;
       const copied = bytes.copy(block, this.#filled, taken);
       taken += copied;
       this.#filled += copied;
       this.#taken += copied;
       if (this.#filled === block.length) this.#start(block, block.length);
     }
-    this.#check();
+    return taken;
   }
 
   /**

@@ -42,6 +42,11 @@ export interface Bytestream {
   readonly duplex: Duplex;
   /** How many of the bytes written the other side or the kernel has taken: what progress may show. */
   taken(): number;
+  /**
+   * True: nothing else reads a buffer that was read from it, or that was written once its callback is
+   * called, so that its memory may be freed at once.
+   */
+  readonly buffersAreFree?: true;
 }
 
 /** The surroundings of one content's transport. */

@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import { type Clock, systemClock } from '../core/clock.ts';
 import { Exit, type ExitStatus, JetError } from '../core/errors.ts';
 import type { Sink } from '../files/landing.ts';
+import { release } from '../files/memory.ts';
 import type { Cipher } from '../jet/cipher.ts';
 import type { TransportSecret } from '../jet/envelope.ts';
 import { Decryptor, Encryptor, GcmError } from '../jet/gcm.ts';
@@ -14,6 +15,8 @@ import { RateLimiter } from './rate.ts';
 
 /** Bytes that are encrypted or decrypted at once. */
 const SLICE = 256 * 1024;
+/** Encrypted bytes that may wait for the connection before no more are made. */
+const AHEAD = 1024 * 1024;
 
 /** What a source must offer; FileSource does. */
 export interface Readable {
@@ -172,6 +175,50 @@ class Watch {
 }
 
 /**
+ * Gives each chunk to `take` until that wants no more, or the stream has ended or is gone. While `take`
+ * has promised its answer nothing is read.
+ *
+ * @param take - whether more is wanted; what it throws or rejects with is passed on
+ */
+function consume(
+  duplex: Duplex,
+  take: (chunk: Buffer) => Promise<boolean> | boolean,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (duplex.destroyed || duplex.readableEnded) {
+      resolve();
+      return;
+    }
+    const stop = () => {
+      duplex.pause();
+      duplex.off('data', read).off('end', over).off('close', over);
+    };
+    const over = () => {
+      stop();
+      resolve();
+    };
+    const fail = (error: unknown) => {
+      stop();
+      // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- passed on as it came
+      reject(error);
+    };
+    const read = (chunk: Buffer) => {
+      try {
+        const more = take(chunk);
+        if (more === false) over();
+        if (typeof more === 'boolean') return;
+        duplex.pause();
+        more.then((wanted) => (wanted ? duplex.resume() : over()), fail);
+      } catch (error) {
+        fail(error);
+      }
+    };
+    duplex.on('data', read).on('end', over).on('close', over);
+    duplex.resume();
+  });
+}
+
+/**
  * Sends a file as one GCM message and half-closes.
  *
  * @throws JetError: exit 6 `bad-secret`, 7 `stream-ended`, 8 from the source and `file-too-large`; the
@@ -186,6 +233,8 @@ export async function sendStream(options: SendOptions): Promise<Pumped> {
       ? undefined
       : new RateLimiter(options.clock ?? systemClock, options.limitRate);
   const slice = Math.min(SLICE, limiter?.chunk ?? SLICE);
+  // Whoever limits the rate wants to see what is under way.
+  const most = limiter === undefined ? AHEAD : 0;
   const watch = new Watch(duplex, signal);
   // What the other side writes back means nothing, but unread it would hold up its end of stream.
   duplex.resume();
@@ -197,12 +246,15 @@ export async function sendStream(options: SendOptions): Promise<Pumped> {
     for await (const block of source.read()) {
       for (let at = 0; at < block.length; at += slice) {
         const plain = block.subarray(at, at + slice);
-        await limiter?.take(plain.length, signal);
+        if (limiter !== undefined) await limiter.take(plain.length, signal);
         watch.check();
         hash.update(plain);
         const wire = encryptor.update(plain);
         bytes += plain.length;
-        if (!duplex.write(wire)) await watch.until('drain');
+        const passed = duplex.write(wire, (error) => {
+          if (bytestream.buffersAreFree && !error) release(wire);
+        });
+        if (!passed && duplex.writableLength >= most) await watch.until('drain');
         watch.check();
       }
       progress();
@@ -248,24 +300,36 @@ export async function receiveStream(options: ReceiveOptions): Promise<Received> 
   try {
     signal?.throwIfAborted();
     const decryptor = new Decryptor(options.cipher, options.secret, size);
-    // Without destroyOnReturn the stream outlives the loop: our own end is still to be closed.
-    const chunks: AsyncIterable<Buffer> = duplex.iterator({ destroyOnReturn: false });
-    for await (const chunk of chunks) {
+    const take = (part: Buffer): Promise<void> | undefined => {
+      const plain = decryptor.update(part).bytes;
+      if (plain.length === 0) return undefined;
+      hash.update(plain);
+      for (const other of others) other.hash.update(plain);
+      bytes += plain.length;
+      // The sink owns the buffer from here on.
+      return sink.write(plain);
+    };
+    // A promise only where the sink has no room: one for each chunk would cost too much.
+    const taken = (chunk: Buffer): Promise<boolean> | boolean => {
       if (chunk.length > decryptor.missing)
         throw new GcmError('extra-bytes', 'more bytes than were announced');
       wire?.update(chunk);
-      for (let at = 0; at < chunk.length; at += SLICE) {
-        const plain = decryptor.update(chunk.subarray(at, at + SLICE)).bytes;
-        if (plain.length === 0) continue;
-        hash.update(plain);
-        for (const other of others) other.hash.update(plain);
-        bytes += plain.length;
-        // The sink owns the buffer from here on. An output that nobody reads must not hold up an abort.
-        await watch.unlessAborted(sink.write(plain));
-      }
-      onProgress?.(bytes);
-      if (decryptor.complete) break;
-    }
+      const done = () => {
+        if (bytestream.buffersAreFree) release(chunk);
+        onProgress?.(bytes);
+        return !decryptor.complete;
+      };
+      const from = (start: number): Promise<boolean> | boolean => {
+        for (let at = start; at < chunk.length; at += SLICE) {
+          const room = take(chunk.subarray(at, at + SLICE));
+          if (room !== undefined) return room.then(() => from(at + SLICE));
+        }
+        return done();
+      };
+      return from(0);
+    };
+    // An output that nobody reads must not hold up an abort.
+    if (!decryptor.complete) await watch.unlessAborted(consume(duplex, taken));
     signal?.throwIfAborted();
     if (!decryptor.complete) throw lost();
     const { verified } = decryptor.final();

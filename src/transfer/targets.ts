@@ -127,10 +127,16 @@ export class FileTarget implements Target {
     this.#recorder = recorder;
   }
 
-  async write(bytes: Buffer): Promise<void> {
-    if (this.#failure !== undefined) throw this.#failure;
+  write(bytes: Buffer): Promise<void> | undefined {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
     const { length } = bytes;
-    await this.#landing.write(bytes);
+    const room = this.#landing.write(bytes);
+    if (room !== undefined) return room.then(() => this.#count(length));
+    this.#count(length);
+    return undefined;
+  }
+
+  #count(length: number): void {
     this.#bytes += length;
     if (this.#checkpoint === undefined && this.#recorder?.due(this.#bytes) === true)
       this.#checkpoint = this.#record(this.#recorder);

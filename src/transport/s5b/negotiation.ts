@@ -299,6 +299,7 @@ export class SocksNegotiation implements Negotiation {
     this.#settle?.open({
       route: { kind, via },
       duplex: socket,
+      buffersAreFree: true,
       taken: () => Math.max(0, socket.bytesWritten - socket.writableLength - handshake),
     });
   }
