@@ -210,6 +210,8 @@ export class IbbStream extends Duplex {
   async #sayClose(): Promise<null> {
     const said = this.#closed;
     this.#closed = true;
+    // The block that ends the reading is acknowledged first: the peer would miss it otherwise.
+    await new Promise(setImmediate);
     // A peer that ended it at the same moment knows no such stream any more: all was acknowledged.
     if (!said) await this.#request(writeClose(this.#options.sid)).catch(() => undefined);
     if (!this.readableEnded) this.push(null);
