@@ -79,7 +79,7 @@ const STALL_MS = 60_000;
 /** How often in a row, before it is the end: a client may be there and take nothing any more. */
 const MOST_STALLS = 2;
 
-/** Milliseconds that the peer has to acknowledge the end after the user's own interrupt. */
+/** Milliseconds that the peer has to acknowledge an end that is no success. */
 const IMPATIENT_MS = 2_000;
 
 function stalled(): JetError {
@@ -436,15 +436,16 @@ export class Transfer implements SessionHandler {
   async #finish(outcome: Outcome): Promise<void> {
     this.#bound();
     this.#stall();
-    if (outcome.kind === 'cancelled') await this.#shortly(this.#farewell);
-    else await this.#farewell;
+    // What went wrong is told to a peer that may be gone: what goes on after it is not held up for long.
+    const wrong = outcome.kind === 'cancelled' || outcome.kind === 'failed';
+    await (wrong ? this.#shortly(this.#farewell) : this.#farewell);
     this.#abort.abort(new Error('the transfer is over'));
     await this.#drop();
     await this.#side.finish(outcome);
     this.#resolve(outcome);
   }
 
-  /** Waits for the peer's word, but not as long as it may take: somebody waits at a terminal. */
+  /** Waits for the peer's word, but not as long as it may take. */
   #shortly(farewell: Promise<void>): Promise<void> {
     return new Promise((resolve) => {
       const cancel = this.#around.clock.after(IMPATIENT_MS, resolve);
