@@ -1,5 +1,22 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
+
+/** Those that wait longest: begun last, they would be waited for alone. */
+const LONG = [
+  ...['secrets-once', 'kill', 'resume', 'attacks-receipt', 'attacks-devices', 'sessions-end'],
+  ...['attacks-offer', 'ranges', 'repair', 'daily', 'fingerprints', 'routes', 'conversations'],
+];
+
+class LongFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = ({ moduleId }: TestSpecification) => {
+      const at = LONG.findIndex((name) => moduleId.endsWith(`/integration/${name}.test.ts`));
+      return at < 0 ? LONG.length : at;
+    };
+    return (await super.sort(files)).sort((a, b) => rank(a) - rank(b));
+  }
+}
 
 export default defineConfig({
   root: fileURLToPath(new URL('../..', import.meta.url)),
@@ -10,7 +27,8 @@ export default defineConfig({
     hookTimeout: 120_000,
     retry: 0,
     // Integration tests wait more than they compute: more of them than there are cores run side by side.
-    maxWorkers: 4,
+    maxWorkers: 5,
+    sequence: { sequencer: LongFirst },
     passWithNoTests: false,
   },
 });

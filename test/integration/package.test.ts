@@ -22,9 +22,14 @@ test('the package holds the program, its licence and what a user reads, and no s
   const built = paths.filter((path) => path.startsWith('dist/'));
   expect(built).toContain('dist/cli/main.js');
   expect(built.filter((path) => !/^dist\/[a-z0-9/-]+\.js$/.test(path))).toEqual([]);
-  expect(paths.filter((path) => !path.startsWith('dist/')).sort()).toEqual(
+  expect(paths.filter((path) => !/^(?:dist|docs)\//.test(path)).sort()).toEqual(
     ['CHANGELOG.md', 'LICENSE', 'README.md', 'bin/jet', 'package.json'].sort(),
   );
+  // What the README leads to is there, too.
+  const readme = readFileSync(join(root, 'README.md'), 'utf8');
+  const links = [...readme.matchAll(/\]\((?!https?:)([^)#]+)/g)].map(([, link]) => link);
+  expect(links.length).toBeGreaterThan(5);
+  expect(links.filter((link) => !paths.includes(link ?? ''))).toEqual([]);
 });
 
 /** The files that a run loads, below the project. */
