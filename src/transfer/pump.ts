@@ -36,6 +36,8 @@ export interface SendOptions extends PumpOptions {
   /** Bytes a second. */
   readonly limitRate?: number;
   readonly clock?: Clock;
+  /** Told the plaintext, in order. */
+  readonly onBytes?: (bytes: Buffer) => void;
 }
 
 /** What to receive. */
@@ -200,6 +202,7 @@ export async function sendStream(options: SendOptions): Promise<Pumped> {
         await limiter?.take(plain.length, signal);
         watch.check();
         hash.update(plain);
+        options.onBytes?.(plain);
         const wire = encryptor.update(plain);
         bytes += plain.length;
         if (!duplex.write(wire)) await watch.until('drain');

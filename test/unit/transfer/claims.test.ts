@@ -70,8 +70,13 @@ describe('a receipt', () => {
 
 describe('an accept of an offer', () => {
   test.each<Lie<'accept'>>([
-    ['of another size', (size, extent) => [size + 1, extent]],
-    ['that wants more than there is', (size, { length }) => [size, { offset: 1, length }]],
+    ['of another size', ({ size, extent }) => [{ size: size + 1, extent }]],
+    [
+      'that wants more than there is',
+      ({ size, extent: { length } }) => [{ size, extent: { offset: 1, length } }],
+    ],
+    ['that wants a part', ({ size }) => [{ size, extent: { offset: 0, length: size - 1 } }]],
+    ['that wants hashes', ({ extent }) => [{ size: 32, extent, hashes: 65_536 }]],
   ])('%s has no byte leave', async (_what, change) => {
     cheat('accept', change);
     const { send, alice } = await createExchange({ sealed: true });
