@@ -46,7 +46,7 @@ export async function goOnReceiving(
     throw unavailable('it goes on with a transfer by a number that is used');
   try {
     if (row.state === 'done' && row.path !== undefined) return { landed: row.path };
-    const paused = pauses.take(row.key);
+    const paused = await pauses.take(row.key);
     if (paused !== undefined) return paused;
     return { recorder: await records.resume(row.key, 'peer') };
   } catch (error) {
@@ -83,7 +83,7 @@ export async function goOnSending(
     throw new Error('it goes on with a transfer that is not known here, or not allowed any more');
   if (!records.journal.acceptAttempt(row.key, resume.attempt))
     throw new Error('it goes on with a transfer by a number that is used');
-  const paused = pauses.take(row.key);
+  const paused = await pauses.take(row.key);
   const recorder = paused?.recorder ?? (await records.resume(row.key, 'peer'));
   try {
     return { recorder, ...paused, ...(await openSource(recorder)) };

@@ -51,6 +51,7 @@ export const journalSchema: Schema = {
     'CREATE INDEX transfer_id ON transfer (id)',
     'CREATE INDEX transfer_path ON transfer (account, identity, path)',
     'ALTER TABLE transfer ADD COLUMN doubt TEXT',
+    'ALTER TABLE transfer ADD COLUMN seen INTEGER NOT NULL DEFAULT 0',
   ],
 };
 
@@ -102,7 +103,7 @@ export interface TransferRow extends TransferParties, TransferDetails {
   readonly written: number;
   /** Bytes from the start that are proven to be the file's. */
   readonly verified: number;
-  /** Number of the last attempt to resume. */
+  /** Number of the last attempt to resume, of either side. */
   readonly attempt: number;
   readonly state: TransferState;
   readonly exit: ExitStatus | undefined;

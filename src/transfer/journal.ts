@@ -168,11 +168,14 @@ export class Journal {
     return attempt;
   }
 
-  /** Takes the number of the peer's attempt; false unless it is above every one before. */
+  /**
+   * Takes the number of the peer's attempt; false unless it is above every one of its before. One of ours
+   * that never reached the peer does not count: it could not know of it.
+   */
   acceptAttempt(key: number, attempt: number): boolean {
     if (!Number.isSafeInteger(attempt) || attempt < 1 || attempt > MAX_ATTEMPT) return false;
-    const sql = 'UPDATE transfer SET attempt = ? WHERE key = ? AND attempt < ?';
-    return this.#store.run(sql, attempt, key, attempt) === 1;
+    const sql = `UPDATE transfer SET seen = ?, attempt = max(attempt, ?) WHERE key = ? AND seen < ?`;
+    return this.#store.run(sql, attempt, attempt, key, attempt) === 1;
   }
 
   /**

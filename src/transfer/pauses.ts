@@ -15,6 +15,11 @@ export interface Paused {
   readonly reporter: Reporter;
 }
 
+interface Session {
+  readonly transfer: LiveTransfer;
+  readonly seen: Promise<void>;
+}
+
 type Entry = Paused & { readonly leave: () => void };
 
 /** Keeps them, for as long as the next session may come. */
@@ -22,6 +27,7 @@ export class Pauses {
   readonly #live: LiveTransfers;
   readonly #clock: Clock;
   readonly #entries = new Map<number, Entry>();
+  readonly #sessions = new Map<number, Session>();
 
   /** @param live - where they count as transfers that are under way */
   constructor(live: LiveTransfers, clock: Clock) {
@@ -49,8 +55,24 @@ export class Pauses {
     this.#entries.set(recorder.key, { recorder, reporter, leave });
   }
 
+  /**
+   * A session of a row.
+   *
+   * @param seen - resolves once its end was seen to, which may be that it is kept here
+   */
+  watch(key: number, transfer: LiveTransfer, seen: Promise<void>): void {
+    const session = { transfer, seen };
+    this.#sessions.set(key, session);
+    void seen.finally(() => {
+      if (this.#sessions.get(key) === session) this.#sessions.delete(key);
+    });
+  }
+
   /** The next session of a row is there. */
-  take(key: number): Paused | undefined {
+  async take(key: number): Promise<Paused | undefined> {
+    const session = this.#sessions.get(key);
+    // The other side hears of the end first, and may be back before all is put away here.
+    if (session?.transfer.isOver === true) await session.seen;
     const entry = this.#entries.get(key);
     entry?.leave();
     return entry;

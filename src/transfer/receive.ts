@@ -210,7 +210,8 @@ export class Receiver {
     this.live.add(transfer);
     recorder?.follow((error) => transfer.fail(error));
     if (taken.reporter === undefined) reporter.offer(offer.fingerprint);
-    void this.#see(peer, transfer, side, offer, reporter, taken);
+    const seen = this.#see(peer, transfer, side, offer, reporter, taken);
+    if (recorder !== undefined) this.#pauses.watch(recorder.key, transfer, seen);
     return transfer;
   }
 

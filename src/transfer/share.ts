@@ -145,10 +145,7 @@ export class Holder {
   }
 
   /** What is asked for, with its row where it goes on with an earlier transfer. @throws what is refused */
-  async #held(
-    peer: Jid,
-    { request, sealed, sender }: OpenedRequest,
-  ): Promise<Served> {
+  async #held(peer: Jid, { request, sealed, sender }: OpenedRequest): Promise<Served> {
     const { may, find, resumes } = this.#sharing;
     const { resume, hashes } = request;
     if (resume !== undefined) {
@@ -249,7 +246,7 @@ export class Holder {
     recorder?.follow((error) => transfer.fail(error));
     if (going === undefined) reporter.offer(opened.sender.identityKey.toString('hex'));
     transfer.decide(true);
-    void transfer.done
+    const seen = transfer.done
       .then((end) => {
         const over = (outcome: Outcome) => this.#over(encrypting, reporter, recorder, outcome);
         const goes = end.kind === 'continues' && recorder !== undefined && !this.#stopped;
@@ -258,6 +255,7 @@ export class Holder {
         if (!goes) over(endOf(end));
       })
       .catch((error: unknown) => this.#around.log(asError(error).message));
+    if (recorder !== undefined) this.#pauses.watch(recorder.key, transfer, seen);
     return transfer;
   }
 

@@ -4,36 +4,14 @@
  */
 import { createCipheriv } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
-import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { SealedContent } from '../../../src/transfer/sealed.ts';
+import { describe, expect, test, vi } from 'vitest';
+import { cheat, type Lie } from '../../support/cheat.ts';
 import { createExchange } from '../../support/exchange.ts';
 import { createHolding, HELD, sha256 } from '../../support/holding.ts';
 
 const SIZE = HELD.length;
 const OTHER = sha256(Buffer.from('another file'));
 const WANTED = sha256(HELD);
-
-/** Has what one side seals say something else. One side alone calls each of them. */
-function cheat<K extends 'accept' | 'checksum' | 'grant' | 'landed'>(
-  label: K,
-  change: (...said: Parameters<SealedContent[K]>) => Parameters<SealedContent[K]>,
-): void {
-  const honest = SealedContent.prototype[label] as (...said: unknown[]) => unknown;
-  const spy = vi.spyOn(SealedContent.prototype, label);
-  const seal = function (this: SealedContent, ...said: Parameters<SealedContent[K]>) {
-    return honest.apply(this, change(...said));
-  };
-  spy.mockImplementation(seal as never);
-  onTestFinished(() => {
-    spy.mockRestore();
-  });
-}
-
-/** A word is changed. */
-type Lie<K extends 'accept' | 'checksum' | 'grant' | 'landed'> = [
-  what: string,
-  change: (...said: Parameters<SealedContent[K]>) => Parameters<SealedContent[K]>,
-];
 
 describe('a receipt', () => {
   test.each<Lie<'landed'>>([
