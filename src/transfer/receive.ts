@@ -14,6 +14,7 @@ import type { Condition, Content } from '../jingle/stanza.ts';
 import { StanzaError } from '../xmpp/connection.ts';
 import type { Protection } from './content.ts';
 import { DecryptingSide, type Target } from './decrypting.ts';
+import { landedEarlier, takesPart } from './earlier.ts';
 import type { TransferEvent } from './events.ts';
 import {
   openOffer,
@@ -26,13 +27,14 @@ import { LiveTransfers } from './live.ts';
 import type { Outcome, SessionEnd } from './machine.ts';
 import { Pauses } from './pauses.ts';
 import { Proof } from './proof.ts';
-import { conclude, type Recorder } from './recorder.ts';
+import { conclude, type Recorder, type Records } from './recorder.ts';
 import { Reporter } from './reporter.ts';
 import { checkBuildable, endOf, isRefusal } from './rounds.ts';
 import { goOnReceiving, knownHashes, type Taken } from './going-on.ts';
 import { clearDescription, type LandedAs, type OfferedFile } from './sealed.ts';
 import type { EndedOffer, Membership } from './several.ts';
 import {
+  earlierTarget,
   fileTarget,
   keptTarget,
   landedTarget,
@@ -199,7 +201,14 @@ export class Receiver {
     const { clock } = this.#around;
     const reporter =
       taken.reporter ?? new Reporter({ ...about, direction: 'receive' }, clock, this.#options.on);
-    const side = new Receiving(incoming, opened, taken, this.#options, reporter);
+    const side = new Receiving(
+      incoming,
+      opened,
+      taken,
+      this.#options,
+      reporter,
+      this.#around.records,
+    );
     const part = { sends: false, initiates: false };
     const id = { creator: content.creator, name: content.name };
     const transfer = new Transfer(this.#around, part, id, side);
@@ -300,6 +309,7 @@ class Receiving implements Side {
   readonly #taken: Taken;
   readonly #options: ReceiverOptions;
   readonly #reporter: Reporter;
+  readonly #records: Records;
   #opening: Opening | undefined;
   #decrypting: DecryptingSide | undefined;
 
@@ -309,7 +319,9 @@ class Receiving implements Side {
     taken: Taken,
     options: ReceiverOptions,
     reporter: Reporter,
+    records: Records,
   ) {
+    this.#records = records;
     this.#content = content;
     this.#opened = opened;
     this.#taken = taken;
@@ -405,6 +417,8 @@ class Receiving implements Side {
     const { size } = file;
     const { maxBytes: most } = cipher;
     if (out !== undefined) {
+      const earlier = await this.#earlier(out, most);
+      if (earlier !== undefined) return earlier;
       const target = await this.#new(out);
       if (target === undefined) return undefined;
       const first = opening(target, size, most);
@@ -421,6 +435,24 @@ class Receiving implements Side {
       return { target: landedTarget(landed), size, extent, fresh: false };
     }
     if (recorder === undefined) throw new Error('neither a row nor a file');
+    return keptTarget({ recorder, size, most, say });
+  }
+
+  /** What of a file has landed here, or come, when it was sent before; of that only a jet can prove anything. */
+  async #earlier(out: string, most: number): Promise<Opening | undefined> {
+    const { recorder } = this.#taken;
+    const { elsewhere, say } = this.#options;
+    const records = this.#records;
+    const { file, sealed } = this.#opened;
+    const { size } = file;
+    const suits = sealed !== undefined && elsewhere === undefined && file.tree === undefined;
+    if (!suits || recorder === undefined) return undefined;
+    const path = await landedEarlier(records, recorder, out);
+    if (path !== undefined) {
+      const target = earlierTarget(path, join(out, safeName(file.name)), recorder);
+      return { target, size, extent: { offset: size, length: 0 }, fresh: false };
+    }
+    if (!takesPart(records, recorder, out)) return undefined;
     return keptTarget({ recorder, size, most, say });
   }
 

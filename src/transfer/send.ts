@@ -11,6 +11,7 @@ import type { Session } from '../jingle/session.ts';
 import type { Sessions } from '../jingle/sessions.ts';
 import type { Content } from '../jingle/stanza.ts';
 import { offerContent, protect, type Protected, type Protection } from './content.ts';
+import { forgetEarlier } from './earlier.ts';
 import { EncryptingSide, type Bytes } from './encrypting.ts';
 import type { TransferEvent } from './events.ts';
 import { hashList } from './hash-list.ts';
@@ -112,7 +113,11 @@ export async function sendFile(
   for (let n = 1; end.kind === 'continues' && n < most; n++)
     try {
       signal.throwIfAborted();
-      ({ encrypting, transfer, end } = await offer(course, await shieldOf(around, sending), next()));
+      ({ encrypting, transfer, end } = await offer(
+        course,
+        await shieldOf(around, sending),
+        next(),
+      ));
     } catch (error) {
       end = signal.aborted
         ? { kind: 'cancelled' }
@@ -121,6 +126,7 @@ export async function sendFile(
   const { landed } = encrypting;
   const sha256 = whole.known ?? encrypting.sha256;
   const outcome = endOf(end);
+  if (outcome.kind === 'verified') forgetEarlier(around.records, recorder.row());
   const ending = { outcome, ...(sha256 && { sha256 }), ...(landed && { as: landed.as }) };
   return conclude(reporter, recorder, ending, sha256).exit;
 }
@@ -300,10 +306,10 @@ class Offering implements Side {
   }
 }
 
-/** @throws SealedError unless it wants an offered file, or as much of its beginning as one message carries */
+/** @throws SealedError unless it wants an offered file, what is missing of it, or as much as one message carries */
 function beginsFile({ size, extent, hashes }: Accepted, most: number): void {
   const { offset, length } = extent;
-  if (hashes !== undefined || offset !== 0 || length !== Math.min(size, most))
+  if (hashes !== undefined || length !== Math.min(size - offset, most))
     throw new SealedError('malformed', 'the sealed accept asks for what was not offered');
 }
 

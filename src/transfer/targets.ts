@@ -10,6 +10,7 @@ import {
   type LandingOptions,
   type Sink,
 } from '../files/landing.ts';
+import { sourceIdentity } from '../files/identity.ts';
 import { FileSource } from '../files/source.ts';
 import { StreamSink } from '../files/stream-sink.ts';
 import type { Algorithm, Hash } from '../jingle/hashes.ts';
@@ -180,6 +181,18 @@ export function landedTarget(path: string): Target {
   };
 }
 
+/**
+ * For a file that the other side has sent before. Is it another one by now, it is taken anew.
+ *
+ * @param target - its name here
+ */
+export function earlierTarget(path: string, target: string, recorder: Recorder): Target {
+  const landed = landedTarget(path);
+  const { built } = landed;
+  const doubt = () => recorder.note({ path: target });
+  return { ...landed, ...(built && { built: { ...built, doubt } }) };
+}
+
 /** A range of a part that is written again, and what is wrong beside it. */
 interface Again {
   readonly sink: Sink;
@@ -239,7 +252,12 @@ export class FileTarget implements Target {
   async finish(): Promise<string> {
     await this.#checkpoint;
     const path = await this.#landing.finish();
-    if (path !== undefined) return path;
+    if (path !== undefined) {
+      const there = await lstat(path, { bigint: true }).catch(() => undefined);
+      // By that it is known again when it is offered once more.
+      if (there !== undefined) this.#recorder?.note({ file: sourceIdentity(there) });
+      return path;
+    }
     const message = 'a file of that name appeared meanwhile';
     throw new JetError(Exit.localFile, 'target-exists', message);
   }
