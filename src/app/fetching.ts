@@ -128,7 +128,8 @@ async function landing(
   // A file that the user has named is not put elsewhere unasked.
   const policy = onConflict ?? (folder ? 'rename' : 'fail');
   const options = { target: path, size: part?.length ?? file.size, onConflict: policy };
-  if (part === undefined) recorder?.note({ options: { ...recorder.row().options, onConflict: policy } });
+  if (part === undefined)
+    recorder?.note({ options: { ...recorder.row().options, onConflict: policy } });
   const target = part
     ? await fileTarget(options, 'range')
     : await fileTarget(options, 'file', recorder, { say });

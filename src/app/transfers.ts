@@ -23,7 +23,5 @@ export function journalOf(store: Store): OpenJournal {
 /** What can be gone on with: both sides know the transfer id. */
 export function resumable(journal: Journal, account?: string): TransferRow[] {
   const of = account === undefined ? {} : { account };
-  return journal
-    .list({ states: ['interrupted', 'cancelled'], ...of })
-    .filter(canGoOn);
+  return journal.list({ states: ['interrupted', 'cancelled'], ...of }).filter(canGoOn);
 }

@@ -12,13 +12,7 @@ import { sameHash, type Hash } from '../jingle/hashes.ts';
 import type { Session } from '../jingle/session.ts';
 import type { Sessions } from '../jingle/sessions.ts';
 import type { Content } from '../jingle/stanza.ts';
-import {
-  cipherOf,
-  protect,
-  requestContent,
-  type Protected,
-  type Protection,
-} from './content.ts';
+import { cipherOf, protect, requestContent, type Protected, type Protection } from './content.ts';
 import { DecryptingSide, type Target } from './decrypting.ts';
 import type { TransferEvent } from './events.ts';
 import { hashWords, knownHashes } from './going-on.ts';
@@ -93,14 +87,20 @@ export async function fetchFile(
   const course = { around, fetching, reporter, recorder };
   let asking: Asking = anew ? fetching : await rest(course, fetching.goesOn);
   let { side, end } = await ask(course, asking);
-  for (let n = 1; recorder !== undefined && (await goesFurther(course, recorder, asking, side, end)); n++)
+  for (
+    let n = 1;
+    recorder !== undefined && (await goesFurther(course, recorder, asking, side, end));
+    n++
+  )
     try {
       signal.throwIfAborted();
       if (n > mostSessions(recorder.row().size ?? 0, side.most)) break;
       asking = await rest(course, recorder);
       ({ side, end } = await ask(course, asking));
     } catch (error) {
-      end = signal.aborted ? { kind: 'cancelled' } : { kind: 'failed', fault: { by: 'self', error: asError(error) } };
+      end = signal.aborted
+        ? { kind: 'cancelled' }
+        : { kind: 'failed', fault: { by: 'self', error: asError(error) } };
       break;
     }
   const { landed: path, sha256, kept, as } = side;
@@ -407,5 +407,8 @@ function isWhatWasMissing(
   { size, extent }: Opening,
 ): void {
   if (file.size !== size || offset !== extent.offset || length !== extent.length)
-    throw new SealedError('malformed', 'the sealed accept is about other bytes than were asked for');
+    throw new SealedError(
+      'malformed',
+      'the sealed accept is about other bytes than were asked for',
+    );
 }

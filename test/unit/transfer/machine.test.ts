@@ -159,7 +159,10 @@ describe('the receiver', () => {
     ['the peer goes away', { on: 'peer-gone' }],
     ['something forged comes', { on: 'fault', error: broke }],
   ])('tells of what is verified as landed, even if meanwhile %s', (_what, event) => {
-    const { effects } = play(RECEIVER, ...streaming, streamedEvent, event, { on: 'landed', whole: true });
+    const { effects } = play(RECEIVER, ...streaming, streamedEvent, event, {
+      on: 'landed',
+      whole: true,
+    });
     expect(effects.at(-1)).toBe('finish landed');
     // Before that it ends.
     expect(play(RECEIVER, ...streaming, event).effects.at(-1)).toBe('finish failed');
