@@ -8,13 +8,13 @@ import { safeName } from '../files/names.ts';
 import type { FileRange } from '../jingle/file-description.ts';
 import type { Hash } from '../jingle/hashes.ts';
 import type { Target } from '../transfer/decrypting.ts';
-import { fetchFile, type Fetching } from '../transfer/fetch.ts';
+import { fetchFile, type Wanted } from '../transfer/fetch.ts';
 import { memoryTarget, readList, type Listed } from '../transfer/listing.ts';
 import type { Recorder } from '../transfer/recorder.ts';
 import type { Extent, NamedFile, Request } from '../transfer/sealed.ts';
 import type { AskedRange } from '../transfer/selector.ts';
 import { overall } from '../transfer/several.ts';
-import { fileTarget, streamTarget } from '../transfer/targets.ts';
+import { fileTarget, streamTarget, type Say } from '../transfer/targets.ts';
 import { approach, type Approached } from './approach.ts';
 import { persist, type First } from './persisting.ts';
 import type { FetchOptions, OnEvent, RouteOptions } from './types.ts';
@@ -52,7 +52,8 @@ export async function fetch(
       },
       list: false,
     };
-    const target: Fetching['target'] = (...args) => landing(options, ...args);
+    const say: Say = (code, message) => bench.ui.notice(code, message);
+    const target: Wanted = (...args) => landing(options, ...args, say);
     const first: First = (told, began) =>
       ask(bench, found, request, labelOf(hash), target, options, told, signal, began);
     statuses.push(await persist(bench, first, options, on, signal));
@@ -91,7 +92,7 @@ function ask(
   { peer, envelope, device }: Approached,
   request: Request,
   label: string,
-  target: Fetching['target'],
+  target: Wanted,
   options: RouteOptions,
   on: OnEvent,
   signal: AbortSignal,
@@ -99,6 +100,7 @@ function ask(
 ): Promise<ExitStatus> {
   return fetchFile(bench.surroundings(options), {
     ...{ to: peer, envelope, request, label, target, answerMs: ANSWER_MS, on, signal },
+    say: (code, message) => bench.ui.notice(code, message),
     ...(device !== undefined && { device }),
     ...(began && { began }),
   });
@@ -116,18 +118,21 @@ function labelOf({ algorithm, digest }: Hash): string {
 async function landing(
   { out, stdout, onConflict }: FetchOptions,
   file: NamedFile,
-  { offset, length }: Extent,
+  part: Extent | undefined,
   recorder: Recorder | undefined,
+  say: Say,
 ): Promise<Target> {
   if (stdout) return streamTarget(process.stdout);
   const folder = statSync(out, { throwIfNoEntry: false })?.isDirectory() === true;
-  const part = offset > 0 || length < file.size;
   const path = folder ? join(out, safeName(file.name)) : out;
   // A file that the user has named is not put elsewhere unasked.
   const policy = onConflict ?? (folder ? 'rename' : 'fail');
-  const options = { target: path, size: length, onConflict: policy };
-  if (!part) recorder?.note({ options: { ...recorder.row().options, onConflict: policy } });
-  const target = await fileTarget(options, part ? 'range' : 'file', part ? undefined : recorder);
+  const options = { target: path, size: part?.length ?? file.size, onConflict: policy };
+  if (part === undefined)
+    recorder?.note({ options: { ...recorder.row().options, onConflict: policy } });
+  const target = part
+    ? await fileTarget(options, 'range')
+    : await fileTarget(options, 'file', recorder, { say });
   if (target !== undefined) return target;
   throw new JetError(Exit.localFile, 'target-exists', `${basename(path)} is there already`);
 }

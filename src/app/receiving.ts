@@ -55,7 +55,7 @@ export async function receive(
         return accepted;
       },
       on,
-      say: (message) => ui.notice('starts-anew', message),
+      say: (code, message) => ui.notice(code, message),
       skipped: (path, why) => ui.notice('left-out', `Not made: ${path}: ${why}.`),
       opened,
       ended: (offer) => once.ended(offer),

@@ -1,20 +1,18 @@
 /** Going on with a transfer of the journal, from whichever side this is. */
-import { Exit, JetError, type ExitStatus } from '../core/errors.ts';
+import type { ExitStatus } from '../core/errors.ts';
 import { Jid } from '../core/jid.ts';
 import { FileSource } from '../files/source.ts';
+import { readingMs } from '../transfer/encrypting.ts';
 import { fetchFile } from '../transfer/fetch.ts';
 import { openSource } from '../transfer/going-on.ts';
 import { sendFile } from '../transfer/send.ts';
 import type { Membership } from '../transfer/several.ts';
-import { keptTarget } from '../transfer/targets.ts';
 import { approach, type Approached } from './approach.ts';
 import type { OnEvent, RouteOptions } from './types.ts';
 import type { Workbench } from './workbench.ts';
 
 /** Milliseconds that the other side has to answer, beside those for hashing its file. */
 const ANSWER_MS = 120_000;
-/** Bytes that the slowest disk which is waited for reads in a millisecond. */
-const SLOWEST = 20_000;
 
 /** How to go on. */
 export type GoingOn = RouteOptions & {
@@ -44,8 +42,6 @@ export async function goOn(
   bench.prepare(options);
   const found = await approach(bench, to, 'resume', { ...options, device }, on, signal);
   if (direction === 'send') return sendRest(bench, key, found, options, on, signal);
-  const exit = await fetchRest(bench, key, found, options, on, signal);
-  if (journal.row(key).error !== 'part-wrong') return exit;
   return fetchRest(bench, key, found, options, on, signal);
 }
 
@@ -60,23 +56,12 @@ async function fetchRest(
   const { records, ui } = bench;
   const recorder = await records.resume(key, 'user');
   try {
-    const { id, name, size = 0 } = recorder.row();
-    const say = (why: string) => ui.notice('starts-anew', `${why} ${name} starts from zero.`);
-    const kept = await keptTarget(recorder, size, say);
-    if (kept === undefined)
-      throw new JetError(Exit.localFile, 'target-exists', `${name} is there already.`);
-    const range = { offset: kept.offset, hashes: [] };
-    const resume = { id, attempt: records.journal.nextAttempt(key) };
-    const request = {
-      file: { name, size, range, hashes: [], hashUsed: [] },
-      ...{ list: false, resume },
-    };
-    const { target } = kept;
+    const { size = 0 } = recorder.row();
     return await fetchFile(bench.surroundings(options), {
-      ...{ to, envelope, request, label: name, on, signal, goesOn: { recorder, target } },
+      ...{ to, envelope, on, signal, goesOn: recorder },
       ...(device !== undefined && { device }),
-      target: () => Promise.resolve(target),
-      answerMs: ANSWER_MS + size / SLOWEST,
+      say: (code, message) => ui.notice(code, message),
+      answerMs: ANSWER_MS + readingMs(size),
     });
   } finally {
     recorder.release();
@@ -95,16 +80,19 @@ async function sendRest(
   const recorder = await records.resume(key, 'user');
   try {
     const { source, sha256 } = await openSource(recorder, signal);
-    const resume = { id: recorder.row().id, attempt: records.journal.nextAttempt(key) };
     const { of } = options;
-    const status = await sendFile(bench.surroundings(options), {
-      ...{ source, to, envelope, of, on, signal, goesOn: { recorder, resume, sha256 } },
-      ...(device !== undefined && { device }),
-      ...(options.limitRate !== undefined && { limitRate: options.limitRate }),
-      answerMs: ANSWER_MS,
-    });
-    if (status === 'renewed') throw new Error('nothing is offered again with this id');
-    return status;
+    try {
+      const status = await sendFile(bench.surroundings(options), {
+        ...{ source, to, envelope, of, on, signal, goesOn: { recorder, sha256 } },
+        ...(device !== undefined && { device }),
+        ...(options.limitRate !== undefined && { limitRate: options.limitRate }),
+        answerMs: ANSWER_MS,
+      });
+      if (status === 'renewed') throw new Error('nothing is offered again with this id');
+      return status;
+    } finally {
+      await source.close();
+    }
   } finally {
     recorder.release();
   }

@@ -76,7 +76,7 @@ export async function share(
       onConflict: 'rename',
       decide: () => Promise.resolve(false),
       on,
-      say: (message) => ui.notice('starts-anew', message),
+      say: (code, message) => ui.notice(code, message),
       skipped: () => undefined,
       ended: () => undefined,
       refused: (peer, why) => {

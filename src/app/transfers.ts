@@ -1,9 +1,9 @@
 /** `jet transfers`: the journal, read and tidied up without a connection. */
-import { lstat, rm } from 'node:fs/promises';
 import { systemClock } from '../core/clock.ts';
 import type { Store } from '../store/store.ts';
 import { Journal } from '../transfer/journal.ts';
-import type { TransferRow } from '../transfer/journal-row.ts';
+import { canGoOn, type TransferRow } from '../transfer/journal-row.ts';
+import { removePart } from '../transfer/targets.ts';
 import type { OpenJournal } from './types.ts';
 
 /** @see OpenJournal */
@@ -23,14 +23,5 @@ export function journalOf(store: Store): OpenJournal {
 /** What can be gone on with: both sides know the transfer id. */
 export function resumable(journal: Journal, account?: string): TransferRow[] {
   const of = account === undefined ? {} : { account };
-  return journal
-    .list({ states: ['interrupted', 'cancelled'], ...of })
-    .filter(({ adopted }) => adopted);
-}
-
-/** What lies there is removed only if it is the part that was left there. */
-async function removePart({ part, partIdentity, state }: TransferRow): Promise<void> {
-  if (state === 'done' || part === undefined || partIdentity === undefined) return;
-  const there = await lstat(part, { bigint: true }).catch(() => undefined);
-  if (there?.dev === partIdentity.dev && there.ino === partIdentity.ino) await rm(part);
+  return journal.list({ states: ['interrupted', 'cancelled'], ...of }).filter(canGoOn);
 }

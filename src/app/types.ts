@@ -63,6 +63,8 @@ export interface AccountSettings {
   readonly slots: SlotSettings;
   /** Take the OMEMO device off the list when the account is closed. */
   readonly ephemeral: boolean;
+  /** Of tests: bytes that one encrypted message carries, below what its cipher allows. */
+  readonly mostBytes?: number;
   /** Lines about the stream, secrets struck out already; absent without --verbose. */
   readonly log?: (line: string) => void;
 }

@@ -2,6 +2,7 @@
 import { systemClock, within, type Clock } from '../core/clock.ts';
 import { messageOf } from '../core/errors.ts';
 import { Jid } from '../core/jid.ts';
+import type { CipherRegistry } from '../jet/cipher.ts';
 import { defaultCiphers } from '../jet/ciphers.ts';
 import { EnvelopeRegistry } from '../jet/envelope.ts';
 import { jetFeatures } from '../jet/features.ts';
@@ -50,7 +51,7 @@ export class Workbench {
   readonly roster: Roster;
   readonly pep: PepPort;
   readonly envelopes = new EnvelopeRegistry();
-  readonly ciphers = defaultCiphers();
+  readonly ciphers: CipherRegistry;
   readonly transports = new TransportRegistry();
   readonly sessions: Sessions;
   readonly records: Records;
@@ -69,6 +70,7 @@ export class Workbench {
     this.presence = new Presence(connection, this.disco, this.clock);
     this.roster = new Roster(connection);
     this.pep = pepPort(new Pep(connection, this.disco), connection.jid.bare);
+    this.ciphers = defaultCiphers(settings.mostBytes);
     this.transports.register(s5b());
     this.transports.register(ibb());
     this.sessions = new Sessions({ connection, clock: this.clock, log: this.log });

@@ -12,6 +12,7 @@ import { toJson } from './json.ts';
 import { findPassword, takePassword } from './password.ts';
 import { canAsk, confirm } from './prompt.ts';
 import { readConfig, Settings } from './settings.ts';
+import { messageBytes } from './test-limit.ts';
 import { Terminal } from './terminal.ts';
 
 /** The surroundings of a command. */
@@ -144,6 +145,7 @@ export function accountSettings(
   const server = settings.server();
   const proxy = settings.proxy();
   const caFile = settings.text('ca-file');
+  const mostBytes = messageBytes(process.env);
   return {
     jid: jid.bare,
     password,
@@ -164,6 +166,7 @@ export function accountSettings(
     ...(server ? { server } : {}),
     ...(proxy ? { proxy } : {}),
     ...(caFile === undefined ? {} : { caFile }),
+    ...(mostBytes === undefined ? {} : { mostBytes }),
     ...(settings.on('verbose') ? { log: (line: string) => terminal.line(escapeText(line)) } : {}),
   };
 }

@@ -24,10 +24,14 @@ export const aes128gcm = aesGcm(128);
 /** AES-256-GCM. */
 export const aes256gcm = aesGcm(256);
 
-/** A registry with both; the cipher given first is preferred. */
-export function defaultCiphers(): CipherRegistry {
+/**
+ * A registry with both; the cipher given first is preferred.
+ *
+ * @param most - bytes that one message carries; never more than GCM allows
+ */
+export function defaultCiphers(most = GCM_MAX_BYTES): CipherRegistry {
   const registry = new CipherRegistry();
-  registry.register(aes128gcm);
-  registry.register(aes256gcm);
+  for (const cipher of [aes128gcm, aes256gcm])
+    registry.register(most < cipher.maxBytes ? { ...cipher, maxBytes: most } : cipher);
   return registry;
 }

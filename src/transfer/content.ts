@@ -18,6 +18,8 @@ export interface Protection {
 
 /** A content that this side is about to add; its secret is fresh and is this content's alone. */
 export interface Protected {
+  /** Of the content. */
+  readonly name: string;
   readonly cipher: Cipher;
   readonly secret: TransportSecret;
   readonly security: Element;
@@ -29,7 +31,7 @@ export interface Protected {
 /**
  * Draws a transport secret and seals it for the devices of `to` (XEP-0391 §4.1).
  *
- * @param size - bytes of the file
+ * @param size - bytes of the file, which a jet gets in several contents where it has to be
  * @param device - of a jet: the one that its disco form names
  * @throws JetError (exit 8) `file-too-large`, before anything is sealed; what the envelope throws
  */
@@ -41,13 +43,19 @@ export async function protect(
   size: number,
   device?: number,
 ): Promise<Protected> {
+  const cipher = cipherOf(envelope, ciphers);
+  if (device === undefined) checkSize(size, cipher, 'send');
+  const { secret, element, recipient } = await sealSecurity(name, cipher, envelope, to, device);
+  return { name, cipher, secret, security: element, envelope, ...(recipient && { recipient }) };
+}
+
+/** The cipher of the contents that go with an envelope. */
+export function cipherOf(envelope: Envelope, ciphers: CipherRegistry): Cipher {
   const cipher = envelope.ciphers
     .map((urn) => ciphers.get(urn))
     .find((known) => known !== undefined);
   if (cipher === undefined) throw new Error(`no cipher for ${envelope.type}`);
-  checkSize(size, cipher, 'send');
-  const { secret, element, recipient } = await sealSecurity(name, cipher, envelope, to, device);
-  return { cipher, secret, security: element, envelope, ...(recipient && { recipient }) };
+  return cipher;
 }
 
 /** Where a content of ours is going. */

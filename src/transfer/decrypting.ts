@@ -1,6 +1,6 @@
 /** The side that gets the bytes: who was offered a file, or has asked for one. */
 import type { Element } from '@xmpp/xml';
-import { Exit, JetError } from '../core/errors.ts';
+import { asError, Exit, JetError } from '../core/errors.ts';
 import type { Checkpoint, Sink } from '../files/landing.ts';
 import type { Cipher } from '../jet/cipher.ts';
 import type { TransportSecret } from '../jet/envelope.ts';
@@ -9,7 +9,8 @@ import type { Algorithm, Hash } from '../jingle/hashes.ts';
 import { checksumCovers } from '../jingle/quirks.ts';
 import type { Bytestream } from '../jingle/transport.ts';
 import { StanzaError } from '../xmpp/connection.ts';
-import type { ChecksumDue, Outcome } from './machine.ts';
+import type { ChecksumDue, SessionEnd } from './machine.ts';
+import { readingMs } from './encrypting.ts';
 import { mayGoOn } from './outcome.ts';
 import type { Proof } from './proof.ts';
 import { receiveStream } from './pump.ts';
@@ -29,8 +30,18 @@ export interface Target extends Sink {
    * @returns how far what is kept got; undefined where nothing is, or it is not known
    */
   abort(keep: boolean): Promise<Checkpoint | undefined>;
-  /** Hashes of the whole file, read from the disk, for one that was built by more than one session. */
-  digests?(functions: readonly Algorithm[]): Promise<readonly Hash[]>;
+  /** Of what more than one session may build. */
+  readonly built?: Built;
+}
+
+/** A target that more than one session may build. */
+export interface Built {
+  /** What this session brought is right. @returns whether the whole is there now @throws JetError (exit 8) */
+  taken(): Promise<boolean>;
+  /** Hashes of the whole, read from the disk. */
+  digests(functions: readonly Algorithm[]): Promise<readonly Hash[]>;
+  /** They are not those of the file: sees to it that what is wrong comes again. @throws JetError when it did */
+  doubt(cause: Error): void;
 }
 
 /** A content that was agreed on. */
@@ -38,16 +49,18 @@ export interface Decrypting {
   readonly content: ContentId;
   readonly cipher: Cipher;
   readonly secret: TransportSecret;
-  /** Bytes of the whole file. */
+  /** Bytes of the whole of what travels: the file, or the list of its hashes. */
   readonly size: number;
   readonly extent: Extent;
   /** Digests of the extent: what is known already, and what was promised. */
   readonly proof: Proof;
-  /** Of the whole file, where the extent is only what was missing of it. */
+  /** Of the whole file, where this session does not bring all of it. */
   readonly whole?: Proof;
   readonly target: Target;
   /** Only the extent is wanted: progress counts from its start and not from that of the file. */
   readonly partial: boolean;
+  /** It is the list of hashes: nothing of the file moves. */
+  readonly aside: boolean;
   /** Between two jets. */
   readonly sealed?: SealedContent;
 }
@@ -68,6 +81,10 @@ export class DecryptingSide {
   #checked = false;
   /** It named the hash of the whole file. */
   #fileKnown = false;
+  /** Bytes of the stream. */
+  #moved = 0;
+  /** Nothing is missing any more. */
+  #complete = false;
 
   constructor(what: Decrypting, reporter: Reporter) {
     this.#what = what;
@@ -77,7 +94,7 @@ export class DecryptingSide {
   /** What has come may be gone on with: it can be read again and proven. */
   get keeps(): boolean {
     const { target, partial } = this.#what;
-    return target.digests !== undefined && !partial;
+    return target.built !== undefined && !partial;
   }
 
   get as(): LandedAs {
@@ -85,12 +102,17 @@ export class DecryptingSide {
   }
 
   get moved(): number {
-    return this.#reporter.bytes;
+    return this.#moved;
+  }
+
+  /** See {@link Side.patience}: the other side may read all of it for the hash that it owes. */
+  get patience(): number {
+    return this.#what.whole === undefined ? 0 : readingMs(this.#what.size);
   }
 
   async receive(bytestream: Bytestream, signal: AbortSignal): Promise<ChecksumDue> {
-    const { cipher, secret, extent, target, sealed, proof } = this.#what;
-    const from = this.#what.partial ? 0 : extent.offset;
+    const { cipher, secret, extent, target, sealed, proof, aside, partial } = this.#what;
+    const from = partial ? 0 : extent.offset;
     this.#reporter.start(bytestream.route, from);
     const { sha256, digests, wire } = await receiveStream({
       bytestream,
@@ -101,7 +123,10 @@ export class DecryptingSide {
       functions: proof.functions,
       hashWire: sealed === undefined,
       signal,
-      onProgress: (bytes) => this.#reporter.progress(from + bytes),
+      onProgress: (bytes) => {
+        this.#moved = bytes;
+        if (!aside) this.#reporter.progress(from + bytes);
+      },
     });
     this.sha256 = sha256;
     this.#digests = digests;
@@ -125,43 +150,51 @@ export class DecryptingSide {
     return proof.add(this.#claimed(payload, file), covers) ? 'checksum' : undefined;
   }
 
-  /** Compares what was said with what came, and lands it. @throws JetError */
-  async land(): Promise<void> {
+  /** Compares what was said with what came, and lands it; false when more is to come. @throws JetError */
+  async land(): Promise<boolean> {
     if (this.#digests === undefined) throw new Error('nothing to land');
     const { proof, whole, target } = this.#what;
     proof.check(this.#digests, this.#wire);
-    if (whole !== undefined) this.sha256 = await this.#proven(whole);
+    if (whole !== undefined || this.#what.aside) {
+      const sha256 = await this.#proven(whole);
+      if (sha256 === undefined) return false;
+      this.sha256 = sha256;
+    }
     this.landed = await target.finish();
+    this.#complete = true;
+    return true;
   }
 
-  /** Of what earlier sessions left behind nothing was verified: the whole is read and proven here. */
-  async #proven(whole: Proof): Promise<Buffer> {
-    const digests = (await this.#what.target.digests?.(whole.functions)) ?? [];
-    const sha256 = digests.find(({ algorithm }) => algorithm === 'sha-256')?.digest;
-    if (sha256 === undefined || !this.#fileKnown)
+  /**
+   * Of what earlier sessions left behind nothing was verified: the whole is read and proven here. Undefined
+   * while something of it is missing, or wrong.
+   */
+  async #proven(whole: Proof | undefined): Promise<Buffer | undefined> {
+    const { built } = this.#what.target;
+    if (built === undefined) throw new Error('what is built by several sessions can be read again');
+    if (!(await built.taken()) || whole === undefined) return undefined;
+    if (!this.#fileKnown)
       throw new JetError(Exit.security, 'no-file-hash', 'the hash of the whole file is missing');
+    const digests = await built.digests(whole.functions);
     try {
       whole.check(digests);
     } catch (error) {
-      throw new JetError(
-        Exit.security,
-        'part-wrong',
-        'what had come before does not belong to the file. It starts again from the beginning',
-        { cause: error },
-      );
+      built.doubt(asError(error));
+      return undefined;
     }
-    return sha256;
+    return digests.find(({ algorithm }) => algorithm === 'sha-256')?.digest;
   }
 
   /** What proves to a jet that it has landed. */
   receipt(): Element | undefined {
     const { sealed, size, extent, target, whole } = this.#what;
     if (this.sha256 === undefined) return undefined;
-    const landed = whole === undefined ? extent : { offset: 0, length: size };
-    return sealed?.landed({ as: target.as, size, sha256: this.sha256, ...landed });
+    const as = this.#complete ? target.as : 'range';
+    const landed = whole !== undefined && this.#complete ? { offset: 0, length: size } : extent;
+    return sealed?.landed({ as, size, sha256: this.sha256, ...landed });
   }
 
-  async finish(outcome: Outcome): Promise<void> {
+  async finish(outcome: SessionEnd): Promise<void> {
     const { target, sealed } = this.#what;
     if (outcome.kind === 'landed') return;
     // Of what came from a plain peer nothing could be proven later.

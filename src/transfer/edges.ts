@@ -34,11 +34,15 @@ const EXAMPLES: { readonly [K in Event['on']]: readonly (readonly [string, Event
   'stream-failed': [['stream broke', { on: 'stream-failed', error: new Error('example') }]],
   checksum: [['checksum', { on: 'checksum' }]],
   'proof-failed': [['proof failed', { on: 'proof-failed', error: new Error('example') }]],
-  landed: [['landed', { on: 'landed' }]],
+  landed: [
+    ['landed', { on: 'landed', whole: true }],
+    ['a range landed', { on: 'landed', whole: false }],
+  ],
   receipt: [['valid receipt', { on: 'receipt' }]],
   'peer-success': [
     ['a plain peer says success', { on: 'peer-success', certainty: 'delivered' }],
     ['peer says success with its receipt', { on: 'peer-success', certainty: 'verified' }],
+    ['peer says success of a range', { on: 'peer-success', certainty: 'continues' }],
   ],
   'peer-ended': [
     ['peer declines', { on: 'peer-ended', reason: 'decline' }],

@@ -10,6 +10,7 @@ import type { Certainty, ChecksumDue } from './machine.ts';
 import { sendStream } from './pump.ts';
 import type { Recorder } from './recorder.ts';
 import type { Reporter } from './reporter.ts';
+import type { RunningHash } from './running-hash.ts';
 import type { Extent, Landed, SealedContent } from './sealed.ts';
 import type { ContentId, Surroundings } from './transfer.ts';
 
@@ -23,9 +24,8 @@ export interface Bytes {
   close(): Promise<void>;
 }
 
-/** What is encrypted for whom. */
+/** What is encrypted for whom: it outlives the streams of a file that takes several. */
 export interface Encrypting {
-  readonly bytes: Bytes;
   readonly content: ContentId;
   /** Bare address, for what is said. */
   readonly peer: string;
@@ -36,6 +36,9 @@ export interface Encrypting {
   readonly limitRate?: number;
   /** How a plain peer reads digests; default `raw`. */
   readonly hashForm?: 'raw' | 'hex';
+  /** Bytes of the file, and its hash. */
+  readonly size: number;
+  readonly whole: RunningHash;
 }
 
 /** How the stream is encrypted: known once the content is accepted. */
@@ -43,13 +46,23 @@ export interface Stream {
   readonly cipher: Cipher;
   /** Of this stream alone. */
   readonly secret: TransportSecret;
+  /** The file, or the list of its hashes. */
+  readonly bytes: Bytes;
   readonly extent: Extent;
   /** Only the extent is wanted, see `Decrypting`. */
   readonly partial: boolean;
-  /** SHA-256 of the whole file where it is known before a byte was read. */
-  readonly sha256?: Buffer;
+  /** It is the list of hashes: nothing of the file moves. */
+  readonly aside: boolean;
   /** Between two jets. */
   readonly sealed?: SealedContent;
+}
+
+/** Bytes that the slowest disk which is waited for reads in a millisecond. */
+const SLOWEST = 20_000;
+
+/** Milliseconds that it may take to read a file of `size` bytes as a whole. */
+export function readingMs(size: number): number {
+  return Math.ceil(size / SLOWEST);
 }
 
 /** Sends a stream and takes the receipt for it. */
@@ -61,6 +74,10 @@ export class EncryptingSide {
   readonly #what: Encrypting;
   readonly #clock: Surroundings['clock'];
   #started: Stream | undefined;
+  /** Bytes of the stream that the other side took. */
+  #taken = 0;
+  /** Bytes that were read again for a hash. */
+  #hashed = 0;
 
   constructor(what: Encrypting, clock: Surroundings['clock']) {
     this.#what = what;
@@ -68,25 +85,31 @@ export class EncryptingSide {
   }
 
   get moved(): number {
-    return this.#what.reporter.bytes;
+    return this.#taken + this.#hashed;
   }
 
   /** Whether all that is to be sent is out, if not yet the tag. */
   get whole(): boolean {
-    if (this.#started === undefined) return false;
-    const { offset, length } = this.#started.extent;
-    return this.moved === (this.#started.partial ? 0 : offset) + length;
+    return this.#taken === this.#started?.extent.length;
+  }
+
+  /** See {@link Side.patience}: the other side reads again what came in several streams. */
+  get patience(): number {
+    const stream = this.#started;
+    if (stream === undefined || (isWhole(stream) && !stream.aside)) return 0;
+    return readingMs(this.#what.size);
   }
 
   /** Encryption starts here, at most once for a key and IV. */
   async send(stream: Stream, bytestream: Bytestream, signal: AbortSignal): Promise<ChecksumDue> {
     if (this.#started !== undefined) throw new Error('a secret encrypts one stream');
     this.#started = stream;
-    const { bytes: source, reporter, recorder, limitRate, peer } = this.#what;
-    const { cipher, secret, extent } = stream;
+    const { reporter, recorder, limitRate, peer, whole } = this.#what;
+    const { cipher, secret, extent, bytes: source, aside, partial } = stream;
     const { offset, length } = extent;
-    const from = stream.partial ? 0 : offset;
+    const from = partial ? 0 : offset;
     reporter.start(bytestream.route, from);
+    const follows = aside || partial || isWhole(stream) ? undefined : whole.follow(offset);
     const { bytes, sha256 } = await sendStream({
       source: { read: () => source.read(offset, offset + length) },
       bytestream,
@@ -95,26 +118,30 @@ export class EncryptingSide {
       signal,
       clock: this.#clock,
       onProgress: (taken) => {
+        this.#taken = taken;
+        if (aside) return;
         reporter.progress(from + taken);
         recorder?.progress(offset + taken);
       },
+      ...(follows && { onBytes: follows }),
       ...(limitRate !== undefined && { limitRate }),
     });
     if (bytes !== length) {
       throw new JetError(Exit.localFile, 'source-changed', 'the file changed while it was sent');
     }
     this.sha256 = sha256;
+    if (!aside && !partial && offset + length === source.size) await this.#complete(stream);
     reporter.finishing(`${peer} to confirm`);
     return 'none';
   }
 
   /** The digests of what was sent. */
   checksum(): Element {
-    const { content, bytes } = this.#what;
+    const { content } = this.#what;
     const stream = this.#started;
     if (this.sha256 === undefined || stream === undefined) throw new Error('no digest yet');
     const { offset, length } = stream.extent;
-    const whole = offset === 0 && length === bytes.size ? this.sha256 : stream.sha256;
+    const whole = this.#wholeOf(stream);
     const digest = (of: Buffer) => [{ algorithm: 'sha-256' as const, digest: of }];
     if (stream.sealed !== undefined)
       return stream.sealed.checksum(stream.extent, {
@@ -138,19 +165,41 @@ export class EncryptingSide {
 
   /** What a `<success/>` is worth. @throws JetError (exit 6) `no-receipt`, `wrong-receipt`; SealedError */
   certainty(payloads: readonly Element[]): Certainty {
-    if (this.#started?.sealed === undefined) return 'delivered';
+    const stream = this.#started;
+    if (stream?.sealed === undefined) return 'delivered';
     for (const payload of payloads) if (decodeReceived(payload) !== undefined) this.#reads(payload);
-    // What went to a pipe, or is a part, lies nowhere as the file that was sent.
-    if (this.landed !== undefined) return this.landed.as === 'file' ? 'verified' : 'delivered';
-    throw new JetError(
-      Exit.security,
-      'no-receipt',
-      'the other side is said to have the file, but its sealed receipt is missing: somebody may have forged this. Ask there whether the file has landed',
-    );
+    switch (this.landed?.as) {
+      case 'file':
+        return 'verified';
+      case 'range':
+        // Of a file that is wanted as a whole, and did not go in one stream, it is a step.
+        return stream.partial || (isWhole(stream) && !stream.aside) ? 'delivered' : 'continues';
+      case 'stdout':
+        // What went to a pipe lies nowhere as the file that was sent.
+        return 'delivered';
+      case undefined:
+        throw new JetError(
+          Exit.security,
+          'no-receipt',
+          'the other side is said to have the file, but its sealed receipt is missing: somebody may have forged this. Ask there whether the file has landed',
+        );
+    }
   }
 
-  async finish(): Promise<void> {
-    await this.#what.bytes.close();
+  /** The last bytes are out: the hash of the whole goes with their own. */
+  async #complete(stream: Stream): Promise<void> {
+    const { whole, recorder } = this.#what;
+    if (isWhole(stream) && this.sha256 !== undefined) whole.is(this.sha256);
+    const read = (bytes: number) => {
+      this.#hashed += bytes;
+    };
+    const sha256 = await whole.complete(stream.bytes, read);
+    if (!isWhole(stream)) recorder?.note({ sha256: sha256.toString('hex') });
+  }
+
+  /** SHA-256 of what the stream is of, where it is known. */
+  #wholeOf(stream: Stream): Buffer | undefined {
+    return isWhole(stream) ? this.sha256 : stream.aside ? undefined : this.#what.whole.known;
   }
 
   /** Takes a receipt; undefined where there is none. @throws SealedError, JetError */
@@ -158,12 +207,12 @@ export class EncryptingSide {
     const stream = this.#started;
     const landed = stream?.sealed?.openLanded(received);
     if (stream === undefined || landed === undefined) return undefined;
-    const { size } = this.#what.bytes;
+    const { size } = stream.bytes;
     const { offset, length } = stream.extent;
     const partly = landed.offset === offset && landed.length === length && this.sha256;
-    const wholly = landed.offset === 0 && landed.length === size && stream.sha256;
-    // A resumed file is proven as a whole, from its first byte.
-    const digest = partly || wholly;
+    const wholly = landed.offset === 0 && landed.length === size && this.#wholeOf(stream);
+    // A file is there as a whole or not at all; one that is resumed is proven from its first byte.
+    const digest = landed.as === 'file' ? wholly : partly || wholly;
     if (landed.size !== size || !digest || !digest.equals(landed.sha256))
       throw new JetError(
         Exit.security,
@@ -173,4 +222,8 @@ export class EncryptingSide {
     this.landed = landed;
     return landed;
   }
+}
+
+function isWhole({ extent, bytes }: Pick<Stream, 'extent' | 'bytes'>): boolean {
+  return extent.offset === 0 && extent.length === bytes.size;
 }

@@ -1,6 +1,6 @@
 /** Asking for a file (XEP-0391 §4.2 over XEP-0234) and getting it. */
 import { randomId } from '../core/bytes.ts';
-import { Exit, JetError, type ExitStatus } from '../core/errors.ts';
+import { asError, Exit, JetError, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import type { Checkpoint } from '../files/landing.ts';
 import type { Envelope, TransportSecret } from '../jet/envelope.ts';
@@ -12,36 +12,36 @@ import { sameHash, type Hash } from '../jingle/hashes.ts';
 import type { Session } from '../jingle/session.ts';
 import type { Sessions } from '../jingle/sessions.ts';
 import type { Content } from '../jingle/stanza.ts';
-import { protect, requestContent, type Protected, type Protection } from './content.ts';
+import { cipherOf, protect, requestContent, type Protected, type Protection } from './content.ts';
 import { DecryptingSide, type Target } from './decrypting.ts';
 import type { TransferEvent } from './events.ts';
 import { hashWords, knownHashes } from './going-on.ts';
 import { initiate } from './initiate.ts';
-import type { Outcome } from './machine.ts';
+import type { SessionEnd } from './machine.ts';
 import { Proof } from './proof.ts';
 import { conclude, type Recorder } from './recorder.ts';
 import { Reporter } from './reporter.ts';
+import { checkBuildable, endOf, isRefusal, mostSessions } from './rounds.ts';
 import type { Extent, LandedAs, NamedFile, Request, SealedContent } from './sealed.ts';
+import { keptTarget, startAnew, type Opening, type Say } from './targets.ts';
 import { Transfer, type ContentId, type Side, type Surroundings } from './transfer.ts';
 
-/** What is asked of whom. */
-export interface Fetching {
+/** Where it goes, once its name and size are known; `part` is all that is wanted of it. @throws JetError */
+export type Wanted = (
+  file: NamedFile,
+  part: Extent | undefined,
+  recorder: Recorder | undefined,
+) => Promise<Target>;
+
+/** Of whom, and how. */
+interface FromWhom {
   /** A full address: the resource that was found. */
   readonly to: Jid;
   readonly envelope: Envelope;
   /** Of a jet: the device that its disco form names. Without it the request is plain XEP-0391. */
   readonly device?: number;
-  readonly request: Request;
-  /** For the user, until the peer has named the file. */
-  readonly label: string;
-  /** Where it goes, once its name and size are known. @throws JetError */
-  readonly target: (
-    file: NamedFile,
-    extent: Extent,
-    recorder: Recorder | undefined,
-  ) => Promise<Target>;
-  /** An earlier transfer is gone on with: of this row, from the range of the request to the end. */
-  readonly goesOn?: { readonly recorder: Recorder; readonly target: Target };
+  /** Something that the user is to know of what had come. */
+  readonly say: Say;
   /** Told the key of the row. */
   readonly began?: (key: number) => void;
   /** Milliseconds that the peer has to answer. */
@@ -49,6 +49,23 @@ export interface Fetching {
   readonly on: (event: TransferEvent) => void;
   readonly signal: AbortSignal;
 }
+
+/** Something that is asked for anew. */
+interface Anew {
+  readonly goesOn?: undefined;
+  readonly request: Request;
+  /** For the user, until the peer has named the file. */
+  readonly label: string;
+  readonly target: Wanted;
+}
+
+/** An earlier transfer that is gone on with: what is asked for follows from its row. */
+interface GoesOn {
+  readonly goesOn: Recorder;
+}
+
+/** What is asked of whom. */
+export type Fetching = FromWhom & (Anew | GoesOn);
 
 /**
  * Asks for a file and sees it through; tells every way it ends as events and as the exit status. What lands
@@ -60,27 +77,68 @@ export async function fetchFile(
   around: Surroundings & Protection & { readonly sessions: Sessions },
   fetching: Fetching,
 ): Promise<ExitStatus> {
+  const { signal, to } = fetching;
+  const anew = fetching.goesOn === undefined;
+  const recorder = anew ? begin(around, fetching) : fetching.goesOn;
+  if (recorder !== undefined) fetching.began?.(recorder.key);
+  const { name: file, size = 0 } = anew ? { name: fetching.label } : fetching.goesOn.row();
+  const about = { id: randomId(), peer: to.bare.toString(), file, size };
+  const reporter = new Reporter({ ...about, direction: 'receive' }, around.clock, fetching.on);
+  const course = { around, fetching, reporter, recorder };
+  let asking: Asking = anew ? fetching : await rest(course, fetching.goesOn);
+  let { side, end } = await ask(course, asking);
+  for (
+    let n = 1;
+    recorder !== undefined && (await goesFurther(course, recorder, asking, side, end));
+    n++
+  )
+    try {
+      signal.throwIfAborted();
+      if (n > mostSessions(recorder.row().size ?? 0, side.most)) break;
+      asking = await rest(course, recorder);
+      ({ side, end } = await ask(course, asking));
+    } catch (error) {
+      end = signal.aborted
+        ? { kind: 'cancelled' }
+        : { kind: 'failed', fault: { by: 'self', error: asError(error) } };
+      break;
+    }
+  const { landed: path, sha256, kept, as } = side;
+  const ending = {
+    ...{ outcome: endOf(end), ...(path !== undefined && { path }), ...(as && { as }) },
+    ...{ ...(side.wholly && sha256 && { sha256 }), ...(kept && { kept }) },
+  };
+  return conclude(reporter, recorder, ending, sha256).exit;
+}
+
+/** What is the same in all sessions of a transfer. */
+interface Course {
+  readonly around: Surroundings & Protection & { readonly sessions: Sessions };
+  readonly fetching: Fetching;
+  readonly reporter: Reporter;
+  readonly recorder: Recorder | undefined;
+}
+
+/** What one session asks for. */
+interface Asking {
+  readonly request: Request;
+  /** Where it goes, of a file that is gone on with. */
+  readonly opening?: Opening;
+}
+
+/** One session. @throws JetError when the envelope cannot be made */
+async function ask(
+  { around, fetching, reporter, recorder }: Course,
+  asking: Asking,
+): Promise<{ readonly side: Requesting; readonly end: SessionEnd }> {
   const { to, envelope, device, signal } = fetching;
   const name = randomId();
   const content: ContentId = { creator: 'initiator', name };
-  const reporter = new Reporter(
-    {
-      id: randomId(),
-      direction: 'receive',
-      peer: to.bare.toString(),
-      file: fetching.label,
-      size: 0,
-    },
-    around.clock,
-    fetching.on,
-  );
   const shield = await protect(name, to, envelope, around.ciphers, 0, device);
-  const recorder = fetching.goesOn?.recorder ?? begin(around, fetching);
-  if (recorder !== undefined) fetching.began?.(recorder.key);
-  const side = new Requesting(around, fetching, shield, content, reporter, recorder);
+  const side = new Requesting(around, fetching, asking, shield, content, reporter, recorder);
   const transfer = new Transfer(around, { sends: false, initiates: true }, content, side);
   recorder?.follow((error) => transfer.fail(error), true);
-  const outcome = await initiate(around, transfer, {
+  const end = await initiate(around, transfer, {
     ...{ to, answerMs: fetching.answerMs, signal },
     content: (session, transport) => ({
       ...content,
@@ -90,17 +148,42 @@ export async function fetchFile(
     }),
     begun: () => reporter.waiting(`${to.bare.toString()} to answer`),
   });
-  const { landed: path, sha256, kept, as } = side;
-  const whole = fetching.request.file.range === undefined || fetching.goesOn !== undefined;
-  const ending = {
-    ...{ outcome, ...(path !== undefined && { path }), ...(as && { as }) },
-    ...{ ...(whole && sha256 && { sha256 }), ...(kept && { kept }) },
-  };
-  return conclude(reporter, recorder, ending, sha256).exit;
+  return { side, end };
+}
+
+/** Writes down what a session brought; false when it was the last one. */
+async function goesFurther(
+  { fetching, reporter }: Course,
+  recorder: Recorder,
+  { request, opening }: Asking,
+  { kept }: Requesting,
+  end: SessionEnd,
+): Promise<boolean> {
+  if (end.kind === 'continues') {
+    if (kept !== undefined) recorder.checkpoint(kept);
+  } else if (request.hashes !== undefined && opening !== undefined && isRefusal(end))
+    await startAnew({ recorder, say: fetching.say });
+  else return false;
+  if (recorder.row().written === 0) reporter.restart();
+  return true;
+}
+
+/** The next session of a row: what is missing, or the hashes by which it is found. @throws JetError */
+async function rest({ around, fetching }: Course, recorder: Recorder): Promise<Asking> {
+  const { id, name, size = 0 } = recorder.row();
+  const { maxBytes: most } = cipherOf(fetching.envelope, around.ciphers);
+  const opening = await keptTarget({ recorder, size, most, say: fetching.say });
+  if (opening === undefined)
+    throw new JetError(Exit.localFile, 'target-exists', `${name} is there already.`);
+  const { extent, hashes } = opening;
+  const resume = { id, attempt: around.records.journal.nextAttempt(recorder.key) };
+  const range = hashes === undefined && { range: { ...extent, hashes: [] } };
+  const file = { name, size, hashes: [], hashUsed: [], ...range };
+  return { request: { file, list: false, resume, ...(hashes && { hashes }) }, opening };
 }
 
 /** The row of a file that is asked for; a list has none. */
-function begin(around: Surroundings, fetching: Fetching): Recorder | undefined {
+function begin(around: Surroundings, fetching: FromWhom & Anew): Recorder | undefined {
   const { to, device, request, label } = fetching;
   if (request.list) return undefined;
   return around.records.begin({
@@ -114,6 +197,7 @@ function begin(around: Surroundings, fetching: Fetching): Recorder | undefined {
 class Requesting implements Side {
   readonly #around: Surroundings;
   readonly #fetching: Fetching;
+  readonly #asking: Asking;
   readonly #shield: Protected;
   readonly #content: ContentId;
   readonly #reporter: Reporter;
@@ -126,6 +210,7 @@ class Requesting implements Side {
   constructor(
     around: Surroundings,
     fetching: Fetching,
+    asking: Asking,
     shield: Protected,
     content: ContentId,
     reporter: Reporter,
@@ -134,6 +219,7 @@ class Requesting implements Side {
     this.#recorder = recorder;
     this.#around = around;
     this.#fetching = fetching;
+    this.#asking = asking;
     this.#shield = shield;
     this.#content = content;
     this.#reporter = reporter;
@@ -156,14 +242,28 @@ class Requesting implements Side {
   }
 
   get moved(): number {
-    return this.#reporter.bytes;
+    return this.#decrypting?.moved ?? 0;
+  }
+
+  get patience(): number {
+    return this.#decrypting?.patience ?? 0;
+  }
+
+  /** Bytes that one session carries at most. */
+  get most(): number {
+    return this.#shield.cipher.maxBytes;
+  }
+
+  /** What lands is the whole file. */
+  get wholly(): boolean {
+    return this.#asking.opening !== undefined || this.#asking.request.file.range === undefined;
   }
 
   ask(session: Session): Pick<Content, 'description' | 'security'> {
     const { sealed, description, security } = requestContent(
       this.#shield,
       { name: this.#content.name, self: this.#around.connection.jid, session },
-      this.#fetching.request,
+      this.#asking.request,
     );
     this.#sealed = sealed;
     return { description, security };
@@ -174,35 +274,45 @@ class Requesting implements Side {
     const { cipher } = this.#shield;
     checkSize(extent.length, cipher, 'receive');
     const { size } = file;
-    const asked = this.#fetching.request.file.hashes;
-    const { offset, length } = extent;
-    const { goesOn } = this.#fetching;
-    if (goesOn && (this.#recorder?.row().size !== size || offset + length !== size))
-      throw new SealedError('malformed', 'the sealed accept is about another file');
-    const whole = offset === 0 && length === size;
-    const partial = !whole && goesOn === undefined;
-    this.#reporter.names(
-      !partial
-        ? { file: file.name, size }
-        : { file: file.name, size: length, partOf: { offset, size } },
-    );
-    if (!goesOn) this.#recorder?.note({ name: file.name, size });
-    const target = goesOn?.target ?? (await this.#fetching.target(file, extent, this.#recorder));
+    const { opening: going, request } = this.#asking;
+    const whole = extent.offset === 0 && extent.length === size;
+    const partial = going === undefined && request.file.range !== undefined && !whole;
+    const next = going ?? (await this.#begin(file, extent, partial));
+    const { target, hashes, fresh } = next;
     // A part of a file, or what went to a pipe, is not gone on with.
-    if (target.digests !== undefined && !partial) this.#agree();
+    if (target.built !== undefined && !partial) this.#agree();
     const known = { hashes: knownHashes(this.#recorder), hashUsed: [] };
+    const aside = hashes !== undefined;
     this.#decrypting = new DecryptingSide(
       {
-        ...{ content: this.#content, cipher, secret, size, extent, target, partial },
+        ...{ content: this.#content, cipher, secret, size, extent, target, partial, aside },
         // Of what the hash names, all or nothing lands; a weak hash selects and proves nothing.
-        ...(goesOn && { whole: new Proof(known, size) }),
-        proof: whole
-          ? new Proof({ ...file, hashes: [...asked, ...file.hashes] }, size)
-          : new Proof({ hashes: [], hashUsed: [] }, extent.length),
+        ...(!(fresh && whole) && !partial && !aside && { whole: new Proof(known, size) }),
+        proof:
+          whole && fresh
+            ? new Proof({ ...file, hashes: [...request.file.hashes, ...file.hashes] }, size)
+            : new Proof({ hashes: [], hashUsed: [] }, extent.length),
         ...(this.#sealed && { sealed: this.#sealed }),
       },
       this.#reporter,
     );
+  }
+
+  /** What was asked for anew has a name and a size now. */
+  async #begin(file: NamedFile, extent: Extent, partial: boolean): Promise<Opening> {
+    const { size } = file;
+    const recorder = this.#recorder;
+    const fetching = this.#fetching;
+    if (fetching.goesOn !== undefined) throw new Error('what is gone on with has a place');
+    this.#reporter.names(
+      partial
+        ? { file: file.name, size: extent.length, partOf: { offset: extent.offset, size } }
+        : { file: file.name, size },
+    );
+    recorder?.note({ name: file.name, size });
+    const target = await fetching.target(file, partial ? extent : undefined, recorder);
+    if (!partial) checkBuildable(target, extent, size, this.#shield.cipher);
+    return { target, size, extent, fresh: true };
   }
 
   /** Both sides know the transfer id now. */
@@ -222,12 +332,12 @@ class Requesting implements Side {
 
   receipt: NonNullable<Side['receipt']> = () => this.#side.receipt();
 
-  async finish(outcome: Outcome): Promise<void> {
+  async finish(outcome: SessionEnd): Promise<void> {
     wipeSecret(this.#shield.secret);
     this.#sealed?.wipe();
     if (this.#decrypting !== undefined) await this.#decrypting.finish(outcome);
     // Nothing came of it: the part is what it was.
-    else this.#unused = await this.#fetching.goesOn?.target.abort(true);
+    else this.#unused = await this.#asking.opening?.target.abort(true);
   }
 
   get #side(): DecryptingSide {
@@ -242,14 +352,15 @@ class Requesting implements Side {
     readonly secret: TransportSecret;
   } {
     const { key, iv } = this.#shield.secret;
-    const { request, label } = this.#fetching;
+    const { request, opening } = this.#asking;
     if (this.#sealed !== undefined) {
       const { recipient, envelope } = this.#shield;
       const granted = this.#sealed.openGrant(extensions);
       if (recipient !== undefined) envelope.identity?.().rememberJet(recipient, this.#fetching.to);
       if (granted.iv.equals(iv))
         throw new SealedError('malformed', 'the sealed accept brings no IV of its own');
-      fits(granted, request);
+      if (opening === undefined) fits(granted, request, this.most);
+      else isWhatWasMissing(granted, opening);
       return { ...granted, secret: { key, iv: granted.iv } };
     }
     const file = description && decodeDescription(description);
@@ -261,22 +372,43 @@ class Requesting implements Side {
       );
     const extent = { offset: 0, length: file.size };
     return {
-      file: { ...file, name: file.name ?? label, size: file.size },
+      file: { ...file, name: file.name ?? this.#recorder?.row().name ?? 'file', size: file.size },
       extent,
       secret: { key, iv },
     };
   }
 }
 
-/** @throws SealedError when another file or other bytes were granted than were asked for */
+/** @throws SealedError when another file or other bytes were granted than were asked for; JetError */
 function fits(
   { file, extent }: { file: NamedFile; extent: Extent },
   { file: asked }: Request,
+  most: number,
 ): void {
   const from = asked.range?.offset ?? 0;
-  const most = Math.min(asked.range?.length ?? Infinity, file.size - from);
+  const wanted = Math.max(0, Math.min(asked.range?.length ?? Infinity, file.size - from));
   const contradicts = (hash: Hash) =>
     file.hashes.some((other) => other.algorithm === hash.algorithm && !sameHash(other, hash));
-  if (extent.offset !== from || extent.length > most || asked.hashes.some(contradicts))
+  const { offset, length } = extent;
+  if (offset !== from || length !== Math.min(wanted, most) || asked.hashes.some(contradicts))
     throw new SealedError('malformed', 'the sealed accept is about something else than was asked');
+  // What follows of a file comes in further sessions; of a part of one that would be no part any more.
+  if (asked.range !== undefined && length < wanted)
+    throw new JetError(
+      Exit.remoteFile,
+      'file-too-large',
+      `a range has at most ${most} bytes. Ask for less`,
+    );
+}
+
+/** @throws SealedError when it is something else than what is missing of a file that is gone on with */
+function isWhatWasMissing(
+  { file, extent: { offset, length } }: { file: NamedFile; extent: Extent },
+  { size, extent }: Opening,
+): void {
+  if (file.size !== size || offset !== extent.offset || length !== extent.length)
+    throw new SealedError(
+      'malformed',
+      'the sealed accept is about other bytes than were asked for',
+    );
 }

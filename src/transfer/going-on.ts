@@ -6,7 +6,9 @@ import { FileSource } from '../files/source.ts';
 import type { Hash } from '../jingle/hashes.ts';
 import { Unacceptable } from './incoming.ts';
 import type { TransferRow } from './journal-row.ts';
+import type { Pauses } from './pauses.ts';
 import type { Recorder, Records } from './recorder.ts';
+import type { Reporter } from './reporter.ts';
 import type { OfferedFile, Resume } from './sealed.ts';
 import { parseSelector } from './selector.ts';
 
@@ -14,6 +16,8 @@ import { parseSelector } from './selector.ts';
 export interface Taken {
   /** Its row; that of a file that has landed is closed. */
   readonly recorder?: Recorder;
+  /** What tells of it, of a transfer that is between two sessions. */
+  readonly reporter?: Reporter;
   /** The folder of a new transfer; undefined for one that is gone on with. */
   readonly out?: string;
   /** Where the file lies already: only its receipt is missing over there. */
@@ -28,6 +32,7 @@ export interface Taken {
  */
 export async function goOnReceiving(
   records: Records,
+  pauses: Pauses,
   account: string,
   identity: string,
   peer: Jid,
@@ -41,6 +46,8 @@ export async function goOnReceiving(
     throw unavailable('it goes on with a transfer by a number that is used');
   try {
     if (row.state === 'done' && row.path !== undefined) return { landed: row.path };
+    const paused = await pauses.take(row.key);
+    if (paused !== undefined) return paused;
     return { recorder: await records.resume(row.key, 'peer') };
   } catch (error) {
     throw error instanceof JetError ? unavailable(error.message) : error;
@@ -50,6 +57,8 @@ export async function goOnReceiving(
 /** What a peer goes on with that gets a file of ours. */
 export interface GoneOn {
   readonly recorder: Recorder;
+  /** As in `Taken`. */
+  readonly reporter?: Reporter;
   readonly source: FileSource;
   readonly sha256: Buffer;
 }
@@ -62,6 +71,7 @@ export interface GoneOn {
  */
 export async function goOnSending(
   records: Records,
+  pauses: Pauses,
   account: string,
   identity: string,
   peer: Jid,
@@ -73,9 +83,10 @@ export async function goOnSending(
     throw new Error('it goes on with a transfer that is not known here, or not allowed any more');
   if (!records.journal.acceptAttempt(row.key, resume.attempt))
     throw new Error('it goes on with a transfer by a number that is used');
-  const recorder = await records.resume(row.key, 'peer');
+  const paused = await pauses.take(row.key);
+  const recorder = paused?.recorder ?? (await records.resume(row.key, 'peer'));
   try {
-    return { recorder, ...(await openSource(recorder)) };
+    return { recorder, ...paused, ...(await openSource(recorder)) };
   } catch (error) {
     recorder.release();
     throw error;

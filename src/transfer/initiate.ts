@@ -6,7 +6,7 @@ import type { Session } from '../jingle/session.ts';
 import type { Sessions } from '../jingle/sessions.ts';
 import type { Content } from '../jingle/stanza.ts';
 import { StanzaError } from '../xmpp/connection.ts';
-import type { Outcome } from './machine.ts';
+import type { SessionEnd } from './machine.ts';
 import type { Surroundings, Transfer } from './transfer.ts';
 
 /** What a session begins with. */
@@ -25,12 +25,12 @@ export interface Initiating {
   readonly signal: AbortSignal;
 }
 
-/** Resolves with how the transfer ended; whatever goes wrong on the way is in that. */
+/** Resolves with how the session ended; whatever goes wrong on the way is in that. */
 export async function initiate(
   { clock, sessions }: Surroundings & { readonly sessions: Sessions },
   transfer: Transfer,
   { to, sid, content, answerMs, begun, signal }: Initiating,
-): Promise<Outcome> {
+): Promise<SessionEnd> {
   const cancel = () => transfer.cancel();
   signal.addEventListener('abort', cancel, { once: true });
   const unanswered = clock.after(answerMs, () => transfer.unanswered());

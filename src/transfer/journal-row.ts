@@ -9,6 +9,7 @@ import {
   type SourceIdentity,
 } from '../files/identity.ts';
 import type { Row, Schema, Value } from '../store/store.ts';
+import { decodeDoubt, encodeDoubt, type Doubt } from './doubt.ts';
 
 /** The journal's table. `key` is never used twice; `id` is what people and peers see. */
 export const journalSchema: Schema = {
@@ -49,6 +50,8 @@ export const journalSchema: Schema = {
     `CREATE UNIQUE INDEX transfer_adopted ON transfer (account, identity, id) WHERE adopted = 1`,
     'CREATE INDEX transfer_id ON transfer (id)',
     'CREATE INDEX transfer_path ON transfer (account, identity, path)',
+    'ALTER TABLE transfer ADD COLUMN doubt TEXT',
+    'ALTER TABLE transfer ADD COLUMN seen INTEGER NOT NULL DEFAULT 0',
   ],
 };
 
@@ -75,6 +78,8 @@ export interface TransferDetails {
   /** What the file at `path` is: the source that is read, or what has landed. */
   readonly file: SourceIdentity | undefined;
   readonly part: string | undefined;
+  /** What is not right about the part. */
+  readonly doubt: Doubt | undefined;
   readonly options: TransferOptions;
 }
 
@@ -98,7 +103,7 @@ export interface TransferRow extends TransferParties, TransferDetails {
   readonly written: number;
   /** Bytes from the start that are proven to be the file's. */
   readonly verified: number;
-  /** Number of the last attempt to resume. */
+  /** Number of the last attempt to resume, of either side. */
   readonly attempt: number;
   readonly state: TransferState;
   readonly exit: ExitStatus | undefined;
@@ -110,12 +115,18 @@ export interface TransferRow extends TransferParties, TransferDetails {
   readonly ended: number | undefined;
 }
 
+/** Both sides know the transfer id, and what was sent can be read again. */
+export function canGoOn({ adopted, direction, path }: TransferRow): boolean {
+  return adopted && (direction === 'receive' || path !== undefined);
+}
+
 /** Columns and values of what is given, for an INSERT or an UPDATE. */
 export function columnsOf(details: Partial<TransferDetails>): Record<string, Value> {
   const columns: Record<string, Value> = {};
   for (const [name, value] of Object.entries(details) as [string, unknown][]) {
     if (value === undefined) columns[name] = null;
     else if (name === 'file') columns[name] = encodeSource(value as SourceIdentity);
+    else if (name === 'doubt') columns[name] = encodeDoubt(value as Doubt);
     else if (name === 'options') columns[name] = JSON.stringify(value);
     else columns[name] = typeof value === 'boolean' ? Number(value) : (value as Value);
   }
@@ -139,6 +150,7 @@ export function rowOf(row: Row): TransferRow {
   };
   const file = text('file');
   const partIdentity = text('part_identity');
+  const doubt = text('doubt');
   return {
     key: number('key') ?? 0,
     id: text('id') ?? '',
@@ -155,6 +167,7 @@ export function rowOf(row: Row): TransferRow {
     path: text('path'),
     file: file === undefined ? undefined : decodeSource(file),
     part: text('part'),
+    doubt: doubt === undefined ? undefined : decodeDoubt(doubt),
     partIdentity: partIdentity === undefined ? undefined : decodePart(partIdentity),
     options: JSON.parse(text('options') ?? '{}') as TransferOptions,
     written: number('written') ?? 0,

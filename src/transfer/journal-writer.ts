@@ -98,7 +98,7 @@ export class JournalWriter {
 
   /** Nothing of the part is of use: from zero, and nothing is known of a part until the next checkpoint. */
   restart(): void {
-    this.#update({ written: 0, verified: 0, part: null, part_identity: null });
+    this.#update({ written: 0, verified: 0, part: null, part_identity: null, doubt: null });
   }
 
   /** Writes the end, and gives the row up, in one step. */

@@ -21,6 +21,9 @@ export type NewTransfer = TransferParties &
   Pick<TransferDetails, 'jet' | 'name'> &
   Partial<TransferDetails>;
 
+/** Rows of one file that are looked at. */
+const MOST_RECEIVED = 100;
+
 /** Highest attempt number: beyond it a transfer has to begin anew. */
 const MAX_ATTEMPT = 0x7fff_ffff;
 
@@ -143,16 +146,39 @@ export class Journal {
     return row && this.#seen(rowOf(row));
   }
 
-  /** What this identity key has landed at a path, the last time. */
-  landed(account: string, identity: string, path: string): TransferRow | undefined {
-    const row = this.#store.get(
-      `SELECT * FROM transfer WHERE account = ? AND identity = ? AND path = ?
-         AND direction = 'receive' AND state = 'done' ORDER BY key DESC LIMIT 1`,
-      account,
-      identity,
-      path,
-    );
-    return row && rowOf(row);
+  /** What this identity key sent by a name and of a size, the newest first. */
+  received(account: string, identity: string, name: string, size: number): TransferRow[] {
+    return this.#store
+      .all(
+        `SELECT * FROM transfer WHERE account = ? AND identity = ? AND name = ? AND size = ?
+           AND direction = 'receive' ORDER BY key DESC LIMIT ${MOST_RECEIVED}`,
+        account,
+        identity,
+        name,
+        size,
+      )
+      .map((row) => this.#seen(rowOf(row)));
+  }
+
+  /**
+   * The part of a row that was interrupted is that of another from now on, and the row is gone.
+   *
+   * @throws JetError: exit 2 `unknown-transfer`, exit 8 `transfer-busy`
+   */
+  inherit(from: number, to: number): void {
+    this.#store.transaction(() => {
+      const row = this.#row(from);
+      if (row === undefined) throw unknown('the transfer');
+      if (row.state !== 'interrupted') throw busy(row.id);
+      this.#store.run(
+        `UPDATE transfer SET (path, part, part_identity, written, verified, doubt) =
+           (SELECT path, part, part_identity, written, verified, doubt FROM transfer WHERE key = ?)
+           WHERE key = ?`,
+        from,
+        to,
+      );
+      this.#remove(from);
+    });
   }
 
   /**
@@ -168,11 +194,14 @@ export class Journal {
     return attempt;
   }
 
-  /** Takes the number of the peer's attempt; false unless it is above every one before. */
+  /**
+   * Takes the number of the peer's attempt; false unless it is above every one of its before. One of ours
+   * that never reached the peer does not count: it could not know of it.
+   */
   acceptAttempt(key: number, attempt: number): boolean {
     if (!Number.isSafeInteger(attempt) || attempt < 1 || attempt > MAX_ATTEMPT) return false;
-    const sql = 'UPDATE transfer SET attempt = ? WHERE key = ? AND attempt < ?';
-    return this.#store.run(sql, attempt, key, attempt) === 1;
+    const sql = `UPDATE transfer SET seen = ?, attempt = max(attempt, ?) WHERE key = ? AND seen < ?`;
+    return this.#store.run(sql, attempt, attempt, key, attempt) === 1;
   }
 
   /**

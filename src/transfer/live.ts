@@ -1,15 +1,24 @@
 /** The transfers that a command which waits for others has at the same time. */
-import type { Transfer } from './transfer.ts';
+
+/** One of them. */
+export interface LiveTransfer {
+  /** How it ends is settled. */
+  readonly isOver: boolean;
+  /** Resolves when all that it held is free. */
+  readonly done: Promise<unknown>;
+  /** Ends it by the user's wish. */
+  cancel(): void;
+}
 
 /** Those from the offer or request on until all that they held is free. */
 export class LiveTransfers {
-  readonly #transfers = new Set<Transfer>();
+  readonly #transfers = new Set<LiveTransfer>();
 
-  add(transfer: Transfer): void {
+  add(transfer: LiveTransfer): void {
     this.#transfers.add(transfer);
   }
 
-  delete(transfer: Transfer): void {
+  delete(transfer: LiveTransfer): void {
     this.#transfers.delete(transfer);
   }
 

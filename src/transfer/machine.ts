@@ -32,6 +32,9 @@ export type Outcome =
   | { readonly kind: 'cancelled' }
   | { readonly kind: 'failed'; readonly fault: Fault };
 
+/** How a session ended: with its transfer, or with a range of the file and the next one to come in another. */
+export type SessionEnd = Outcome | { readonly kind: 'continues' };
+
 export type State =
   /** The offer is out, the peer decides. */
   | { readonly at: 'offered' }
@@ -52,13 +55,13 @@ export type State =
   /** All bytes are in and their tag is right; the checksum is to come. Without one that is owed nothing lands. */
   | { readonly at: 'proving'; readonly owed: boolean }
   | { readonly at: 'landing' }
-  | { readonly at: 'ended'; readonly outcome: Outcome };
+  | { readonly at: 'ended'; readonly outcome: SessionEnd };
 
 /** Whether a checksum that has not come yet was promised, or is owed (between two jets). */
 export type ChecksumDue = 'none' | 'promised' | 'owed';
 
-/** What the peer's `<success/>` is worth. */
-export type Certainty = 'delivered' | 'verified';
+/** What the peer's `<success/>` is worth; `continues` is said of a range of the file. */
+export type Certainty = 'delivered' | 'verified' | 'continues';
 
 export type Event =
   | { readonly on: 'accepted' }
@@ -73,7 +76,8 @@ export type Event =
   | { readonly on: 'stream-failed'; readonly error: Error }
   | { readonly on: 'checksum' }
   | { readonly on: 'proof-failed'; readonly error: Error }
-  | { readonly on: 'landed' }
+  /** `whole`: the file has its name; else a range of it is in its part. */
+  | { readonly on: 'landed'; readonly whole: boolean }
   /** A valid receipt came. */
   | { readonly on: 'receipt' }
   /** `whole`: all the file's bytes are out, if not yet the tag. */
@@ -99,7 +103,7 @@ export type Effect =
   /** Ends the session with what the outcome says. */
   | { readonly do: 'terminate'; readonly reason: TerminateReason }
   /** Frees sockets, wipes secrets, drops the part unless it landed, and tells the outcome. */
-  | { readonly do: 'finish'; readonly outcome: Outcome };
+  | { readonly do: 'finish'; readonly outcome: SessionEnd };
 
 /** Conditions of XEP-0166 §7.4 that this side ends a session with. */
 export type TerminateReason =
@@ -140,7 +144,7 @@ export const WAITS: Partial<Record<State['at'], string>> = {
 
 const stay = (state: State): Step => ({ state, effects: [] });
 
-function end(outcome: Outcome, reason?: TerminateReason): Step {
+function end(outcome: SessionEnd, reason?: TerminateReason): Step {
   const terminate: Effect[] = reason === undefined ? [] : [{ do: 'terminate', reason }];
   return { state: { at: 'ended', outcome }, effects: [...terminate, { do: 'finish', outcome }] };
 }
@@ -220,7 +224,9 @@ export function step(part: Part, state: State, event: Event): Step {
         ? fail({ by: 'self', error: event.error }, 'by-error')
         : stay(state);
     case 'landed':
-      return state.at === 'landing' ? end({ kind: 'landed' }, 'success') : stay(state);
+      return state.at === 'landing'
+        ? end({ kind: event.whole ? 'landed' : 'continues' }, 'success')
+        : stay(state);
   }
 }
 

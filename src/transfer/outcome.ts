@@ -4,7 +4,7 @@ import { Exit, JetError, sentence } from '../core/errors.ts';
 import { fileError } from '../jingle/file-description.ts';
 import type { Condition } from '../jingle/stanza.ts';
 import type { EndStatus } from './events.ts';
-import type { Fault, Outcome } from './machine.ts';
+import type { Fault, Outcome, SessionEnd } from './machine.ts';
 
 /** The words that end a session. */
 export interface Farewell {
@@ -168,8 +168,8 @@ const NO_WAY_ON: ReadonlySet<string> = new Set([
  * Whether a transfer that ended so can be gone on with: nothing about it was wrong, it only did not come to
  * its end.
  */
-export function mayGoOn(outcome: Outcome): boolean {
-  if (outcome.kind === 'cancelled') return true;
+export function mayGoOn(outcome: SessionEnd): boolean {
+  if (outcome.kind === 'cancelled' || outcome.kind === 'continues') return true;
   if (outcome.kind !== 'failed') return false;
   const { fault } = outcome;
   if (fault.by === 'peer') return !NO_WAY_ON.has(fault.reason);

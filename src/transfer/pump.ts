@@ -39,6 +39,8 @@ export interface SendOptions extends PumpOptions {
   /** Bytes a second. */
   readonly limitRate?: number;
   readonly clock?: Clock;
+  /** Told the plaintext, in order. */
+  readonly onBytes?: (bytes: Buffer) => void;
 }
 
 /** What to receive. */
@@ -249,6 +251,7 @@ export async function sendStream(options: SendOptions): Promise<Pumped> {
         if (limiter !== undefined) await limiter.take(plain.length, signal);
         watch.check();
         hash.update(plain);
+        options.onBytes?.(plain);
         const wire = encryptor.update(plain);
         bytes += plain.length;
         const passed = duplex.write(wire, (error) => {

@@ -9,12 +9,12 @@ import { safeName } from '../files/names.ts';
 import { wipeSecret } from '../jet/secret.ts';
 import { encodeDescription, fileError } from '../jingle/file-description.ts';
 import { REFUSED, type SessionHandler } from '../jingle/handler.ts';
-import type { Hash } from '../jingle/hashes.ts';
 import type { IncomingSession } from '../jingle/sessions.ts';
 import type { Condition, Content } from '../jingle/stanza.ts';
 import { StanzaError } from '../xmpp/connection.ts';
 import type { Protection } from './content.ts';
 import { DecryptingSide, type Target } from './decrypting.ts';
+import { landedEarlier, takesPart } from './earlier.ts';
 import type { TransferEvent } from './events.ts';
 import {
   openOffer,
@@ -24,14 +24,25 @@ import {
   type OpenedOffer,
 } from './incoming.ts';
 import { LiveTransfers } from './live.ts';
-import type { Outcome } from './machine.ts';
+import type { Outcome, SessionEnd } from './machine.ts';
+import { Pauses } from './pauses.ts';
 import { Proof } from './proof.ts';
-import { conclude } from './recorder.ts';
+import { conclude, type Recorder, type Records } from './recorder.ts';
 import { Reporter } from './reporter.ts';
+import { checkBuildable, endOf, isRefusal } from './rounds.ts';
 import { goOnReceiving, knownHashes, type Taken } from './going-on.ts';
-import { clearDescription, type Extent, type LandedAs, type OfferedFile } from './sealed.ts';
+import { clearDescription, type LandedAs, type OfferedFile } from './sealed.ts';
 import type { EndedOffer, Membership } from './several.ts';
-import { fileTarget, keptTarget, landedTarget, type Opening } from './targets.ts';
+import {
+  earlierTarget,
+  fileTarget,
+  keptTarget,
+  landedTarget,
+  opening,
+  startAnew,
+  type Opening,
+  type Say,
+} from './targets.ts';
 import { TreeTarget } from './tree-target.ts';
 import { Transfer, type Side, type Surroundings } from './transfer.ts';
 
@@ -49,6 +60,9 @@ export interface Offer {
   readonly of?: Membership;
 }
 
+/** Of a part of a file the offer promises nothing. */
+const NOTHING = { hashes: [], hashUsed: [] };
+
 /** How offers are taken. */
 export interface ReceiverOptions {
   /** Undefined: nothing new is taken, only what was interrupted is gone on with. */
@@ -62,7 +76,7 @@ export interface ReceiverOptions {
   readonly decide: (offer: Offer, signal: AbortSignal) => Promise<boolean>;
   readonly on: (event: TransferEvent) => void;
   /** Something that the user is to know of a transfer that goes on. */
-  readonly say: (message: string) => void;
+  readonly say: Say;
   /** Something of a folder that is not made, and why. */
   readonly skipped: (path: string, why: string) => void;
   /** An envelope of this full address opened. */
@@ -78,6 +92,7 @@ export class Receiver {
   readonly live: LiveTransfers;
   readonly #around: Surroundings & Protection;
   readonly #options: ReceiverOptions;
+  readonly #pauses: Pauses;
   readonly #stop = new AbortController();
 
   /** @param live - where its transfers are counted, with others of the same command */
@@ -89,6 +104,7 @@ export class Receiver {
     this.live = live;
     this.#around = around;
     this.#options = options;
+    this.#pauses = new Pauses(live, around.clock);
   }
 
   /** The handler of a session-initiate whose sender may offer at all. */
@@ -148,7 +164,7 @@ export class Receiver {
     const identity = sender.identityKey.toString('hex');
     // What went to standard output cannot be gone on with.
     if (file.resume !== undefined && this.#options.elsewhere === undefined) {
-      const going = await goOnReceiving(records, account, identity, peer, file);
+      const going = await goOnReceiving(records, this.#pauses, account, identity, peer, file);
       if (going !== undefined) return going;
     }
     const { out, onConflict } = this.#options;
@@ -182,12 +198,17 @@ export class Receiver {
     };
     const shown = file.tree === undefined ? file.name : `${file.name}/`;
     const about = { id: randomId(), peer: peer.bare.toString(), file: shown, size: file.size };
-    const reporter = new Reporter(
-      { ...about, direction: 'receive' },
-      this.#around.clock,
-      this.#options.on,
+    const { clock } = this.#around;
+    const reporter =
+      taken.reporter ?? new Reporter({ ...about, direction: 'receive' }, clock, this.#options.on);
+    const side = new Receiving(
+      incoming,
+      opened,
+      taken,
+      this.#options,
+      reporter,
+      this.#around.records,
     );
-    const side = new Receiving(incoming, opened, taken, this.#options, reporter);
     const part = { sends: false, initiates: false };
     const id = { creator: content.creator, name: content.name };
     const transfer = new Transfer(this.#around, part, id, side);
@@ -197,8 +218,9 @@ export class Receiver {
     }
     this.live.add(transfer);
     recorder?.follow((error) => transfer.fail(error));
-    reporter.offer(offer.fingerprint);
-    void this.#see(peer, transfer, side, offer, reporter, taken);
+    if (taken.reporter === undefined) reporter.offer(offer.fingerprint);
+    const seen = this.#see(peer, transfer, side, offer, reporter, taken);
+    if (recorder !== undefined) this.#pauses.watch(recorder.key, transfer, seen);
     return transfer;
   }
 
@@ -212,12 +234,12 @@ export class Receiver {
   ): Promise<void> {
     let accepted = false;
     // The peer may give up while the question stands: then it is taken back.
-    const over = new AbortController();
+    const gone = new AbortController();
     const ended = transfer.done.finally(() => {
-      over.abort(new Error('the offer is gone'));
+      gone.abort(new Error('the offer is gone'));
     });
     try {
-      const asked = AbortSignal.any([this.#stop.signal, over.signal]);
+      const asked = AbortSignal.any([this.#stop.signal, gone.signal]);
       // What was accepted once is not asked about again.
       const wanted = out === undefined || (await this.#options.decide(offer, asked));
       accepted = wanted && (await side.open());
@@ -225,15 +247,46 @@ export class Receiver {
     } catch (error) {
       transfer.fail(asError(error));
     }
-    const outcome = await ended;
-    this.live.delete(transfer);
-    const { landed: path, sha256, kept, as } = side;
+    const end = await ended;
+    const { kept } = side;
+    const over = (outcome: Outcome) => {
+      this.#over(peer, offer, side, reporter, recorder, outcome, accepted);
+    };
+    const goes = end.kind === 'continues' && !this.#stop.signal.aborted;
+    try {
+      if (goes && recorder !== undefined) {
+        if (kept !== undefined) recorder.checkpoint(kept);
+        if (recorder.row().written === 0) reporter.restart();
+        this.#pauses.add({ recorder, reporter }, over);
+        this.live.delete(transfer);
+        return;
+      }
+      this.live.delete(transfer);
+      if (recorder !== undefined && side.asksForHashes && isRefusal(end))
+        await startAnew({ recorder, say: this.#options.say });
+      over(endOf(end));
+    } catch (error) {
+      // Another process has the row by now.
+      this.live.delete(transfer);
+      over({ kind: 'failed', fault: { by: 'self', error: asError(error) } });
+    }
+  }
+
+  /** The transfer has ended, in this session or because the next one did not come. */
+  #over(
+    peer: Jid,
+    { fingerprint, of }: Offer,
+    { landed: path, sha256, kept, as }: Receiving,
+    reporter: Reporter,
+    recorder: Recorder | undefined,
+    outcome: Outcome,
+    accepted: boolean,
+  ): void {
     const ending = {
       ...{ outcome, ...(path !== undefined && { path }), ...(as && { as }) },
       ...{ ...(sha256 && { sha256 }), ...(kept && { kept }) },
     };
     const { exit, broke } = conclude(reporter, recorder, ending, sha256);
-    const { fingerprint, of } = offer;
     this.#options.ended({
       ...{ peer: peer.toString(), fingerprint, exit, broke },
       accepted: accepted || outcome.kind === 'failed',
@@ -256,8 +309,8 @@ class Receiving implements Side {
   readonly #taken: Taken;
   readonly #options: ReceiverOptions;
   readonly #reporter: Reporter;
-  /** Where the bytes begin that are missing. */
-  #offset = 0;
+  readonly #records: Records;
+  #opening: Opening | undefined;
   #decrypting: DecryptingSide | undefined;
 
   constructor(
@@ -266,7 +319,9 @@ class Receiving implements Side {
     taken: Taken,
     options: ReceiverOptions,
     reporter: Reporter,
+    records: Records,
   ) {
+    this.#records = records;
     this.#content = content;
     this.#opened = opened;
     this.#taken = taken;
@@ -287,7 +342,16 @@ class Receiving implements Side {
   }
 
   get moved(): number {
-    return this.#reporter.bytes;
+    return this.#decrypting?.moved ?? 0;
+  }
+
+  get patience(): number {
+    return this.#decrypting?.patience ?? 0;
+  }
+
+  /** It is not the file that is wanted, but what tells what is wrong in its part. */
+  get asksForHashes(): boolean {
+    return this.#opening?.hashes !== undefined;
   }
 
   get kept(): Checkpoint | undefined {
@@ -297,21 +361,20 @@ class Receiving implements Side {
   /** Makes the part; false when the file is there and is to be skipped. @throws JetError (exit 8) */
   async open(): Promise<boolean> {
     const { cipher, secret, file, sealed } = this.#opened;
-    const { size } = file;
-    const opened = await this.#open();
-    if (opened === undefined) return false;
-    const { target, offset, known } = opened;
-    this.#offset = offset;
-    const whole = known && new Proof({ hashes: [...known], hashUsed: [] }, size);
+    const next = await this.#open();
+    if (next === undefined) return false;
+    this.#opening = next;
+    const { target, size, extent, fresh, hashes } = next;
+    const aside = hashes !== undefined;
+    const whole = fresh && extent.length === size;
+    const known = { hashes: knownHashes(this.#taken.recorder), hashUsed: [] };
     this.#decrypting = new DecryptingSide(
       {
-        ...{ content: this.#content, cipher, secret, size, target, extent: this.#extent },
+        ...{ content: this.#content, cipher, secret, size, target, extent },
         // What is promised of a file is not of the part that is missing of it.
-        proof: whole
-          ? new Proof({ hashes: [], hashUsed: [] }, size - offset)
-          : new Proof(file, size),
-        ...(whole && { whole }),
-        partial: false,
+        proof: whole && !aside ? new Proof(file, size) : new Proof(NOTHING, extent.length),
+        ...(!whole && !aside && { whole: new Proof(known, size) }),
+        ...{ partial: false, aside },
         ...(sealed && { sealed }),
       },
       this.#reporter,
@@ -323,8 +386,8 @@ class Receiving implements Side {
     const { creator, name, senders } = this.#content;
     const { sealed, file, sender } = this.#opened;
     const base = { creator, name, senders, transport };
-    if (sealed !== undefined) {
-      const extensions = [sealed.accept(file.size, this.#extent)];
+    if (sealed !== undefined && this.#opening !== undefined) {
+      const extensions = [sealed.accept(this.#opening)];
       if (this.#decrypting?.keeps === true)
         this.#taken.recorder?.agreed(() => sealed.transferId(), sender.identityKey, sender.device);
       return { ...base, description: clearDescription(), extensions };
@@ -341,26 +404,56 @@ class Receiving implements Side {
 
   receipt: NonNullable<Side['receipt']> = () => this.#side.receipt();
 
-  async finish(outcome: Outcome): Promise<void> {
+  async finish(outcome: SessionEnd): Promise<void> {
     wipeSecret(this.#opened.secret);
     this.#opened.sealed?.wipe();
     await this.#decrypting?.finish(outcome);
   }
 
-  /** @returns with what is known of the whole file where it is built by more than one session */
-  async #open(): Promise<(Opening & { readonly known?: readonly Hash[] }) | undefined> {
+  async #open(): Promise<Opening | undefined> {
     const { recorder, out, landed } = this.#taken;
     const { say } = this.#options;
+    const { file, cipher } = this.#opened;
+    const { size } = file;
+    const { maxBytes: most } = cipher;
     if (out !== undefined) {
+      const earlier = await this.#earlier(out, most);
+      if (earlier !== undefined) return earlier;
       const target = await this.#new(out);
-      return target && { target, offset: 0 };
+      if (target === undefined) return undefined;
+      const first = opening(target, size, most);
+      try {
+        checkBuildable(target, first.extent, size, cipher);
+      } catch (error) {
+        await target.abort(false);
+        throw error;
+      }
+      return first;
     }
-    const { size } = this.#opened.file;
-    const known = knownHashes(recorder);
-    if (landed !== undefined) return { target: landedTarget(landed), offset: size, known };
+    if (landed !== undefined) {
+      const extent = { offset: size, length: 0 };
+      return { target: landedTarget(landed), size, extent, fresh: false };
+    }
     if (recorder === undefined) throw new Error('neither a row nor a file');
-    const kept = await keptTarget(recorder, size, (why) => say(`${why} It starts from zero.`));
-    return kept && { ...kept, known };
+    return keptTarget({ recorder, size, most, say });
+  }
+
+  /** What of a file has landed here, or come, when it was sent before; of that only a jet can prove anything. */
+  async #earlier(out: string, most: number): Promise<Opening | undefined> {
+    const { recorder } = this.#taken;
+    const { elsewhere, say } = this.#options;
+    const records = this.#records;
+    const { file, sealed } = this.#opened;
+    const { size } = file;
+    const suits = sealed !== undefined && elsewhere === undefined && file.tree === undefined;
+    if (!suits || recorder === undefined) return undefined;
+    const path = await landedEarlier(records, recorder, out);
+    if (path !== undefined) {
+      const target = earlierTarget(path, join(out, safeName(file.name)), recorder);
+      return { target, size, extent: { offset: size, length: 0 }, fresh: false };
+    }
+    if (!takesPart(records, recorder, out)) return undefined;
+    return keptTarget({ recorder, size, most, say });
   }
 
   /** Where something goes that is offered for the first time. */
@@ -372,11 +465,8 @@ class Receiving implements Side {
     if (other !== undefined) return other;
     if (head !== undefined) return new TreeTarget({ out, name, size, head, onConflict, skipped });
     const plan = { target: join(out, safeName(name)), size, onConflict };
-    return fileTarget(plan, 'file', this.#taken.recorder);
-  }
-
-  get #extent(): Extent {
-    return { offset: this.#offset, length: this.#opened.file.size - this.#offset };
+    const { recorder } = this.#taken;
+    return fileTarget(plan, 'file', recorder, this.#options);
   }
 
   get #side(): DecryptingSide {

@@ -3,7 +3,12 @@ import type { Clock } from '../core/clock.ts';
 import { asError, Exit, JetError, type ExitStatus } from '../core/errors.ts';
 import type { Checkpoint } from '../files/landing.ts';
 import type { Journal, NewTransfer } from './journal.ts';
-import type { TransferDetails, TransferRow, TransferState } from './journal-row.ts';
+import {
+  canGoOn,
+  type TransferDetails,
+  type TransferRow,
+  type TransferState,
+} from './journal-row.ts';
 import type { JournalWriter } from './journal-writer.ts';
 import type { Outcome } from './machine.ts';
 import { isBroken, mayGoOn, statusOf, wordOf } from './outcome.ts';
@@ -148,9 +153,9 @@ export class Recorder {
     return true;
   }
 
-  /** Bytes that the other side took, where it is time to write that down. */
+  /** Bytes that the other side took, where it is time to write that down; what goes again is none. */
   progress(bytes: number): void {
-    if (this.due(bytes)) this.#writer.progress(bytes);
+    if (bytes > this.#written && this.due(bytes)) this.#writer.progress(bytes);
   }
 
   checkpoint(checkpoint: Checkpoint): void {
@@ -170,12 +175,11 @@ export class Recorder {
   end({ outcome, exit, path, sha256, kept }: Ending): string | undefined {
     this.#live.delete(this.key);
     try {
-      const { id, adopted } = this.row();
+      const row = this.row();
       const error = wordOf(outcome);
-      const goesOn = adopted && mayGoOn(outcome);
+      const goesOn = canGoOn(row) && mayGoOn(outcome);
       // Where nothing is kept nothing is left.
-      if (!goesOn && outcome.kind !== 'landed' && this.row().direction === 'receive')
-        this.restart();
+      if (!goesOn && outcome.kind !== 'landed' && row.direction === 'receive') this.restart();
       if (path !== undefined) this.note({ path });
       if (sha256 !== undefined) this.note({ sha256: sha256.toString('hex') });
       this.#writer.end({
@@ -183,7 +187,7 @@ export class Recorder {
         ...(kept !== undefined && { kept }),
         ...(error !== undefined && { error }),
       });
-      return goesOn ? id : undefined;
+      return goesOn ? row.id : undefined;
     } catch (error) {
       // Another process has the row: what it says is right, and this end is not its end.
       if (asError(error) instanceof JetError) return undefined;

@@ -58,14 +58,27 @@ export class Reporter {
     this.#emit({ event: 'waiting', what, peer: this.#about.peer });
   }
 
-  /** @param from - where the stream begins in the file, in bytes */
+  /**
+   * The first stream of it begins; what follows belongs to it.
+   *
+   * @param from - where the stream begins in the file, in bytes
+   */
   start(route: Route, from = 0): void {
+    if (this.#began !== undefined) return;
     this.#began = this.#clock.monotonic();
     const { direction, peer, file, size } = this.#about;
     this.#emit({ event: 'start', direction, peer, file, size, route, resumed_from: from });
   }
 
+  /** All of it comes again. */
+  restart(): void {
+    this.#bytes = 0;
+    this.#began = undefined;
+  }
+
+  /** @param bytes - of the file; what comes again is none */
   progress(bytes: number): void {
+    if (bytes < this.#bytes) return;
     this.#bytes = bytes;
     const now = this.#clock.monotonic();
     if (now - this.#lastShown < EVERY_MS && bytes < this.#about.size) return;

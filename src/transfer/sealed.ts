@@ -15,6 +15,7 @@ import { HASHES, type Hash } from '../jingle/hashes.ts';
 import type { Creator } from '../jingle/stanza.ts';
 import { StanzaError } from '../xmpp/connection.ts';
 import { attr, parse, uint, xml } from '../xmpp/xml.ts';
+import { listSize } from './hash-list.ts';
 import { decodeMembership, encodeMembership, type Membership } from './several.ts';
 import { decodeTree, encodeTree, type TreeHead } from './tree-list.ts';
 
@@ -60,6 +61,17 @@ export interface Request {
   /** The list of what the holder lets us have. */
   readonly list: boolean;
   readonly resume?: Resume;
+  /** The hashes of the blocks of what is resumed, in place of its bytes: bytes of a block. */
+  readonly hashes?: number;
+}
+
+/** What of a file that was offered is to be sent. */
+export interface Accepted {
+  /** Bytes of what travels: of the file, or of the list of its hashes. */
+  readonly size: number;
+  readonly extent: Extent;
+  /** As in a request. */
+  readonly hashes?: number;
 }
 
 /** What the holder of a requested file agrees to. */
@@ -126,8 +138,12 @@ export class SealedContent {
   }
 
   /** For `<security/>`. */
-  request({ file, list, resume }: Request): Element {
-    const extra = [...(list ? [xml('list')] : []), ...(resume ? [encodeResume(resume)] : [])];
+  request({ file, list, resume, hashes }: Request): Element {
+    const extra = [
+      ...(list ? [xml('list')] : []),
+      ...(resume ? [encodeResume(resume)] : []),
+      ...(hashes === undefined ? [] : [encodeHashes(hashes)]),
+    ];
     return this.#seal('request', encodeFile(file), {}, ...extra);
   }
 
@@ -136,7 +152,7 @@ export class SealedContent {
     const body = this.#open('request', bytes);
     const resume = decodeResume(body);
     const list = body.getChild('list', NS_SEALED) !== undefined;
-    return { file: fileIn(body), list, ...(resume && { resume }) };
+    return { file: fileIn(body), list, ...(resume && { resume }), ...decodeHashes(body) };
   }
 
   /** For the content of the session-accept of a request. */
@@ -159,18 +175,28 @@ export class SealedContent {
   }
 
   /** For the content of the session-accept of an offer. */
-  accept(size: number, { offset, length }: Extent): Element {
-    return this.#seal('accept', describe({ size, range: { offset, length, hashes: [] } }));
+  accept({ size, extent: { offset, length }, hashes }: Accepted): Element {
+    const file = describe({ size, range: { offset, length, hashes: [] } });
+    return this.#seal('accept', file, {}, ...(hashes === undefined ? [] : [encodeHashes(hashes)]));
   }
 
-  /** Where the peer wants the bytes to begin. @throws SealedError */
-  openAccept(extensions: readonly Element[], size: number): Extent {
+  /**
+   * What the peer wants of what was offered.
+   *
+   * @param size - bytes of the file
+   * @throws SealedError
+   */
+  openAccept(extensions: readonly Element[], size: number): Accepted {
     const sealed = readSealed(extensions, 'accept');
     if (sealed === undefined) throw missing('accept');
-    const { size: said, range } = this.#file('accept', sealed.bytes);
-    if (said !== size || range?.length === undefined || range.offset + range.length > size)
+    const body = this.#open('accept', sealed.bytes);
+    const { size: said, range } = fileIn(body);
+    const { hashes } = decodeHashes(body);
+    const total = hashes === undefined ? size : listSize(size, hashes);
+    if (said !== total || range?.length === undefined || range.offset + range.length > total)
       throw new SealedError('malformed', 'the sealed accept is about another file');
-    return { offset: range.offset, length: range.length };
+    const extent = { offset: range.offset, length: range.length };
+    return { size: total, extent, ...(hashes !== undefined && { hashes }) };
   }
 
   /** The session-info with the digests. */
@@ -307,6 +333,19 @@ function decodeResume(body: Element): Resume | undefined {
   if (!/^[0-9a-f]{32}$/.test(id) || attempt === undefined || attempt < 1)
     throw new SealedError('malformed', 'what is to be resumed is not named rightly');
   return { id, attempt };
+}
+
+function encodeHashes(block: number): Element {
+  return xml('hashes', { block: String(block) });
+}
+
+function decodeHashes(body: Element): { readonly hashes?: number } {
+  const element = body.getChild('hashes', NS_SEALED);
+  if (element === undefined) return {};
+  const hashes = uint(attr(element, 'block'), Number.MAX_SAFE_INTEGER);
+  if (hashes === undefined || hashes < 1)
+    throw new SealedError('malformed', 'the blocks whose hashes are wanted are not named rightly');
+  return { hashes };
 }
 
 function missing(label: Label): SealedError {

@@ -1,7 +1,7 @@
 /** Offering one file (XEP-0391 §4.1 over XEP-0234) and sending it. */
 import { resolve } from 'node:path';
 import { randomId } from '../core/bytes.ts';
-import { Exit, type ExitStatus } from '../core/errors.ts';
+import { asError, Exit, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import type { FileSource } from '../files/source.ts';
 import type { Envelope } from '../jet/envelope.ts';
@@ -11,14 +11,19 @@ import type { Session } from '../jingle/session.ts';
 import type { Sessions } from '../jingle/sessions.ts';
 import type { Content } from '../jingle/stanza.ts';
 import { offerContent, protect, type Protected, type Protection } from './content.ts';
+import { forgetEarlier } from './earlier.ts';
 import { EncryptingSide, type Bytes } from './encrypting.ts';
 import type { TransferEvent } from './events.ts';
+import { hashList } from './hash-list.ts';
 import { initiate } from './initiate.ts';
 import type { NewTransfer } from './journal.ts';
+import type { SessionEnd } from './machine.ts';
 import { conclude, type Recorder } from './recorder.ts';
 import { Reporter } from './reporter.ts';
+import { endOf, mostSessions } from './rounds.ts';
+import { RunningHash } from './running-hash.ts';
 import type { Membership } from './several.ts';
-import type { Extent, Resume, SealedContent } from './sealed.ts';
+import type { Accepted, Resume, SealedContent } from './sealed.ts';
 import type { TreeHead } from './tree-list.ts';
 import { Transfer, type ContentId, type Side, type Surroundings } from './transfer.ts';
 
@@ -35,7 +40,6 @@ export interface Sendable extends Bytes {
 /** A transfer that this side goes on with. */
 export interface GoesOn {
   readonly recorder: Recorder;
-  readonly resume: Resume;
   /** SHA-256 of the whole file, as it lies on the disk now. */
   readonly sha256: Buffer;
 }
@@ -78,8 +82,7 @@ export async function sendFile(
   around: Surroundings & Protection & { readonly sessions: Sessions },
   sending: Sending,
 ): Promise<ExitStatus | 'renewed'> {
-  const { source, to, envelope, device, signal } = sending;
-  const name = randomId();
+  const { source, to, goesOn, signal } = sending;
   const reporter = new Reporter(
     {
       id: randomId(),
@@ -91,24 +94,87 @@ export async function sendFile(
     around.clock,
     sending.on,
   );
-  const shield = await protect(name, to, envelope, around.ciphers, source.size, device);
-  const content: ContentId = { creator: 'initiator', name };
-  const recorder = sending.goesOn?.recorder ?? around.records.begin(rowOf(around, sending));
+  const shield = await shieldOf(around, sending);
+  const recorder = goesOn?.recorder ?? around.records.begin(rowOf(around, sending));
+  sending.began?.(recorder.key);
+  const whole = new RunningHash(source.size, goesOn?.sha256);
+  const course = { around, sending, reporter, recorder, whole };
+  const next = () => ({
+    id: recorder.row().id,
+    attempt: around.records.journal.nextAttempt(recorder.key),
+  });
+  let { encrypting, transfer, end } = await offer(course, shield, goesOn && next());
+  if (transfer.refusedUnread && (await sending.renew?.())) {
+    recorder.end({ outcome: endOf(end), exit: Exit.security });
+    around.records.journal.forget(recorder.key);
+    return 'renewed';
+  }
+  const most = mostSessions(source.size, shield.cipher.maxBytes);
+  for (let n = 1; end.kind === 'continues' && n < most; n++)
+    try {
+      signal.throwIfAborted();
+      ({ encrypting, transfer, end } = await offer(
+        course,
+        await shieldOf(around, sending),
+        next(),
+      ));
+    } catch (error) {
+      end = signal.aborted
+        ? { kind: 'cancelled' }
+        : { kind: 'failed', fault: { by: 'self', error: asError(error) } };
+    }
+  const { landed } = encrypting;
+  const sha256 = whole.known ?? encrypting.sha256;
+  const outcome = endOf(end);
+  if (outcome.kind === 'verified') forgetEarlier(around.records, recorder.row());
+  const ending = { outcome, ...(sha256 && { sha256 }), ...(landed && { as: landed.as }) };
+  return conclude(reporter, recorder, ending, sha256).exit;
+}
+
+/** What is the same in all sessions of a file. */
+interface Course {
+  readonly around: Surroundings & Protection & { readonly sessions: Sessions };
+  readonly sending: Sending;
+  readonly reporter: Reporter;
+  readonly recorder: Recorder;
+  readonly whole: RunningHash;
+}
+
+/** A fresh secret for a content whose name it is bound to. @throws JetError */
+function shieldOf(
+  around: Surroundings & Protection,
+  { source, to, envelope, device }: Sending,
+): Promise<Protected> {
+  return protect(randomId(), to, envelope, around.ciphers, source.size, device);
+}
+
+/** One session. */
+async function offer(
+  { around, sending, reporter, recorder, whole }: Course,
+  shield: Protected,
+  resume: Resume | undefined,
+): Promise<{
+  readonly encrypting: EncryptingSide;
+  readonly transfer: Transfer;
+  readonly end: SessionEnd;
+}> {
+  const { source, to, signal, limitRate, hashForm, sid } = sending;
+  const content: ContentId = { creator: 'initiator', name: shield.name };
   const encrypting = new EncryptingSide(
     {
-      ...{ bytes: source, content, peer: to.bare.toString(), reporter, recorder },
-      ...(sending.limitRate !== undefined && { limitRate: sending.limitRate }),
-      ...(sending.hashForm !== undefined && { hashForm: sending.hashForm }),
+      ...{ content, peer: to.bare.toString(), reporter, recorder, size: source.size, whole },
+      ...(limitRate !== undefined && { limitRate }),
+      ...(hashForm !== undefined && { hashForm }),
     },
     around.clock,
   );
-  const side = new Offering(around, sending, shield, content, encrypting, recorder);
+  const side = new Offering(around, sending, shield, content, encrypting, recorder, resume);
   const transfer = new Transfer(around, { sends: true, initiates: true }, content, side);
-  sending.began?.(recorder.key);
   recorder.follow((error) => transfer.fail(error));
-  const outcome = await initiate(around, transfer, {
+  const end = await initiate(around, transfer, {
     ...{ to, answerMs: sending.answerMs, signal },
-    ...(sending.sid !== undefined && { sid: sending.sid }),
+    // The session that was agreed on is the first.
+    ...(sid !== undefined && resume === undefined && { sid }),
     content: (session, transport) => ({
       ...content,
       senders: 'initiator',
@@ -117,15 +183,7 @@ export async function sendFile(
     }),
     begun: () => reporter.waiting(`${to.bare.toString()} to accept ${source.name}`),
   });
-  if (transfer.refusedUnread && (await sending.renew?.())) {
-    recorder.end({ outcome, exit: Exit.security });
-    around.records.journal.forget(recorder.key);
-    return 'renewed';
-  }
-  const { landed } = encrypting;
-  const { sha256 } = side;
-  const ending = { outcome, ...(sha256 && { sha256 }), ...(landed && { as: landed.as }) };
-  return conclude(reporter, recorder, ending, sha256).exit;
+  return { encrypting, transfer, end };
 }
 
 /** What the journal knows from the start. */
@@ -148,8 +206,9 @@ class Offering implements Side {
   readonly #content: ContentId;
   readonly #encrypting: EncryptingSide;
   readonly #recorder: Recorder;
+  readonly #resume: Resume | undefined;
   /** What the peer wants of it. */
-  #extent: Extent;
+  #accepted: Accepted;
   #sealed: SealedContent | undefined;
   #peer: Jid | undefined;
 
@@ -160,12 +219,15 @@ class Offering implements Side {
     content: ContentId,
     encrypting: EncryptingSide,
     recorder: Recorder,
+    resume: Resume | undefined,
   ) {
     this.#around = around;
     this.#sending = sending;
     this.#source = sending.source;
     this.#recorder = recorder;
-    this.#extent = { offset: 0, length: sending.source.size };
+    this.#resume = resume;
+    const { size } = sending.source;
+    this.#accepted = { size, extent: { offset: 0, length: size } };
     this.#shield = shield;
     this.#content = content;
     this.#encrypting = encrypting;
@@ -179,16 +241,15 @@ class Offering implements Side {
     return this.#encrypting.whole;
   }
 
-  /** SHA-256 of the whole file, once it is known. */
-  get sha256(): Buffer | undefined {
-    return this.#sending.goesOn?.sha256 ?? this.#encrypting.sha256;
+  get patience(): number {
+    return this.#encrypting.patience;
   }
 
   /** What is said about the file: the digest follows in a `<checksum/>`. */
   offer(session: Session): Pick<Content, 'description' | 'security'> {
     const { name, size, mtime: date, tree } = this.#source;
     const self = this.#around.connection.jid;
-    const { goesOn, of } = this.#sending;
+    const { of } = this.#sending;
     this.#peer = session.peer;
     const { sealed, description, security } = offerContent(
       this.#shield,
@@ -198,7 +259,7 @@ class Offering implements Side {
         ...{ hashes: [], hashUsed: ['sha-256'] },
         ...(of && { of }),
         ...(tree && { tree }),
-        ...(goesOn && { resume: goesOn.resume }),
+        ...(this.#resume && { resume: this.#resume }),
       },
     );
     this.#sealed = sealed;
@@ -208,26 +269,27 @@ class Offering implements Side {
   consented({ extensions = [] }: Content): void {
     if (this.#sealed === undefined) return;
     const { size } = this.#source;
-    const { offset, length } = this.#sealed.openAccept(extensions, size);
-    const { recipient, envelope } = this.#shield;
+    const accepted = this.#sealed.openAccept(extensions, size);
+    const { recipient, envelope, cipher } = this.#shield;
     if (recipient !== undefined && this.#peer !== undefined)
       envelope.identity?.().rememberJet(recipient, this.#peer);
-    const resumed = this.#sending.goesOn !== undefined;
-    if ((offset !== 0 && !resumed) || offset + length !== size)
-      throw new SealedError('malformed', 'the sealed accept asks for what was not offered');
-    this.#extent = { offset, length };
+    if (this.#resume === undefined) beginsFile(accepted, cipher.maxBytes);
+    else goesOnWith(accepted, cipher.maxBytes);
+    this.#accepted = accepted;
     const sealed = this.#sealed;
     const { device } = this.#sending;
-    // What cannot be opened again is not gone on with.
-    if (recipient !== undefined && device !== undefined && this.#source.origin !== undefined)
+    // What cannot be opened again is not gone on with once this process has ended.
+    if (recipient !== undefined && device !== undefined)
       this.#recorder.agreed(() => sealed.transferId(), recipient, device);
   }
 
   stream: Side['stream'] = (bytestream, signal) => {
     const { cipher, secret } = this.#shield;
+    const { extent, hashes } = this.#accepted;
+    const bytes = hashes === undefined ? this.#source : hashList(this.#source, hashes);
+    const aside = hashes !== undefined;
     const sealed = this.#sealed && { sealed: this.#sealed };
-    const known = this.#sending.goesOn && { sha256: this.#sending.goesOn.sha256 };
-    const what = { cipher, secret, extent: this.#extent, partial: false, ...sealed, ...known };
+    const what = { cipher, secret, bytes, extent, aside, partial: false, ...sealed };
     return this.#encrypting.send(what, bytestream, signal);
   };
 
@@ -237,9 +299,22 @@ class Offering implements Side {
 
   certainty: NonNullable<Side['certainty']> = (payloads) => this.#encrypting.certainty(payloads);
 
-  async finish(): Promise<void> {
+  finish(): Promise<void> {
     wipeSecret(this.#shield.secret);
     this.#sealed?.wipe();
-    await this.#encrypting.finish();
+    return Promise.resolve();
   }
+}
+
+/** @throws SealedError unless it wants an offered file, what is missing of it, or as much as one message carries */
+function beginsFile({ size, extent, hashes }: Accepted, most: number): void {
+  const { offset, length } = extent;
+  if (hashes !== undefined || length !== Math.min(size - offset, most))
+    throw new SealedError('malformed', 'the sealed accept asks for what was not offered');
+}
+
+/** @throws SealedError unless it wants no more than one message carries, of hashes all */
+function goesOnWith({ size, extent, hashes }: Accepted, most: number): void {
+  if (extent.length > most || (hashes !== undefined && extent.length !== size))
+    throw new SealedError('malformed', 'the sealed accept asks for what was not offered');
 }

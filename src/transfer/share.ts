@@ -15,14 +15,19 @@ import { isStrong } from '../jingle/hashes.ts';
 import type { IncomingSession } from '../jingle/sessions.ts';
 import type { Content } from '../jingle/stanza.ts';
 import type { Protection } from './content.ts';
-import { EncryptingSide, type Bytes } from './encrypting.ts';
+import { EncryptingSide, type Bytes, type Stream } from './encrypting.ts';
 import type { TransferEvent } from './events.ts';
 import { goOnSending } from './going-on.ts';
+import { hashList, HASHES_NAME } from './hash-list.ts';
 import { openRequest, readIncoming, type Incoming, type OpenedRequest } from './incoming.ts';
 import type { TransferRow } from './journal-row.ts';
 import { LiveTransfers } from './live.ts';
+import type { Outcome } from './machine.ts';
+import { Pauses } from './pauses.ts';
 import { conclude, type Recorder } from './recorder.ts';
 import { Reporter } from './reporter.ts';
+import { endOf } from './rounds.ts';
+import { RunningHash } from './running-hash.ts';
 import { clearDescription, type Extent, type NamedFile, type Request } from './sealed.ts';
 import { Transfer, type Side, type Surroundings } from './transfer.ts';
 
@@ -75,6 +80,8 @@ export class Holder {
   readonly #around: Surroundings & Protection;
   readonly #sharing: Sharing;
   readonly #asked: Asked;
+  readonly #pauses: Pauses;
+  #stopped = false;
 
   /** @param live - where its transfers are counted, with others of the same command */
   constructor(
@@ -86,6 +93,7 @@ export class Holder {
     this.#around = around;
     this.#sharing = sharing;
     this.#asked = new Asked(around.clock);
+    this.#pauses = new Pauses(live, around.clock);
   }
 
   /** The handler of a session-initiate that asks for something. */
@@ -108,6 +116,7 @@ export class Holder {
 
   /** Ends everything that is under way. */
   async stop(): Promise<void> {
+    this.#stopped = true;
     await this.live.stop();
   }
 
@@ -121,13 +130,14 @@ export class Holder {
     try {
       this.#sharing.opened?.(peer);
       const { request } = opened;
-      const { held, recorder } = await this.#held(peer, opened);
+      const served = await this.#held(peer, opened);
+      const { held } = served;
       const extent = extentOf(request, held.file.size, opened.cipher.maxBytes);
       if (extent === undefined) {
-        recorder?.release();
+        served.recorder?.release();
         throw new Error('it asked for bytes beyond the end of the file');
       }
-      return await this.#begin(session, incoming, opened, held, extent, recorder);
+      return await this.#begin(session, incoming, opened, served, extent);
     } catch (error) {
       wipeSecret(opened.secret);
       throw error;
@@ -135,24 +145,30 @@ export class Holder {
   }
 
   /** What is asked for, with its row where it goes on with an earlier transfer. @throws what is refused */
-  async #held(
-    peer: Jid,
-    { request, sealed, sender }: OpenedRequest,
-  ): Promise<{ readonly held: Held; readonly recorder?: Recorder }> {
+  async #held(peer: Jid, { request, sealed, sender }: OpenedRequest): Promise<Served> {
     const { may, find, resumes } = this.#sharing;
-    const { resume } = request;
+    const { resume, hashes } = request;
     if (resume !== undefined) {
       const { records, connection } = this.#around;
       const account = connection.jid.bare.toString();
       const identity = sender.identityKey.toString('hex');
-      const going = await goOnSending(records, account, identity, peer, resume, resumes);
-      const { recorder, source, sha256 } = going;
+      const pauses = this.#pauses;
+      const going = await goOnSending(records, pauses, account, identity, peer, resume, resumes);
+      const { recorder, reporter, source, sha256 } = going;
       const { size, mtime: date } = source;
       const file = { name: recorder.row().name, size, date, hashes: [], hashUsed: [] };
-      return {
-        held: { file, sha256, source, open: () => Promise.resolve(source) },
-        recorder,
-      };
+      const held = { file, sha256, source, open: () => Promise.resolve(source) };
+      const row = { recorder, ...(reporter && { reporter }) };
+      if (hashes === undefined) return { held, ...row };
+      try {
+        const list = hashList(source, hashes);
+        const about = { ...file, name: HASHES_NAME, size: list.size };
+        return { held: { file: about, open: () => Promise.resolve(list) }, of: held, ...row };
+      } catch (error) {
+        recorder.release();
+        await source.close();
+        throw error;
+      }
     }
     if (!may(peer)) throw new Error('nothing is shared with it');
     if (sealed === undefined) this.#allowPlain(peer, request);
@@ -186,31 +202,35 @@ export class Holder {
     session: IncomingSession['session'],
     { content }: Incoming,
     opened: OpenedRequest,
-    held: Held,
+    { held, of, recorder: goneOn, reporter: going }: Served,
     extent: Extent,
-    goneOn: Recorder | undefined,
   ): Promise<SessionHandler> {
-    const { limitRate, on, ended } = this.#sharing;
+    const { limitRate, on } = this.#sharing;
     const bytes = await held.open();
     const recorder = goneOn ?? this.#record(session.peer, opened, held);
     const peer = session.peer.bare.toString();
-    const { name: file, size } = held.file;
+    const { file: what, sha256 } = of ?? held;
+    const { name: file, size } = what;
     const { offset, length } = extent;
-    const partial = goneOn === undefined && (offset > 0 || length < size);
+    // Of the whole, what does not go in this session follows in others.
+    const part = goneOn === undefined && opened.request.file.range !== undefined;
+    const partial = part && (offset > 0 || length < size);
     const about = {
       ...{ id: randomId(), direction: 'send' as const, peer, file },
       ...(partial ? { size: length, partOf: { offset, size } } : { size }),
     };
-    const reporter = new Reporter(about, this.#around.clock, on);
+    const reporter = going ?? new Reporter(about, this.#around.clock, on);
+    const whole = new RunningHash(size, sha256);
     const encrypting = new EncryptingSide(
       {
-        ...{ bytes, content, peer, reporter },
+        ...{ content, peer, reporter, size, whole },
         ...(recorder && { recorder }),
         ...(limitRate !== undefined && { limitRate }),
       },
       this.#around.clock,
     );
-    const side = new Serving(content, opened, held, { ...extent, partial }, encrypting, recorder);
+    const streamed = { bytes, extent, partial, aside: of !== undefined };
+    const side = new Serving(content, opened, held, streamed, encrypting, recorder);
     const transfer = new Transfer(
       this.#around,
       { sends: true, initiates: false },
@@ -224,19 +244,40 @@ export class Holder {
     }
     this.live.add(transfer);
     recorder?.follow((error) => transfer.fail(error));
-    reporter.offer(opened.sender.identityKey.toString('hex'));
+    if (going === undefined) reporter.offer(opened.sender.identityKey.toString('hex'));
     transfer.decide(true);
-    void transfer.done
-      .then((outcome) => {
+    const seen = transfer.done
+      .then((end) => {
+        const over = (outcome: Outcome) => this.#over(encrypting, reporter, recorder, outcome);
+        const goes = end.kind === 'continues' && recorder !== undefined && !this.#stopped;
+        if (goes) this.#pauses.add({ recorder, reporter }, over);
         this.live.delete(transfer);
-        const { sha256, landed } = encrypting;
-        const ending = { outcome, ...(landed && { as: landed.as }) };
-        const { exit } = conclude(reporter, recorder, ending, sha256);
-        ended(exit, outcome.kind === 'verified' || outcome.kind === 'delivered');
+        if (!goes) over(endOf(end));
       })
       .catch((error: unknown) => this.#around.log(asError(error).message));
+    if (recorder !== undefined) this.#pauses.watch(recorder.key, transfer, seen);
     return transfer;
   }
+
+  #over(
+    { sha256, landed }: EncryptingSide,
+    reporter: Reporter,
+    recorder: Recorder | undefined,
+    outcome: Outcome,
+  ): void {
+    const ending = { outcome, ...(landed && { as: landed.as }) };
+    const { exit } = conclude(reporter, recorder, ending, sha256);
+    this.#sharing.ended(exit, outcome.kind === 'verified' || outcome.kind === 'delivered');
+  }
+}
+
+/** What is served, with its row where that goes on with an earlier transfer. */
+interface Served {
+  readonly held: Held;
+  /** What the list that is served has the hashes of. */
+  readonly of?: Held;
+  readonly recorder?: Recorder;
+  readonly reporter?: Reporter;
 }
 
 /** The bytes that a request means; undefined for what is no part of the file. */
@@ -251,8 +292,7 @@ class Serving implements Side {
   readonly #content: Incoming['content'];
   readonly #opened: OpenedRequest;
   readonly #held: Held;
-  /** `partial`: no more than it is wanted. */
-  readonly #extent: Extent & { readonly partial: boolean };
+  readonly #streamed: Pick<Stream, 'bytes' | 'extent' | 'partial' | 'aside'>;
   readonly #encrypting: EncryptingSide;
   readonly #recorder: Recorder | undefined;
   /** Between two jets the IV is ours: who encrypts draws it. */
@@ -262,7 +302,7 @@ class Serving implements Side {
     content: Incoming['content'],
     opened: OpenedRequest,
     held: Held,
-    extent: Extent & { readonly partial: boolean },
+    streamed: Pick<Stream, 'bytes' | 'extent' | 'partial' | 'aside'>,
     encrypting: EncryptingSide,
     recorder: Recorder | undefined,
   ) {
@@ -270,7 +310,7 @@ class Serving implements Side {
     this.#content = content;
     this.#opened = opened;
     this.#held = held;
-    this.#extent = extent;
+    this.#streamed = streamed;
     this.#encrypting = encrypting;
     const { secret, sealed } = opened;
     this.#secret = sealed === undefined ? secret : { key: secret.key, iv: randomBytes(IV_BYTES) };
@@ -278,6 +318,10 @@ class Serving implements Side {
 
   get moved(): number {
     return this.#encrypting.moved;
+  }
+
+  get patience(): number {
+    return this.#encrypting.patience;
   }
 
   accepted(transport: Element): Content {
@@ -289,8 +333,8 @@ class Serving implements Side {
     const file = { ...this.#held.file, hashes: known ? [known] : [], hashUsed: [] };
     if (sealed === undefined) return { ...base, description: encodeDescription(file) };
     const { iv } = this.#secret;
-    const { offset, length, partial } = this.#extent;
-    const extensions = [sealed.grant({ file, extent: { offset, length }, iv })];
+    const { extent, partial } = this.#streamed;
+    const extensions = [sealed.grant({ file, extent, iv })];
     const { identityKey, device } = this.#opened.sender;
     if (!partial) this.#recorder?.agreed(() => sealed.transferId(), identityKey, device);
     return { ...base, description: clearDescription(), extensions };
@@ -298,18 +342,8 @@ class Serving implements Side {
 
   stream: Side['stream'] = (bytestream, signal) => {
     const { cipher, sealed } = this.#opened;
-    const { sha256 } = this.#held;
-    return this.#encrypting.send(
-      {
-        ...{ cipher, secret: this.#secret },
-        extent: { offset: this.#extent.offset, length: this.#extent.length },
-        partial: this.#extent.partial,
-        ...(sealed && { sealed }),
-        ...(sha256 && { sha256 }),
-      },
-      bytestream,
-      signal,
-    );
+    const stream = { ...this.#streamed, cipher, secret: this.#secret, ...(sealed && { sealed }) };
+    return this.#encrypting.send(stream, bytestream, signal);
   };
 
   checksum: NonNullable<Side['checksum']> = () => this.#encrypting.checksum();
@@ -322,7 +356,7 @@ class Serving implements Side {
     wipeSecret(this.#opened.secret);
     wipeSecret(this.#secret);
     this.#opened.sealed?.wipe();
-    await this.#encrypting.finish();
+    await this.#streamed.bytes.close();
   }
 }
 

@@ -1,18 +1,25 @@
 /** Where received bytes go: a file of its name, a part of one, or a stream such as standard output. */
+import { lstat, rm } from 'node:fs/promises';
 import type { Writable } from 'node:stream';
 import { asError, Exit, JetError } from '../core/errors.ts';
-import { Hasher } from '../files/hashing.ts';
+import { differingRanges, Hasher } from '../files/hashing.ts';
 import {
   Landing,
   type Checkpoint,
   type ConflictPolicy,
   type LandingOptions,
+  type Sink,
 } from '../files/landing.ts';
+import { sourceIdentity } from '../files/identity.ts';
 import { FileSource } from '../files/source.ts';
 import { StreamSink } from '../files/stream-sink.ts';
 import type { Algorithm, Hash } from '../jingle/hashes.ts';
-import type { Target } from './decrypting.ts';
+import type { Built, Target } from './decrypting.ts';
+import { joined, total } from './doubt.ts';
+import { blockOf, listSize, readHashList } from './hash-list.ts';
+import type { TransferRow } from './journal-row.ts';
 import type { Recorder } from './recorder.ts';
+import type { Extent } from './sealed.ts';
 
 /**
  * A part beside the target, which becomes the file when all is proven.
@@ -26,6 +33,7 @@ export async function fileTarget(
   options: LandingOptions,
   as: 'file' | 'range' = 'file',
   recorder?: Recorder,
+  keeping?: Pick<Keeping, 'say'>,
 ): Promise<Target | undefined> {
   const landing = await Landing.open(options);
   if (landing === undefined) return undefined;
@@ -37,28 +45,50 @@ export async function fileTarget(
     await landing.abort('remove');
     throw error;
   }
-  return new FileTarget(landing, as, 0, options.size, recorder);
+  return new FileTarget(landing, as, 0, options.size, recorder, keeping);
 }
 
-/** A target with the first byte of the file that is missing in it. */
+/** What is to come next of a file, and where it goes. */
 export interface Opening {
   readonly target: Target;
-  readonly offset: number;
+  /** Bytes of the whole of what travels: of the file, or of the list of its hashes. */
+  readonly size: number;
+  readonly extent: Extent;
+  /** The hashes of blocks of so many bytes are wanted, in place of the file. */
+  readonly hashes?: number;
+  /** Nothing of the file stood there before. */
+  readonly fresh: boolean;
+}
+
+/** A file that goes into a part. */
+export interface Keeping {
+  readonly recorder: Recorder;
+  /** Bytes of the file. */
+  readonly size: number;
+  /** Bytes that one session carries at most. */
+  readonly most: number;
+  /** Tells what of the part is of no use. */
+  readonly say: Say;
+}
+
+/** A word for programs, and a sentence. */
+export type Say = (code: 'starts-anew' | 'part-wrong', message: string) => void;
+
+/** What comes first of a new target. */
+export function opening(target: Target, size: number, most: number): Opening {
+  return { target, size, extent: { offset: 0, length: Math.min(size, most) }, fresh: true };
 }
 
 /**
- * The part that an earlier session left behind, if it is what it was; else a new one, which is told.
+ * The part that an earlier session left behind, if it is what it was, with what is missing or wrong in it;
+ * else a new one, which is told.
  *
- * @param say - why it begins anew
  * @returns undefined as `fileTarget`
  * @throws JetError (exit 8)
  */
-export async function keptTarget(
-  recorder: Recorder,
-  size: number,
-  say: (why: string) => void,
-): Promise<Opening | undefined> {
-  const { path, part, partIdentity: expected, written: offset, options } = recorder.row();
+export async function keptTarget(keeping: Keeping): Promise<Opening | undefined> {
+  const { recorder, size, most, say } = keeping;
+  const { path, part, partIdentity: expected, written: offset, options, name } = recorder.row();
   if (path === undefined) throw new Error('a row without a path');
   const plan = { target: path, size, onConflict: policyOf(options['onConflict']) };
   if (part !== undefined && expected !== undefined)
@@ -67,16 +97,59 @@ export async function keptTarget(
       if (kept === undefined) return undefined;
       // The first write makes untrue what the row says of the part's times.
       recorder.checkpoint(await kept.landing.checkpoint());
-      const target = new FileTarget(kept.landing, 'file', kept.start, size, recorder);
-      return { target, offset: kept.start };
+      return await missingOf(keeping, kept.landing, kept.start);
     } catch (error) {
       const lost = error instanceof JetError && error.code.startsWith('part-');
       if (!lost) throw error;
-      if (offset > 0) say(error.message.replace(/ Start .*$/, ''));
+      if (offset > 0)
+        say('starts-anew', `${error.message.replace(/ Start .*$/, '')} ${name} starts from zero.`);
       recorder.restart();
     }
-  const target = await fileTarget(plan, 'file', recorder);
-  return target && { target, offset: 0 };
+  const target = await fileTarget(plan, 'file', keeping.recorder, keeping);
+  return target && opening(target, size, most);
+}
+
+/** What is missing in a part, or wrong. */
+async function missingOf(keeping: Keeping, landing: Landing, start: number): Promise<Opening> {
+  const { recorder, size, most } = keeping;
+  const { doubt } = recorder.row();
+  if (doubt === 'unknown') {
+    const hashes = blockOf(size);
+    const list = listSize(size, hashes);
+    const target = new HashTarget(keeping, landing, hashes);
+    return { target, size: list, extent: { offset: 0, length: list }, hashes, fresh: false };
+  }
+  const [wrong, ...others] = typeof doubt === 'object' ? doubt : [];
+  if (wrong === undefined) {
+    const target = new FileTarget(landing, 'file', start, size, recorder, keeping);
+    return {
+      ...{ target, size, fresh: start === 0 },
+      extent: { offset: start, length: Math.min(size - start, most) },
+    };
+  }
+  const length = Math.min(wrong.length, most);
+  const { offset } = wrong;
+  const end = { offset: offset + length, length: wrong.length - length };
+  const rest = length < wrong.length ? [end, ...others] : others;
+  const sink = await landing.range(offset, length);
+  const target = new FileTarget(landing, 'file', size, size, recorder, keeping, { sink, rest });
+  return { target, size, extent: { offset, length }, fresh: false };
+}
+
+/** Takes away what was kept: nothing can say what is wrong in it. */
+export async function startAnew({ recorder, say }: Omit<Keeping, 'size' | 'most'>): Promise<void> {
+  const row = recorder.row();
+  await removePart(row);
+  recorder.restart();
+  recorder.note({ doubt: 'anew' });
+  say('starts-anew', `What is wrong in ${row.name} cannot be found out. It starts from zero.`);
+}
+
+/** What lies there is removed only if it is the part that was left there. */
+export async function removePart({ part, partIdentity, state }: TransferRow): Promise<void> {
+  if (state === 'done' || part === undefined || partIdentity === undefined) return;
+  const there = await lstat(part, { bigint: true }).catch(() => undefined);
+  if (there?.dev === partIdentity.dev && there.ino === partIdentity.ino) await rm(part);
 }
 
 function policyOf(word: unknown): ConflictPolicy {
@@ -88,29 +161,58 @@ export function landedTarget(path: string): Target {
   return {
     as: 'file',
     write: () => Promise.reject(new Error('nothing is to come')),
-    digests: async (functions) => {
-      const source = await FileSource.open(path);
-      try {
-        const { file, size } = source;
-        return await new Hasher(1).hash({ file, offset: 0, end: size }, functions);
-      } finally {
-        await source.close();
-      }
+    built: {
+      taken: () => Promise.resolve(true),
+      digests: async (functions) => {
+        const source = await FileSource.open(path);
+        try {
+          const { file, size } = source;
+          return await new Hasher(1).hash({ file, offset: 0, end: size }, functions);
+        } finally {
+          await source.close();
+        }
+      },
+      doubt: (cause) => {
+        throw cause;
+      },
     },
     finish: () => Promise.resolve(path),
     abort: () => Promise.resolve(undefined),
   };
 }
 
+/**
+ * For a file that the other side has sent before. Is it another one by now, it is taken anew.
+ *
+ * @param target - its name here
+ */
+export function earlierTarget(path: string, target: string, recorder: Recorder): Target {
+  const landed = landedTarget(path);
+  const { built } = landed;
+  const doubt = () => recorder.note({ path: target });
+  return { ...landed, ...(built && { built: { ...built, doubt } }) };
+}
+
+/** A range of a part that is written again, and what is wrong beside it. */
+interface Again {
+  readonly sink: Sink;
+  readonly rest: readonly Extent[];
+}
+
 /** A part that becomes a file. */
 export class FileTarget implements Target {
   readonly as: 'file' | 'range';
+  readonly built?: Built;
   readonly #landing: Landing;
   readonly #size: number;
   readonly #recorder: Recorder | undefined;
+  readonly #keeping: Pick<Keeping, 'say'> | undefined;
+  readonly #again: Again | undefined;
   #bytes: number;
   #failure: Error | undefined;
   #checkpoint: Promise<void> | undefined;
+  /** Nothing of it is of use. */
+  #spoilt = false;
 
   /** @param bytes - that stand in the part already, of `size` */
   constructor(
@@ -119,17 +221,28 @@ export class FileTarget implements Target {
     bytes: number,
     size: number,
     recorder?: Recorder,
+    keeping?: Pick<Keeping, 'say'>,
+    again?: Again,
   ) {
     this.#landing = landing;
     this.as = as;
     this.#bytes = bytes;
     this.#size = size;
     this.#recorder = recorder;
+    this.#keeping = keeping;
+    this.#again = again;
+    if (recorder !== undefined)
+      this.built = {
+        taken: () => Promise.resolve(this.#taken(recorder)),
+        digests: (functions) => this.#digests(functions),
+        doubt: (cause) => this.#doubt(recorder, cause),
+      };
   }
 
   write(bytes: Buffer): Promise<void> | undefined {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     const { length } = bytes;
+    if (this.#again !== undefined) return this.#again.sink.write(bytes);
     const room = this.#landing.write(bytes);
     if (room !== undefined) return room.then(() => this.#count(length));
     this.#count(length);
@@ -142,28 +255,55 @@ export class FileTarget implements Target {
       this.#checkpoint = this.#record(this.#recorder);
   }
 
-  async digests(functions: readonly Algorithm[]): Promise<Hash[]> {
-    await this.#checkpoint;
-    const end = await this.#landing.settle();
-    if (end !== this.#size) throw new Error('a part that is not whole has no hash');
-    return new Hasher(1).hash({ file: this.#landing.file, offset: 0, end }, functions);
-  }
-
   async finish(): Promise<string> {
     await this.#checkpoint;
     const path = await this.#landing.finish();
-    if (path !== undefined) return path;
+    if (path !== undefined) {
+      const there = await lstat(path, { bigint: true }).catch(() => undefined);
+      // By that it is known again when it is offered once more.
+      if (there !== undefined) this.#recorder?.note({ file: sourceIdentity(there) });
+      return path;
+    }
     const message = 'a file of that name appeared meanwhile';
     throw new JetError(Exit.localFile, 'target-exists', message);
   }
 
   async abort(keep: boolean): Promise<Checkpoint | undefined> {
     await this.#checkpoint;
-    if (keep && this.#bytes > 0 && this.#recorder !== undefined && this.as === 'file')
+    const kept = keep && !this.#spoilt && this.#bytes > 0;
+    if (kept && this.#recorder !== undefined && this.as === 'file')
       // What could not be made durable is still as good as the last checkpoint says.
       return this.#landing.suspend().catch(() => undefined);
     await this.#landing.abort('remove');
     return undefined;
+  }
+
+  #taken(recorder: Recorder): boolean {
+    if (this.#again === undefined) return this.#bytes === this.#size;
+    const { rest } = this.#again;
+    recorder.note({ doubt: rest.length === 0 ? 'repaired' : rest });
+    return rest.length === 0;
+  }
+
+  async #digests(functions: readonly Algorithm[]): Promise<Hash[]> {
+    await this.#checkpoint;
+    const end = await this.#landing.settle();
+    if (end !== this.#size) throw new Error('a part that is not whole has no hash');
+    return new Hasher(1).hash({ file: this.#landing.file, offset: 0, end }, functions);
+  }
+
+  /** First what is wrong is found, then all comes again; after that it is the other side that is wrong. */
+  #doubt(recorder: Recorder, cause: Error): void {
+    const { doubt, name } = recorder.row();
+    if (doubt === 'anew') throw cause;
+    if (doubt === undefined) {
+      recorder.note({ doubt: 'unknown' });
+      return;
+    }
+    this.#spoilt = true;
+    recorder.restart();
+    recorder.note({ doubt: 'anew' });
+    this.#keeping?.say('starts-anew', `${name} is still not right. It starts from zero.`);
   }
 
   /** The next write fails where this does: the row is another's then, and so is the part. */
@@ -175,6 +315,66 @@ export class FileTarget implements Target {
     } finally {
       this.#checkpoint = undefined;
     }
+  }
+}
+
+/** Takes the hashes of the file's blocks, and finds by them what is wrong in the part. */
+class HashTarget implements Target {
+  readonly as = 'range';
+  readonly built: Built;
+  readonly #keeping: Keeping;
+  readonly #landing: Landing;
+  readonly #block: number;
+  readonly #list: Buffer[] = [];
+  #spoilt = false;
+
+  constructor(keeping: Keeping, landing: Landing, block: number) {
+    this.#keeping = keeping;
+    this.#landing = landing;
+    this.#block = block;
+    this.built = {
+      taken: () => this.#compare(),
+      digests: () => Promise.reject(new Error('a list of hashes is no file')),
+      doubt: (cause) => {
+        throw cause;
+      },
+    };
+  }
+
+  write(bytes: Buffer): Promise<void> {
+    this.#list.push(Buffer.from(bytes));
+    return Promise.resolve();
+  }
+
+  finish(): Promise<string | undefined> {
+    return Promise.reject(new Error('a list of hashes does not land'));
+  }
+
+  async abort(keep: boolean): Promise<Checkpoint | undefined> {
+    if (keep && !this.#spoilt) return this.#landing.suspend().catch(() => undefined);
+    await this.#landing.abort('remove');
+    return undefined;
+  }
+
+  async #compare(): Promise<boolean> {
+    const { recorder, size, say } = this.#keeping;
+    const { name } = recorder.row();
+    const region = { file: this.#landing.file, offset: 0, end: size };
+    const own = await new Hasher(1).blocks(region, this.#block);
+    const theirs = readHashList(Buffer.concat(this.#list));
+    const wrong = joined(differingRanges(own, theirs, size, this.#block));
+    const bytes = total(wrong);
+    // Where nothing differs the whole would not, either.
+    if (bytes === 0 || bytes === size) {
+      this.#spoilt = true;
+      recorder.restart();
+      recorder.note({ doubt: 'anew' });
+      say('starts-anew', `What had come of ${name} does not belong to it. It starts from zero.`);
+      return false;
+    }
+    recorder.note({ doubt: wrong });
+    say('part-wrong', `${bytes} bytes of what had come of ${name} are wrong and come again.`);
+    return false;
   }
 }
 

@@ -28,8 +28,8 @@ import {
   type ChecksumDue,
   type Effect,
   type Event,
-  type Outcome,
   type Part,
+  type SessionEnd,
   type State,
 } from './machine.ts';
 import { farewellOf, type Farewell } from './outcome.ts';
@@ -68,10 +68,12 @@ export interface Side {
   readonly moved: number;
   /** Of the side that sends: whether all its bytes are out. */
   readonly whole?: boolean;
-  /** Compares hashes, moves the part to its name. @throws JetError */
-  land?(): Promise<void>;
+  /** Compares hashes, moves the part to its name; false when more of the file is to come. @throws JetError */
+  land?(): Promise<boolean>;
+  /** Milliseconds that a large file, read again as a whole, adds to the wait for its proof. */
+  readonly patience?: number;
   /** Frees what it holds. Never rejects. */
-  finish(outcome: Outcome): Promise<void>;
+  finish(outcome: SessionEnd): Promise<void>;
 }
 
 /** Milliseconds without a byte after which the peer is asked for a sign of life. */
@@ -100,14 +102,14 @@ export interface ContentId {
 /** One file's way through one session. */
 export class Transfer implements SessionHandler {
   /** Resolves with how it ended, after everything is freed. */
-  readonly done: Promise<Outcome>;
+  readonly done: Promise<SessionEnd>;
   readonly #around: Surroundings;
   readonly #part: Part;
   readonly #content: ContentId;
   readonly #side: Side;
   readonly #abort = new AbortController();
   readonly #untried: TransportMethod[];
-  #resolve: (outcome: Outcome) => void = () => undefined;
+  #resolve: (outcome: SessionEnd) => void = () => undefined;
   #state: State;
   #answered = false;
   #session: Session | undefined;
@@ -274,9 +276,16 @@ export class Transfer implements SessionHandler {
       this.#bound =
         bound === undefined
           ? () => undefined
-          : this.#around.clock.after(bound, () => this.#dispatch({ on: 'silence' }));
+          : this.#around.clock.after(bound + this.#patience, () =>
+              this.#dispatch({ on: 'silence' }),
+            );
     }
     for (const effect of effects) this.#perform(effect);
+  }
+
+  get #patience(): number {
+    const proves = this.#state.at === 'confirming' || this.#state.at === 'proving';
+    return proves ? (this.#side.patience ?? 0) : 0;
   }
 
   #perform(effect: Effect): void {
@@ -301,7 +310,7 @@ export class Transfer implements SessionHandler {
         return;
       case 'land':
         this.#side.land?.().then(
-          () => this.#dispatch({ on: 'landed' }),
+          (whole) => this.#dispatch({ on: 'landed', whole }),
           (error: unknown) => this.#dispatch({ on: 'proof-failed', error: asError(error) }),
         );
         return;
@@ -433,7 +442,7 @@ export class Transfer implements SessionHandler {
     return this.#session.terminate(farewell.reason, { ...farewell, payloads: [receipt] });
   }
 
-  async #finish(outcome: Outcome): Promise<void> {
+  async #finish(outcome: SessionEnd): Promise<void> {
     this.#bound();
     this.#stall();
     // What went wrong is told to a peer that may be gone: what goes on after it is not held up for long.

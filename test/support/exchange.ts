@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { FileSource } from '../../src/files/source.ts';
-import { defaultCiphers } from '../../src/jet/ciphers.ts';
+import { defaultCiphers, GCM_MAX_BYTES } from '../../src/jet/ciphers.ts';
 import { EnvelopeRegistry, type Envelope, type TransportSecret } from '../../src/jet/envelope.ts';
 import { stubEnvelope } from '../../src/jet/stub-envelope.ts';
 import { Sessions } from '../../src/jingle/sessions.ts';
@@ -27,6 +27,8 @@ export interface Side {
   readonly connection: TestConnection;
   readonly events: TransferEvent[];
   readonly secrets: TransportSecret[];
+  /** Key and IV of each that was drawn here, in hex. */
+  readonly drawn: string[];
   /** Resolves at the first event of this kind. */
   told(event: TransferEvent['event']): Promise<TransferEvent>;
 }
@@ -35,8 +37,9 @@ export interface Side {
  * Makes both sides; the receiver takes whatever comes.
  *
  * @param sealed - both are jets: everything about a file is sealed
+ * @param most - bytes that one message carries
  */
-export async function createExchange({ sealed = false } = {}) {
+export async function createExchange({ sealed = false, most = GCM_MAX_BYTES } = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'jet-exchange-'));
   onTestFinished(() => rm(folder, { recursive: true }));
   const clock = new FakeClock();
@@ -45,9 +48,10 @@ export async function createExchange({ sealed = false } = {}) {
   const bob = makeSide(network.connect('bob@b.test/two'));
   const keys = [generateKeyPairSync('x25519'), generateKeyPairSync('x25519')] as const;
   const skipped: string[] = [];
-  const envelopeOf = ({ secrets }: Side) => {
+  const envelopeOf = ({ secrets, drawn }: Side) => {
     const [own, peer] = secrets === alice.secrets ? keys : ([keys[1], keys[0]] as const);
-    return sealed ? withIdentity(watched(secrets), own, peer) : watched(secrets);
+    const envelope = watched(secrets, drawn);
+    return sealed ? withIdentity(envelope, own, peer) : envelope;
   };
   const refused: string[] = [];
   const surroundings = (side: Side) => {
@@ -60,7 +64,7 @@ export async function createExchange({ sealed = false } = {}) {
     return {
       ...{ connection, clock, transports, envelopes, log },
       records: testRecords(clock),
-      ciphers: defaultCiphers(),
+      ciphers: defaultCiphers(most),
       policy: openPolicy,
       sessions: new Sessions({ connection, clock, log }),
     };
@@ -83,7 +87,8 @@ export async function createExchange({ sealed = false } = {}) {
   ) => {
     const path = join(folder, 'source.bin');
     await writeFile(path, bytes);
-    return offer(await FileSource.open(path), options);
+    const source = await FileSource.open(path);
+    return offer(source, options).finally(() => source.close());
   };
   const offer = (source: Sendable, options: { signal?: AbortSignal; limitRate?: number } = {}) =>
     sendFile(ours, {
@@ -100,11 +105,12 @@ export async function createExchange({ sealed = false } = {}) {
 }
 
 /** The stub of the specification, with an eye on the secrets that pass it. */
-function watched(secrets: TransportSecret[]): Envelope {
+function watched(secrets: TransportSecret[], drawn: string[]): Envelope {
   return {
     ...stubEnvelope,
     seal(secret, to) {
       secrets.push(secret);
+      drawn.push(`${secret.key.toString('hex')} ${secret.iv.toString('hex')}`);
       return stubEnvelope.seal(secret, to);
     },
     async open(element, from, keyLength) {
@@ -163,5 +169,5 @@ function makeSide(connection: TestConnection): Side {
       looks.add(look);
       look();
     });
-  return { connection, events, secrets: [], told };
+  return { connection, events, secrets: [], drawn: [], told };
 }

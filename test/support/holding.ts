@@ -98,6 +98,7 @@ export function createHolding(sharing: Partial<Sharing> = {}, sealed = false) {
       label: 'wanted',
       target: () => Promise.resolve(target),
       answerMs: 60_000,
+      say: () => undefined,
       on: (event) => void events.push(event),
       signal: new AbortController().signal,
     });

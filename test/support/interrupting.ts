@@ -28,18 +28,23 @@ export function durable(receiver: JetHome, running: JetProcess, bytes: number): 
   );
 }
 
-/** A transfer of which some is through, then one side is killed and the other sees it. */
+/**
+ * A transfer of which some is through, then one side is killed and the other sees it.
+ *
+ * @param how - bytes a second, and how many are durable at least
+ */
 export async function interruptMidway(
   pair: Pair,
   file: string,
   victim: 'sender' | 'receiver',
+  { rate, least } = { rate: '600k', least: 1_500_000 },
 ): Promise<void> {
   const receiver = pair.receive(['--once']);
   await receiver.said(/"event":"waiting"/);
-  const sender = pair.send(file, RATE);
+  const sender = pair.send(file, ['--limit-rate', rate]);
   await midway(receiver);
   // What is durable, not what has come: a kill loses what was not written down.
-  await durable(pair.bob, receiver, 1_500_000);
+  await durable(pair.bob, receiver, least);
   const [killed, left] = victim === 'sender' ? [sender, receiver] : [receiver, sender];
   killed.child.kill('SIGKILL');
   await killed.ended;

@@ -212,7 +212,7 @@ async function receive(
     size,
   } as const;
   const side = new DecryptingSide(
-    { content, cipher, secret, size, extent, proof, target, partial: !whole },
+    { content, cipher, secret, size, extent, proof, target, partial: !whole, aside: false },
     new Reporter(about, systemClock, () => undefined),
   );
   try {

@@ -4,36 +4,14 @@
  */
 import { createCipheriv } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
-import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { SealedContent } from '../../../src/transfer/sealed.ts';
+import { describe, expect, test, vi } from 'vitest';
+import { cheat, type Lie } from '../../support/cheat.ts';
 import { createExchange } from '../../support/exchange.ts';
 import { createHolding, HELD, sha256 } from '../../support/holding.ts';
 
 const SIZE = HELD.length;
 const OTHER = sha256(Buffer.from('another file'));
 const WANTED = sha256(HELD);
-
-/** Has what one side seals say something else. One side alone calls each of them. */
-function cheat<K extends 'accept' | 'checksum' | 'grant' | 'landed'>(
-  label: K,
-  change: (...said: Parameters<SealedContent[K]>) => Parameters<SealedContent[K]>,
-): void {
-  const honest = SealedContent.prototype[label] as (...said: unknown[]) => unknown;
-  const spy = vi.spyOn(SealedContent.prototype, label);
-  const seal = function (this: SealedContent, ...said: Parameters<SealedContent[K]>) {
-    return honest.apply(this, change(...said));
-  };
-  spy.mockImplementation(seal as never);
-  onTestFinished(() => {
-    spy.mockRestore();
-  });
-}
-
-/** A word is changed. */
-type Lie<K extends 'accept' | 'checksum' | 'grant' | 'landed'> = [
-  what: string,
-  change: (...said: Parameters<SealedContent[K]>) => Parameters<SealedContent[K]>,
-];
 
 describe('a receipt', () => {
   test.each<Lie<'landed'>>([
@@ -70,8 +48,13 @@ describe('a receipt', () => {
 
 describe('an accept of an offer', () => {
   test.each<Lie<'accept'>>([
-    ['of another size', (size, extent) => [size + 1, extent]],
-    ['that wants more than there is', (size, { length }) => [size, { offset: 1, length }]],
+    ['of another size', ({ size, extent }) => [{ size: size + 1, extent }]],
+    [
+      'that wants more than there is',
+      ({ size, extent: { length } }) => [{ size, extent: { offset: 1, length } }],
+    ],
+    ['that wants a part', ({ size }) => [{ size, extent: { offset: 0, length: size - 1 } }]],
+    ['that wants hashes', ({ extent }) => [{ size: 32, extent, hashes: 65_536 }]],
   ])('%s has no byte leave', async (_what, change) => {
     cheat('accept', change);
     const { send, alice } = await createExchange({ sealed: true });

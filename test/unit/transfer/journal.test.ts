@@ -193,8 +193,11 @@ test('attempt numbers only rise', async () => {
   const { journal } = await world();
   const { key } = journal.begin(transfer());
   expect([journal.nextAttempt(key), journal.nextAttempt(key)]).toEqual([1, 2]);
-  for (const low of [2, 1, 0, -1, 2.5, NaN, 2 ** 31, Infinity])
+  // The peer may not have heard of ours.
+  expect(journal.acceptAttempt(key, 1)).toBe(true);
+  for (const low of [1, 0, -1, 2.5, NaN, 2 ** 31, Infinity])
     expect(journal.acceptAttempt(key, low)).toBe(false);
+  expect(journal.nextAttempt(key)).toBe(3);
   expect(journal.acceptAttempt(key, 9)).toBe(true);
   expect(journal.acceptAttempt(key, 9)).toBe(false);
   expect(journal.nextAttempt(key)).toBe(10);
@@ -223,21 +226,32 @@ test('list, forget and clean: the newest first, what is under way stays', async 
   open.release();
 });
 
-test('what a key has landed is found by its path', async () => {
+test('what a key has sent is found by its name and size, the newest first', async () => {
   const { journal } = await world();
-  const at = { path: '/t/a', identity: KEY };
-  for (const [state, sha256] of [
-    ['done', '11'],
-    ['done', '22'],
-    ['failed', '33'],
-  ] as const)
-    journal.begin(transfer({ ...at, sha256 })).end({ state, exit: 0, status: 'x' });
-  journal
-    .begin(transfer({ ...at, direction: 'send' }))
-    .end({ state: 'done', exit: 0, status: 'x' });
-  expect(journal.landed('alice@example.org', KEY, '/t/a')?.sha256).toBe('22');
-  expect(journal.landed('alice@example.org', OTHER, '/t/a')).toBeUndefined();
-  expect(journal.landed('alice@example.org', KEY, '/t/b')).toBeUndefined();
+  const what = { identity: KEY, name: 'a', size: 5 };
+  const end = { state: 'done', exit: 0, status: 'x' } as const;
+  for (const sha256 of ['11', '22']) journal.begin(transfer({ ...what, sha256 })).end(end);
+  journal.begin(transfer({ ...what, direction: 'send' })).end(end);
+  const found = (identity: string, name: string, size: number) =>
+    journal.received('alice@example.org', identity, name, size).map(({ sha256 }) => sha256);
+  expect(found(KEY, 'a', 5)).toEqual(['22', '11']);
+  expect([found(OTHER, 'a', 5), found(KEY, 'b', 5), found(KEY, 'a', 6)]).toEqual([[], [], []]);
+});
+
+test('a part passes to another row, from one that nobody writes', async () => {
+  const { journal } = await world();
+  const old = journal.begin(transfer());
+  old.note({ path: '/t/a', part: '/t/a.jet-part', doubt: [{ offset: 1, length: 2 }] });
+  const identity = { dev: 1n, ino: 2n, uid: 3n, mode: 4n, tail: Buffer.alloc(32, 1) };
+  old.checkpoint({ written: 8, identity });
+  const { key } = journal.begin(transfer());
+  expect(() => journal.inherit(old.key, key)).toThrow('under way');
+  expect(journal.row(key)).toMatchObject({ written: 0, part: undefined });
+  old.release();
+  const { path, part: left, partIdentity, written, doubt } = journal.row(old.key);
+  journal.inherit(old.key, key);
+  expect(journal.row(key)).toMatchObject({ path, part: left, partIdentity, written, doubt });
+  expect(() => journal.row(old.key)).toThrow('knows nothing');
 });
 
 test('a journal of a newer version is refused, and left as it is', async () => {

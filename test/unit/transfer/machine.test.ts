@@ -10,6 +10,7 @@ import {
   type State,
 } from '../../../src/transfer/machine.ts';
 import { errorOf } from '../../../src/transfer/outcome.ts';
+import { endOf } from '../../../src/transfer/rounds.ts';
 
 const SENDER: Part = { sends: true, initiates: true };
 const RECEIVER: Part = { sends: false, initiates: false };
@@ -83,7 +84,7 @@ describe('the sender', () => {
     const goes = (...before: Event[]) => {
       const last = step(SENDER, play(SENDER, ...before).state, { on: 'peer-gone' }).effects.at(-1);
       const about = { peer: 'bob@example.org', file: 'a.txt', sends: true };
-      return last?.do === 'finish' ? errorOf(last.outcome, about)?.message : undefined;
+      return last?.do === 'finish' ? errorOf(endOf(last.outcome), about)?.message : undefined;
     };
     const streaming: Event[] = [{ on: 'accepted' }, { on: 'connected' }];
     expect(goes(...streaming)).toBe(
@@ -130,7 +131,7 @@ describe('the receiver', () => {
   const streaming: Event[] = [{ on: 'decided', accept: true }, { on: 'connected' }];
 
   test('lands, and only then says success', () => {
-    const { effects } = play(RECEIVER, ...streaming, streamedEvent, { on: 'landed' });
+    const { effects } = play(RECEIVER, ...streaming, streamedEvent, { on: 'landed', whole: true });
     expect(effects).toEqual([
       ...['accept', 'connect', 'stream', 'land'],
       ...['terminate success', 'finish landed'],
@@ -158,7 +159,10 @@ describe('the receiver', () => {
     ['the peer goes away', { on: 'peer-gone' }],
     ['something forged comes', { on: 'fault', error: broke }],
   ])('tells of what is verified as landed, even if meanwhile %s', (_what, event) => {
-    const { effects } = play(RECEIVER, ...streaming, streamedEvent, event, { on: 'landed' });
+    const { effects } = play(RECEIVER, ...streaming, streamedEvent, event, {
+      on: 'landed',
+      whole: true,
+    });
     expect(effects.at(-1)).toBe('finish landed');
     // Before that it ends.
     expect(play(RECEIVER, ...streaming, event).effects.at(-1)).toBe('finish failed');
@@ -197,17 +201,18 @@ const anyEvent: fc.Arbitrary<Event> = fc.oneof(
   fc
     .constantFrom(
       ...(['accepted', 'connected', 'replace-accepted', 'replace-rejected', 'checksum'] as const),
-      ...(['landed', 'receipt', 'peer-gone', 'cancel', 'silence', 'unanswered'] as const),
+      ...(['receipt', 'peer-gone', 'cancel', 'silence', 'unanswered'] as const),
     )
     .map((on): Event => ({ on })),
   fc.boolean().map((accept): Event => ({ on: 'decided', accept })),
+  fc.boolean().map((whole): Event => ({ on: 'landed', whole })),
   fc.boolean().map((another): Event => ({ on: 'unconnected', another })),
   fc.boolean().map((usable): Event => ({ on: 'replace-offered', usable })),
   fc
     .constantFrom('none' as const, 'promised' as const, 'owed' as const)
     .map((checksum): Event => ({ on: 'streamed', checksum })),
   fc
-    .constantFrom('delivered' as const, 'verified' as const)
+    .constantFrom('delivered' as const, 'verified' as const, 'continues' as const)
     .map((certainty): Event => ({ on: 'peer-success', certainty })),
   fc
     .constantFrom('decline', 'busy', 'cancel', 'connectivity-error', 'security-error')
@@ -263,7 +268,7 @@ test.each<[Event, readonly State['at'][]]>([
   [{ on: 'proof-failed', error: broke }, ['streaming', 'overtaken', 'landing']],
   [{ on: 'receipt' }, ['confirming']],
   [{ on: 'checksum' }, ['proving']],
-  [{ on: 'landed' }, ['landing']],
+  [{ on: 'landed', whole: true }, ['landing']],
 ])('%j out of its order changes nothing', (event, where) => {
   for (const part of [SENDER, RECEIVER])
     for (const state of STATES.filter(({ at }) => !where.includes(at)))

@@ -1,0 +1,141 @@
+/** A file in several sessions, both sides in this process: secrets, claims, and what finds out what is wrong. */
+import { createHash, randomBytes } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import * as fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { decodeDoubt, encodeDoubt, joined, total } from '../../../src/transfer/doubt.ts';
+import { blockOf, hashList, listSize, readHashList } from '../../../src/transfer/hash-list.ts';
+import { memoryBytes } from '../../../src/transfer/listing.ts';
+import { cheat } from '../../support/cheat.ts';
+import { createExchange } from '../../support/exchange.ts';
+
+const MOST = 16_384;
+const BYTES = randomBytes(3 * MOST + 1);
+
+describe('a file larger than one message', () => {
+  test('has a key and an IV of its own for each range, and lands whole', async () => {
+    const { send, alice, bob, folder } = await createExchange({ sealed: true, most: MOST });
+    expect(await send(BYTES)).toBe(0);
+    await bob.told('end');
+    expect((await readFile(join(folder, 'source (1).bin'))).equals(BYTES)).toBe(true);
+    for (const at of [0, 1])
+      expect(new Set(alice.drawn.map((secret) => secret.split(' ')[at])).size).toBe(4);
+    for (const { events } of [alice, bob]) {
+      expect(events.filter(({ event }) => event === 'start')).toHaveLength(1);
+      expect(events.filter(({ event }) => event === 'end')).toMatchObject([
+        { status: 'verified', bytes: BYTES.length },
+      ]);
+    }
+  });
+
+  test('is refused to a program that is no jet before anything is offered', async () => {
+    const { send, network, folder } = await createExchange({ most: MOST });
+    const stanzas: string[] = [];
+    network.tap((stanza) => {
+      stanzas.push(stanza.toString());
+      return undefined;
+    });
+    await expect(send(BYTES)).rejects.toMatchObject({ exit: 8, code: 'file-too-large' });
+    expect(stanzas).toEqual([]);
+    expect(await readdir(folder)).toEqual(['source.bin']);
+  });
+
+  test('whose receiver takes other bytes than were offered is not begun', async () => {
+    cheat('accept', (said) => [{ ...said, extent: { offset: 0, length: 10 } }]);
+    const { send, alice } = await createExchange({ sealed: true, most: MOST });
+    expect(await send(BYTES)).toBe(6);
+    expect(alice.events.filter(({ event }) => event === 'start')).toEqual([]);
+  });
+
+  test('whose receiver says that a range is the file is not verified', async () => {
+    cheat('landed', (said) => [{ ...said, as: 'file' }]);
+    const { send, alice } = await createExchange({ sealed: true, most: MOST });
+    expect(await send(BYTES)).toBe(6);
+    expect(alice.events.at(-1)).toMatchObject({ event: 'error', code: 'wrong-receipt' });
+  });
+
+  test('whose ranges are right and whose whole is not what was said does not land', async () => {
+    const lie = (file: Buffer | undefined) => file && { file: randomBytes(32) };
+    cheat('checksum', (extent, { range, file }) => [extent, { range, ...lie(file) }]);
+    const { send, bob, folder } = await createExchange({ sealed: true, most: MOST });
+    expect(await send(BYTES)).not.toBe(0);
+    expect(await bob.told('error')).toMatchObject({ code: 'hash-mismatch', exit: 6 });
+    expect(await readdir(folder)).toEqual(['source.bin']);
+  });
+});
+
+describe('hashes of blocks', () => {
+  test('are those of the bytes, whichever part of the list is read', async () => {
+    const bytes = randomBytes(300_000);
+    const list = hashList(memoryBytes(bytes), 65_536);
+    const read = async (from: number, to: number) => {
+      const parts: Buffer[] = [];
+      for await (const part of list.read(from, to)) parts.push(part);
+      return Buffer.concat(parts);
+    };
+    const all = await read(0, list.size);
+    expect(readHashList(all)).toEqual(
+      [0, 1, 2, 3, 4].map((n) =>
+        createHash('sha256')
+          .update(bytes.subarray(n * 65_536, (n + 1) * 65_536))
+          .digest(),
+      ),
+    );
+    expect((await read(40, 70)).equals(all.subarray(40, 70))).toBe(true);
+  });
+
+  test('are never more than 65,536, and those of smaller blocks are not served', () => {
+    for (const size of [0, 1, 2 ** 32, 2 ** 32 + 1, 2 ** 40, Number.MAX_SAFE_INTEGER])
+      expect(listSize(size, blockOf(size))).toBeLessThanOrEqual(65_536 * 32);
+    for (const [size, block] of [
+      [10, 65_535],
+      [10, 1],
+      [2 ** 33, 65_536],
+    ] as const)
+      expect(() => listSize(size, block)).toThrow('nobody serves');
+  });
+});
+
+describe('what is wrong in a part', () => {
+  const extents = fc
+    .array(fc.tuple(fc.nat(1000), fc.integer({ min: 1, max: 1000 })), {
+      minLength: 1,
+      maxLength: 40,
+    })
+    .map((steps) => {
+      let at = 0;
+      return steps.map(([gap, length]) => {
+        const offset = at + gap + 1;
+        at = offset + length;
+        return { offset, length };
+      });
+    });
+
+  test('comes again in a few ranges, which leave out nothing', () => {
+    fc.assert(
+      fc.property(extents, (ranges) => {
+        const few = joined(ranges);
+        expect(few.length).toBeLessThanOrEqual(8);
+        for (const { offset, length } of ranges)
+          expect(
+            few.some((one) => one.offset <= offset && offset + length <= one.offset + one.length),
+          ).toBe(true);
+        expect(total(few)).toBeGreaterThanOrEqual(total(ranges));
+        if (ranges.length <= 8) expect(few).toEqual(ranges);
+      }),
+    );
+  });
+
+  test('is read from the journal as it was written', () => {
+    fc.assert(
+      fc.property(extents, (ranges) => {
+        expect(decodeDoubt(encodeDoubt(ranges))).toEqual(ranges);
+      }),
+    );
+    for (const word of ['unknown', 'repaired', 'anew'] as const)
+      expect(decodeDoubt(encodeDoubt(word))).toBe(word);
+    for (const text of ['', 'x', '1+', '+1', '1+2,3+4', '1e3+2', '-1+2'])
+      expect(decodeDoubt(text)).toBe(undefined);
+  });
+});
