@@ -191,11 +191,15 @@ function consume(
       resolve();
       return;
     }
+    let promised = false;
+    let ended = false;
     const stop = () => {
       duplex.pause();
       duplex.off('data', read).off('end', over).off('close', over);
     };
     const over = () => {
+      ended = true;
+      if (promised) return;
       stop();
       resolve();
     };
@@ -204,13 +208,19 @@ function consume(
       // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- passed on as it came
       reject(error);
     };
+    const answered = (more: boolean) => {
+      promised = false;
+      if (more && !ended) duplex.resume();
+      else over();
+    };
     const read = (chunk: Buffer) => {
       try {
         const more = take(chunk);
         if (more === false) over();
         if (typeof more === 'boolean') return;
+        promised = true;
         duplex.pause();
-        more.then((wanted) => (wanted ? duplex.resume() : over()), fail);
+        more.then(answered, fail);
       } catch (error) {
         fail(error);
       }

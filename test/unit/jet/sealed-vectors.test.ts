@@ -156,7 +156,10 @@ describe('what is said', () => {
     const receiver = new SealedContent(other, vector.binding);
     expect(receiver.accept({ size: 23, extent: whole }).getText()).toBe(vector.elements[1]?.sealed);
     const said = parse(`<content xmlns='urn:xmpp:jingle:1'>${element('accept', accept)}</content>`);
-    expect(sender.openAccept(said?.getChildElements() ?? [], 23)).toEqual({ size: 23, extent: whole });
+    expect(sender.openAccept(said?.getChildElements() ?? [], 23)).toEqual({
+      size: 23,
+      extent: whole,
+    });
     const tea = 'It is always tea-time.\n';
     const sha256 = base64(/sha-256">([^<]+)</.exec(vector.elements[3]?.plaintext ?? '')?.[1] ?? '');
     expect(tea.length).toBe(23);

@@ -75,6 +75,27 @@ test('a sink that keeps its buffers gets them whole', async () => {
   expect(Buffer.concat((await output.toArray()) as Buffer[]).equals(plain)).toBe(true);
 });
 
+test('a connection that is gone once all has come does not hurry the sink', async () => {
+  const plain = randomBytes(1000);
+  const { secret, wire } = encrypted(plain);
+  const [a, b] = await pair();
+  let taken = false;
+  const sink: Sink = {
+    write: async () => {
+      b.destroy();
+      await once(b, 'close');
+      await settle();
+      taken = true;
+    },
+  };
+  const receiving = receiveStream({
+    ...{ cipher, secret, sink, size: plain.length, bytestream: byteStream(b) },
+  });
+  a.end(wire);
+  await receiving;
+  expect(taken).toBe(true);
+});
+
 test('a peer that never closes is not waited for', async () => {
   const plain = randomBytes(1000);
   const { secret, wire } = encrypted(plain);
