@@ -30,7 +30,7 @@ describe('docs/exit-codes.md', () => {
 });
 
 describe('the edges of a transfer', () => {
-  const ends = ['delivered', 'verified', 'landed', 'declined', 'cancelled', 'failed'];
+  const ends = ['delivered', 'verified', 'landed', 'continues', 'declined', 'cancelled', 'failed'];
 
   it('lead from every state to an end', () => {
     const states = new Set(transitions.flatMap(({ from, to }) => [from, to]));
