@@ -1,6 +1,6 @@
 /** SOCKS5 proxies of our own server: found (XEP-0030, XEP-0065 1.8 §6) and activated (§6.3.5). */
 import xml from '@xmpp/xml';
-import { within, type Clock } from '../../core/clock.ts';
+import { sleep, within, type Clock } from '../../core/clock.ts';
 import { Jid } from '../../core/jid.ts';
 import type { Connection } from '../../xmpp/connection.ts';
 import { isHost, readPort } from './stanza.ts';
@@ -12,8 +12,10 @@ const BYTESTREAMS = 'http://jabber.org/protocol/bytestreams';
 const MAX_SERVICES = 20;
 const MAX_PROXIES = 3;
 /** Milliseconds for one question, and for the whole search. */
-const QUERY_TIME = 4_000;
-const SEARCH_TIME = 6_000;
+const QUERY_TIME = 10_000;
+const SEARCH_TIME = 12_000;
+/** Milliseconds that a proxy which is found waits for further ones: a service may never answer. */
+const MORE_TIME = 1_000;
 
 /** A proxy as it describes itself. */
 export interface Proxy {
@@ -28,9 +30,12 @@ const known = new WeakMap<Connection, Promise<readonly Proxy[]>>();
 export function findProxies(connection: Connection, clock: Clock): Promise<readonly Proxy[]> {
   const before = known.get(connection);
   if (before !== undefined) return before;
-  const search = within(clock, SEARCH_TIME, discover(connection), () => new Error('late')).catch(
-    (): readonly Proxy[] => [],
-  );
+  const search = within(
+    clock,
+    SEARCH_TIME,
+    discover(connection, clock),
+    () => new Error('late'),
+  ).catch((): readonly Proxy[] => []);
   known.set(connection, search);
   void search.then((proxies) => {
     // A search in vain may have met a bad moment: the next negotiation asks again.
@@ -50,7 +55,7 @@ export async function activate(
   await connection.iq(proxy, 'set', xml('query', { xmlns: BYTESTREAMS, sid }, target));
 }
 
-async function discover(connection: Connection): Promise<Proxy[]> {
+async function discover(connection: Connection, clock: Clock): Promise<Proxy[]> {
   const server = Jid.parse(connection.jid.domain);
   if (server === undefined) return [];
   const options = { timeout: QUERY_TIME };
@@ -60,10 +65,22 @@ async function discover(connection: Connection): Promise<Proxy[]> {
     .map((item) => Jid.parse(item.attrs['jid'] ?? ''))
     .filter((jid): jid is Jid => jid !== undefined)
     .slice(0, MAX_SERVICES);
-  const found = await Promise.all(
-    services.map((jid) => describe(connection, jid).catch(() => undefined)),
+  const found: Proxy[] = [];
+  const asked = services.map(async (jid) => {
+    const proxy = await describe(connection, jid).catch(() => undefined);
+    if (proxy !== undefined) found.push(proxy);
+    return proxy;
+  });
+  const over = new AbortController();
+  const all = Promise.all(asked);
+  const some = Promise.any(asked.map(async (one) => (await one) ?? Promise.reject(new Error())));
+  const enough = some.then(
+    () => sleep(clock, MORE_TIME, over.signal).catch(() => undefined),
+    () => all,
   );
-  return found.filter((proxy) => proxy !== undefined).slice(0, MAX_PROXIES);
+  await Promise.race([all, enough]);
+  over.abort(new Error('enough is known'));
+  return found.slice(0, MAX_PROXIES);
 }
 
 async function describe(connection: Connection, jid: Jid): Promise<Proxy | undefined> {
