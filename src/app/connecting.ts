@@ -6,7 +6,7 @@ import { Exit, JetError, messageOf } from '../core/errors.ts';
 import type { RoutePolicy } from '../jingle/transport.ts';
 import type { ConnectOptions } from '../xmpp/connect.ts';
 import { StanzaError } from '../xmpp/connection.ts';
-import type { AccountSettings } from './types.ts';
+import type { AccountSettings, RouteOptions } from './types.ts';
 
 const CERTIFICATE = /-----BEGIN (?:TRUSTED )?CERTIFICATE-----[^-]*-----END [A-Z ]*-----/g;
 
@@ -29,8 +29,24 @@ export async function connectOptions(
   };
 }
 
+/**
+ * Which ways a transfer may go. Behind the user's own proxy none is direct, whatever the options say: no
+ * listener, and no address of ours is told.
+ */
+export function policyOf(
+  settings: Pick<AccountSettings, 'proxy'>,
+  { route, direct, ports, allInterfaces }: RouteOptions,
+): RoutePolicy {
+  const socks = socksOf(settings);
+  return {
+    kinds: new Set(route === undefined ? ['direct', 'proxy', 'ibb'] : [route]),
+    direct: direct && socks === undefined,
+    ...{ socks, ports, allInterfaces },
+  };
+}
+
 /** The user's SOCKS5 proxy, if there is one. */
-export function socksOf({ proxy }: AccountSettings): RoutePolicy['socks'] {
+function socksOf({ proxy }: Pick<AccountSettings, 'proxy'>): RoutePolicy['socks'] {
   if (proxy === undefined) return undefined;
   const { host, port, user, password } = proxy;
   return {

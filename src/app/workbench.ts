@@ -31,7 +31,7 @@ import { Pep } from '../xmpp/pep.ts';
 import { answerPings, PING } from '../xmpp/ping.ts';
 import { Presence } from '../xmpp/presence.ts';
 import { Roster } from '../xmpp/roster.ts';
-import { socksOf } from './connecting.ts';
+import { policyOf } from './connecting.ts';
 import { Courtesies } from './courtesies.ts';
 import type { AccountSettings, RouteOptions, Ui } from './types.ts';
 
@@ -170,7 +170,6 @@ export class Workbench {
 
   /** What the transfers of one command share. */
   surroundings(options: RouteOptions): Surroundings & Protection & { readonly sessions: Sessions } {
-    const socks = socksOf(this.settings);
     return {
       connection: this.connection,
       clock: this.clock,
@@ -178,13 +177,7 @@ export class Workbench {
       transports: this.transports,
       ciphers: this.ciphers,
       envelopes: this.envelopes,
-      policy: {
-        kinds: new Set(options.route === undefined ? ['direct', 'proxy', 'ibb'] : [options.route]),
-        direct: options.direct && socks === undefined,
-        socks,
-        ports: options.ports,
-        allInterfaces: options.allInterfaces,
-      },
+      policy: policyOf(this.settings, options),
       records: this.records,
       log: this.log,
     };

@@ -11,6 +11,7 @@ import { TransportRegistry } from '../../src/jingle/transport.ts';
 import type { TransferEvent } from '../../src/transfer/events.ts';
 import { fetchFile } from '../../src/transfer/fetch.ts';
 import { memoryBytes, memoryTarget } from '../../src/transfer/listing.ts';
+import type { Request } from '../../src/transfer/sealed.ts';
 import { Holder, type Sharing } from '../../src/transfer/share.ts';
 import { ibb } from '../../src/transport/ibb/index.ts';
 import { FakeClock } from './clock.ts';
@@ -87,14 +88,17 @@ export function createHolding(sharing: Partial<Sharing> = {}, sealed = false) {
     ...sharing,
   });
   bob.sessions.onInitiate((incoming) => holder.handle(incoming));
-  const fetch = async (hash: Hash, range?: FileRange) => {
-    const target = memoryTarget(range?.length ?? HELD.length);
+  const fetch = (hash: Hash, range?: FileRange) =>
+    ask({ file: { hashes: [hash], hashUsed: [], ...(range && { range }) }, list: false });
+  const list = () => ask({ file: { hashes: [], hashUsed: [] }, list: true });
+  const ask = async (request: Request) => {
+    const target = memoryTarget(request.file.range?.length ?? HELD.length);
     const events: TransferEvent[] = [];
     const exit = await fetchFile(alice, {
       to: bob.connection.jid,
       envelope: alice.envelope,
       ...(sealed && { device: DEVICE }),
-      request: { file: { hashes: [hash], hashUsed: [], ...(range && { range }) }, list: false },
+      request,
       label: 'wanted',
       target: () => Promise.resolve(target),
       answerMs: 60_000,
@@ -104,17 +108,20 @@ export function createHolding(sharing: Partial<Sharing> = {}, sealed = false) {
     });
     return { exit, events, got: target.bytes() };
   };
-  /** Session-terminates, with when. */
+  /** Session-terminates: when they came, and what they said. */
   const ends: number[] = [];
+  const farewells: string[] = [];
   /** In-band bytes in the order of their way: of one transfer, what was encrypted. */
   const blocks: Buffer[] = [];
   network.tap((stanza) => {
     const jingle = stanza.getChild('jingle', JINGLE);
-    if (jingle?.attrs['action'] === 'session-terminate' && stanza.attrs['type'] === 'set')
+    if (jingle?.attrs['action'] === 'session-terminate' && stanza.attrs['type'] === 'set') {
       ends.push(clock.monotonic());
+      farewells.push(jingle.toString().replaceAll(jingle.attrs['sid'] ?? '', 'SID'));
+    }
     const data = stanza.getChild('data', 'http://jabber.org/protocol/ibb');
     if (data) blocks.push(Buffer.from(data.getText(), 'base64'));
     return undefined;
   });
-  return { clock, fetch, refused, taken, served, ends, blocks, secrets };
+  return { clock, fetch, list, refused, taken, served, ends, farewells, blocks, secrets };
 }

@@ -7,6 +7,7 @@ import type { Element } from '../../src/xmpp/xml.ts';
 import { type Clock, systemClock } from '../../src/core/clock.ts';
 import { Jid } from '../../src/core/jid.ts';
 import type { TransportSecret } from '../../src/jet/envelope.ts';
+import { readBundle, writeBundle } from '../../src/omemo/bundle.ts';
 import { LEGACY, parseKeyExchange, peekHeader } from '../../src/omemo/crypto/index.ts';
 import type { OmemoEvent } from '../../src/omemo/events.ts';
 import { Omemo, type OmemoOptions } from '../../src/omemo/omemo.ts';
@@ -146,7 +147,8 @@ export class World {
         this.#created.add(`${own} ${node}`);
         return Promise.resolve(created);
       },
-      fetch: (of, node) => Promise.resolve(this.get((of ?? me).bare.toString(), node)),
+      fetch: (of, node) =>
+        Promise.resolve(of ? this.#shown(of.bare.toString(), node) : this.get(own, node)),
       deleteNode: (node) => {
         this.nodes.delete(`${own} ${node}`);
         this.#created.delete(`${own} ${node}`);
@@ -160,6 +162,27 @@ export class World {
         return () => this.#listeners.delete(notify);
       },
     };
+  }
+
+  /**
+   * What others see of a node. Prekeys that were used are gone from a bundle, as after the refill that
+   * comes a moment later: chance would choose one of them again now and then.
+   */
+  #shown(account: string, node: string): Element | undefined {
+    const there = this.get(account, node);
+    const bundle = readBundle(there);
+    if (!bundle) return there;
+    const owners = this.parties.filter(
+      ({ omemo }) => omemo.device?.identity.pub.equals(bundle.identityKey) === true,
+    );
+    const left = owners.map(({ store }) => ({
+      next: Number(store.get('SELECT next_prekey AS id FROM omemo_device')?.['id']),
+      ids: new Set(store.all('SELECT id FROM omemo_prekey').map(({ id }) => Number(id))),
+    }));
+    const preKeys = bundle.preKeys.filter(({ id }) =>
+      left.every(({ next, ids }) => id >= next || ids.has(id)),
+    );
+    return writeBundle({ ...bundle, preKeys });
   }
 
   #connection(me: Jid, sent: Element[]): Connection {

@@ -61,13 +61,13 @@ export async function send(
   }).finally(() => gathered.close());
 }
 
-/** How a transfer may travel; a proxy of the user's rules out direct connections. */
+/** How a transfer may travel. */
 export function routeOptions(settings: Settings, wait: number): RouteOptions {
   const route = settings.route();
   const limitRate = settings.size('limit-rate');
   const ports = settings.ports();
   return {
-    direct: !settings.on('no-direct') && settings.proxy() === undefined,
+    direct: !settings.on('no-direct'),
     allInterfaces: settings.on('all-interfaces'),
     verifiedOnly: settings.on('verified-only'),
     wait: settings.wait(wait),

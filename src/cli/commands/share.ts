@@ -33,8 +33,9 @@ export async function share(
   if (paths.length === 0)
     throw usage('no-file', 'Nothing to share: write jet share PATH --to JID.');
   const addresses = (flags.to ?? []).map(parseAddress);
-  const plain = (flags.allowPlain ?? []).map((text) => parseAddress(text).jid);
+  const plainly = (flags.allowPlain ?? []).map(parseAddress);
   const to = addresses.map(({ jid }) => jid);
+  const plain = plainly.map(({ jid }) => jid);
   const contacts = flags.contacts === true;
   if (to.length === 0 && plain.length === 0 && !contacts)
     throw usage('nobody', 'Say who may fetch: --to JID (as often as you like), or --contacts.');
@@ -54,7 +55,7 @@ export async function share(
   return withAccount(
     context,
     async (account) => {
-      for (const { jid, devices } of addresses) await account.pin(jid, devices);
+      for (const { jid, devices } of [...addresses, ...plainly]) await account.pin(jid, devices);
       const own = (await account.devices()).find((device) => device.own);
       const bare = account.jid.bare;
       const address =

@@ -1,6 +1,12 @@
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
-import { alternativeName, MAX_NAME_BYTES, partName, safeName } from '../../../src/files/names.ts';
+import { describe, expect, test } from 'vitest';
+import {
+  alternativeName,
+  foldName,
+  MAX_NAME_BYTES,
+  partName,
+  safeName,
+} from '../../../src/files/names.ts';
 
 test.each([
   ['../../etc/passwd', 'passwd'],
@@ -46,3 +52,48 @@ test('a long name keeps its extension and whole characters', () => {
   expect(name).toMatch(/^\u{1F600}+\.tar$/u);
   expect(alternativeName('a.txt', 1)).toBe('a (1).txt');
 });
+
+describe('two names are one', () => {
+  test.each([
+    ['of either case', 'readme', 'README'],
+    ['composed or not', 'caf\u00e9', 'cafe\u0301'],
+    ['of one letter for two', '\ufb01le', 'file'],
+    ['of a letter in a circle', '\u24d0', 'a'],
+    ['of full width', '\uff21', 'a'],
+    ['of digits set high', 'x\u00b2', 'x2'],
+    ['with a sharp s', 'stra\u00dfe', 'STRASSE'],
+    ['with a capital sharp s', 'STRA\u1e9eE', 'strasse'],
+    ['with a capital sharp s and a small one', 'STRA\u1e9eE', 'stra\u00dfe'],
+    ['with a dotted capital i', '\u0130', 'i\u0307'],
+    ['with a long s', 'u\u017f', 'US'],
+    ['with the sign of kelvin', '\u212a', 'k'],
+    ['with a sigma at the end', '\u03b1\u03c2', '\u0391\u03a3'],
+    ['with marks in another order', 'a\u0323\u0302', 'a\u0302\u0323'],
+    ['with what is not seen', 'a\u200db\ufe0f\u00ad', 'ab'],
+  ])('%s', (_, a, b) => {
+    expect(foldName(a)).toBe(foldName(b));
+  });
+
+  test.each([
+    ['other letters', 'a', 'b'],
+    ['an accent', 'e', '\u00e9'],
+  ])('but not for %s', (_, a, b) => {
+    expect(foldName(a)).not.toBe(foldName(b));
+  });
+});
+
+test('no character has a form or a case that folds to something else', () => {
+  const bad: string[] = [];
+  for (let point = 0; point <= 0x10_ffff; point++) {
+    if (point >= 0xd800 && point < 0xe000) continue;
+    const character = String.fromCodePoint(point);
+    const forms = (['NFC', 'NFD', 'NFKC', 'NFKD'] as const).map((form) =>
+      character.normalize(form),
+    );
+    const folded = foldName(character);
+    // Folding once more, too, changes nothing.
+    for (const other of [...forms, character.toLowerCase(), character.toUpperCase(), folded])
+      if (other !== character && foldName(other) !== folded) bad.push(point.toString(16));
+  }
+  expect(bad).toEqual([]);
+}, 60_000);

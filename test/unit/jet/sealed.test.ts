@@ -1,5 +1,11 @@
 /** docs/sealed.md: two devices, and everything that somebody between them could do to what they seal. */
-import { diffieHellman, generateKeyPairSync, randomBytes } from 'node:crypto';
+import {
+  createCipheriv,
+  diffieHellman,
+  generateKeyPairSync,
+  hkdfSync,
+  randomBytes,
+} from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Jid } from '../../../src/core/jid.ts';
@@ -202,6 +208,93 @@ test('the creator is bound by itself', () => {
   const both: Binding = { ...offer, senders: 'both' };
   const sealed = makers(both).seal('request', text('request'));
   refused(() => others({ ...both, creator: 'responder' }).open('request', sealed), 'not-authentic');
+});
+
+/** docs/sealed.md §6 by hand, so that each part of the additional data is changed with nothing else. */
+const prefixed = (parts: readonly Buffer[]) =>
+  Buffer.concat(
+    parts.flatMap((part) => {
+      const length = Buffer.alloc(4);
+      length.writeUInt32BE(part.length);
+      return [length, part];
+    }),
+  );
+
+function sealByHand(label: Label, additional: Buffer): Buffer {
+  const material = Buffer.concat([secret.key, alice.agree(bob)]);
+  const info = prefixed([Buffer.from('urn:xmpp:jet-transfer:0'), Buffer.from(label)]);
+  const key = Buffer.from(hkdfSync('sha256', material, secret.iv, info, 32));
+  const nonce = randomBytes(12);
+  const gcm = createCipheriv('aes-256-gcm', key, nonce).setAAD(additional);
+  const padded = Buffer.alloc(256);
+  padded.writeUInt32BE(text(label).length);
+  text(label).copy(padded, 4);
+  return Buffer.concat([nonce, gcm.update(padded), gcm.final(), gcm.getAuthTag()]);
+}
+
+describe.each([
+  ['offer', offer],
+  ['request', request],
+] as const)('of the additional data of an %s', (first, binding) => {
+  const FIELDS: [string, Buffer][] = [
+    ['the version', Buffer.from('0')],
+    ['the IV', secret.iv],
+    ['the session id', Buffer.from(binding.sid)],
+    ['the creator', Buffer.from(binding.creator)],
+    ['the name of the content', Buffer.from(binding.name)],
+    ['the senders', Buffer.from(binding.senders)],
+    ['the cipher', Buffer.from(binding.cipher)],
+    ['the type of the envelope', Buffer.from(binding.type)],
+    ['the identity key of the maker', alice.identityKey],
+    ['the full address of the maker', Buffer.from('alice@a.example/jet.1')],
+    ['the identity key of the other', bob.identityKey],
+    ['the full address of the other', Buffer.from('bob@b.example/jet.2')],
+  ];
+  const parts = FIELDS.map(([, bytes]) => bytes);
+  const changed = (bytes: Buffer) => {
+    const other = Buffer.from(bytes);
+    other.writeUInt8(other.readUInt8(other.length - 1) ^ 1, other.length - 1);
+    return other;
+  };
+
+  test('all is as it is written down', () => {
+    const sealed = sealByHand(first, prefixed(parts));
+    expect(others(binding).open(first, sealed)).toEqual(text(first));
+  });
+
+  test.each(FIELDS.map(([what], index) => [what, index] as const))(
+    '%s alone makes that it does not open: changed, left out or longer',
+    (_what, index) => {
+      const was = parts[index] ?? Buffer.alloc(0);
+      for (const instead of [[changed(was)], [], [Buffer.concat([was, Buffer.of(0)])]]) {
+        const sealed = sealByHand(first, prefixed(parts.toSpliced(index, 1, ...instead)));
+        refused(() => others(binding).open(first, sealed), 'not-authentic');
+      }
+    },
+  );
+
+  test('no byte moves from one part to its neighbour', () => {
+    for (let index = 0; index + 1 < parts.length; index++) {
+      const [one, two] = parts.slice(index);
+      if (!one || !two) throw new Error('no neighbours');
+      const moved = [one.subarray(0, -1), Buffer.concat([one.subarray(-1), two])];
+      const sealed = sealByHand(first, prefixed(parts.toSpliced(index, 2, ...moved)));
+      refused(() => others(binding).open(first, sealed), 'not-authentic');
+    }
+  });
+
+  test.each(['the first element', 'the accept'])('%s is bound by those after it', (what) => {
+    const side = others(binding);
+    const said = sealByHand(first, prefixed(parts));
+    side.open(first, said);
+    const bound = [...parts, said, side.seal('accept', text('accept'))];
+    // What the maker of the secret says next.
+    const label = binding === offer ? 'checksum' : 'landed';
+    const at = bound.length - (what === 'the accept' ? 1 : 2);
+    const wrong = bound.toSpliced(at, 1, changed(bound[at] ?? said));
+    refused(() => side.open(label, sealByHand(label, prefixed(wrong))), 'not-authentic');
+    expect(side.open(label, sealByHand(label, prefixed(bound)))).toEqual(text(label));
+  });
 });
 
 test('whatever bit of an element changes, it does not open', () => {

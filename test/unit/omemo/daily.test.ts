@@ -249,6 +249,19 @@ describe('several sessions with one device', () => {
     await carry(alice, bob);
   });
 
+  it('are each understood far ahead, also one that is archived', async () => {
+    await meet();
+    expect(await alice.omemo.renew(bob.jid)).toBe(true);
+    await carry(alice, bob);
+    await carry(bob, alice);
+    // Alice goes on with the older one, which bob has archived.
+    alice.store.run(
+      'UPDATE omemo_session SET rank = rank + 99 WHERE key = (SELECT min(key) FROM omemo_session)',
+    );
+    chat(9000);
+    expect(isKeyExchange(await carry(alice, bob))).toBe(false);
+  });
+
   it('are begun anew three times an hour for a device, whatever process asks', async () => {
     await meet();
     const second = world.party('alice@a.example/second', { clock, store: alice.store });

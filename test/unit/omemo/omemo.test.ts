@@ -287,6 +287,62 @@ describe('a hostile server that publishes a device of its own', () => {
     await carry(alice, bob);
   });
 
+  it.each([
+    ['the bundle', 'bundle'],
+    ['a key exchange in an envelope', 'envelope'],
+    ['a key exchange in a chat message', 'message'],
+  ] as const)(
+    'is not even asked about when %s shows another key under a known device id',
+    async (_, where) => {
+      const [, bob] = await pair();
+      const asked: number[] = [];
+      const alice = world.party('alice@a.example/other', {
+        askTrust: ({ device }) => {
+          asked.push(device);
+          return Promise.resolve(true);
+        },
+      });
+      await alice.omemo.ensureDevice();
+      await carry(alice, bob);
+      await carry(bob, alice);
+      const id = bob.omemo.device?.id ?? 0;
+      const real = world.get('bob@b.example', bundleNode(id));
+      const list = world.get('bob@b.example', NODE_DEVICES);
+      const rows = () => alice.store.all('SELECT key FROM omemo_session').length;
+      const before = rows();
+      let forged: string | undefined;
+      if (where === 'bundle') {
+        forged = forgeDevice('bob@b.example', id);
+        // A new session is wanted, so the bundle is read though there is one.
+        expect(await alice.omemo.renew(bob.jid)).toBe(false);
+      } else {
+        const evil = world.party('bob@b.example/evil');
+        forged = (await evil.omemo.ensureDevice()).fingerprint;
+        evil.store.run('UPDATE omemo_device SET id = ?', id);
+        if (list) world.set('bob@b.example', NODE_DEVICES, list);
+        if (where === 'envelope') {
+          const knock = await evil.omemo.envelope().seal(fresh(), alice.jid);
+          const opened = alice.omemo.envelope().open(knock, bob.jid, 16);
+          await expect(opened).rejects.toMatchObject({ reason: 'untrusted' });
+        } else {
+          await evil.omemo.greet(alice.jid);
+        }
+      }
+      expect(asked).toEqual([]);
+      expect(rows()).toBe(before);
+      const refused = { event: 'refused', why: 'other-key', device: id, fingerprint: forged };
+      // Chat is heard in silence.
+      if (where === 'message') expect(alice.said.at(-1)).not.toMatchObject({ event: 'refused' });
+      else expect(alice.said.at(-1)).toMatchObject(refused);
+      expect(alice.omemo.devices(bob.jid).map((pin) => pin.fingerprint)).toEqual([
+        bob.omemo.device?.fingerprint,
+      ]);
+      if (real) world.set('bob@b.example', bundleNode(id), real);
+      await carry(bob, alice);
+      await carry(alice, bob);
+    },
+  );
+
   it('gets nothing at first contact either when the fingerprint came with the address', async () => {
     const [alice, bob] = await pair();
     forgeDevice('bob@b.example', 666);

@@ -69,6 +69,13 @@ it('rotates the signed prekey weekly and keeps the old ones for a month', async 
   expect(kept.length).toBeLessThanOrEqual(7);
 });
 
+it('rotates the signed prekey also when the clock was set back, instead of never again', async () => {
+  const first = published()?.signedPreKeyId ?? 0;
+  alice.store.run('UPDATE omemo_signed_prekey SET created = created + ?', 400 * DAY);
+  await alice.omemo.ensureDevice();
+  expect(published()?.signedPreKeyId).toBe(first + 1);
+});
+
 it('refuses a list that the server does not keep', async () => {
   const bob = world.party('bob@b.example/jet', {
     clock,

@@ -201,6 +201,8 @@ describe('slots', () => {
     child.kill('SIGKILL');
     await once(child, 'exit');
     expect(slot.take()).toBe(true);
+    // Nothing of the dead one is left behind.
+    expect(store.all('SELECT pid FROM slot')).toEqual([{ pid: process.pid }]);
     slot.release();
   });
 });

@@ -52,6 +52,47 @@ describe('a refusal', () => {
     expect(events.at(-1)).toMatchObject({ code: 'peer-file-not-available' });
   });
 
+  const NOBODY: Partial<Sharing> = { may: () => false };
+  const unknown = sha256(Buffer.from('nothing'));
+
+  test('of the list, of a file and of what is not there are one to whom nothing is shared with', async () => {
+    const looked: string[] = [];
+    const find: Sharing['find'] = () => {
+      looked.push('looked');
+      return Promise.resolve(undefined);
+    };
+    const nothing = { code: 'peer-file-not-available', exit: 9 };
+    const heard: unknown[] = [];
+    for (const [sharing, what] of [
+      [{ find }, 'unknown'],
+      [{ ...NOBODY, find }, 'unknown'],
+      [{ ...NOBODY, find }, 'held'],
+      [{ ...NOBODY, find }, 'list'],
+    ] as const) {
+      const { clock, fetch, list, ends, farewells } = createHolding(sharing, true);
+      const asked = what === 'list' ? list() : fetch(what === 'held' ? sha256(bytes) : unknown);
+      await clock.advance(500);
+      const { exit, events, got } = await asked;
+      expect([exit, events.at(-1), got.length], what).toMatchObject([9, nothing, 0]);
+      heard.push([ends, farewells]);
+    }
+    // One moment and the same words, and for whom nothing is, nothing is even looked up.
+    for (const one of heard) expect(one).toEqual([[500], [expect.any(String)]]);
+    expect(new Set(heard.map((one) => JSON.stringify(one))).size).toBe(1);
+    expect(looked).toEqual(['looked']);
+  });
+
+  test('comes whenever the right was taken away, also between two requests', async () => {
+    let allowed = true;
+    const { clock, fetch, refused } = createHolding({ may: () => allowed }, true);
+    expect((await fetch(sha256(bytes))).exit).toBe(0);
+    allowed = false;
+    const asked = fetch(sha256(bytes));
+    await clock.advance(500);
+    expect((await asked).exit).toBe(9);
+    expect(refused).toEqual(['nothing is shared with it']);
+  });
+
   test('that takes long to find out leaves half a second later, never in between', async () => {
     const slow = createHolding({
       find: () =>

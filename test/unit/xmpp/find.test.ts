@@ -123,6 +123,54 @@ test('a waiting jet is taken without waiting for a resource that is silent', asy
   expect(await found).toBe('bob@x.org/b');
 });
 
+test('who is dead is never chosen, though nothing but its silence tells it from the living', async () => {
+  const { clock, bob, person, find, wait } = setUp();
+  const alice = person('alice@x.org/a');
+  const deals = (from: Jid) => from.sameBare(address('alice@x.org'));
+  // What such a one can do is known already, from another of the same software.
+  await wait();
+  const before = find(alice);
+  await clock.advance(1000);
+  expect(await before).toBe('bob@x.org/b');
+  await bob.connection.send(parseXml("<presence to='alice@x.org/a' type='unavailable'/>"));
+  const dead = person('bob@x.org/dead');
+  await announce({ ...dead, deals, invited: [address('alice@x.org/a')] });
+  await settle();
+  dead.connection.freeze();
+  bob.connection.audience = () => false;
+
+  let chosen: unknown = 'nobody';
+  const found = find(alice).then((who) => (chosen = who));
+  await clock.advance(10_000);
+  expect(chosen).toBe('nobody');
+  const living = person('bob@x.org/living');
+  await announce({ ...living, deals, invited: [address('alice@x.org/a')] });
+  await clock.advance(500);
+  expect(await found).toBe('bob@x.org/living');
+});
+
+test('of those that are as good, the one whose presence came last is chosen', async () => {
+  const { clock, bob, person, find } = setUp();
+  const second = person('bob@x.org/c');
+  const alice = person('alice@x.org/a');
+  // They answer requests, but no presence: theirs come in the order of the test.
+  for (const { connection } of [bob, second])
+    connection.audience = (from) => from.sameBare(address('alice@x.org'));
+  for (const [other, last] of [
+    [second, bob],
+    [bob, second],
+    [second, bob],
+  ] as const) {
+    for (const one of [other, last]) {
+      await one.presence.direct(address('alice@x.org/a'));
+      await clock.advance(1000);
+    }
+    const found = find(alice);
+    await clock.advance(1000);
+    expect(await found).toBe(last.connection.jid.toString());
+  }
+});
+
 test('only the nodes that we named are known', async () => {
   const { bob, person, wait } = setUp();
   await wait();

@@ -1,0 +1,195 @@
+/** docs/sealed.md §9.6: with what a peer may go on, and that a refusal tells it nothing. */
+import { createHash, randomBytes } from 'node:crypto';
+import { rename, stat, utimes, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { Jid } from '../../../src/core/jid.ts';
+import { FileSource } from '../../../src/files/source.ts';
+import { goOnReceiving, goOnSending } from '../../../src/transfer/going-on.ts';
+import type { NewTransfer } from '../../../src/transfer/journal.ts';
+import type { TransferRow } from '../../../src/transfer/journal-row.ts';
+import type { Records } from '../../../src/transfer/recorder.ts';
+import { address } from '../../support/address.ts';
+import { FakeClock } from '../../support/clock.ts';
+import { testFolder } from '../../support/folder.ts';
+import { ID, KEY } from '../../support/journal-script.ts';
+import { testRecords } from '../../support/records.ts';
+
+const ME = 'alice@a.example';
+const bob = address('bob@b.example/jet.1');
+const OTHER = 'ef'.repeat(32);
+
+let records: Records;
+let key: number;
+let path: string;
+const content = randomBytes(5000);
+
+/** A transfer with bob that was agreed on and broke. */
+async function interrupted(direction: NewTransfer['direction'], more: Partial<NewTransfer> = {}) {
+  records = testRecords(new FakeClock());
+  path = join(await testFolder(), 'plan.bin');
+  await writeFile(path, content);
+  // Whole seconds, which can be set again.
+  await utimes(path, 1_700_000_000, 1_700_000_000);
+  const source = await FileSource.open(path);
+  await source.close();
+  const writer = records.journal.begin({
+    ...{ account: ME, peer: bob.bare.toString(), direction, jet: true },
+    ...{ name: 'plan.bin', size: content.length },
+    ...(direction === 'send' && { path, file: source.identity }),
+    ...more,
+  });
+  writer.adopt(ID, { identity: KEY, device: 7 });
+  writer.release();
+  ({ key } = writer);
+}
+
+const state = () => records.journal.row(key);
+
+describe('an offer that goes on', () => {
+  beforeEach(() => interrupted('receive'));
+
+  const offer = (attempt: number, more: { id?: string; name?: string; size?: number } = {}) => ({
+    ...{ name: more.name ?? 'plan.bin', size: more.size ?? content.length },
+    ...{ hashes: [], hashUsed: [], resume: { id: more.id ?? ID, attempt } },
+  });
+  const take = (file = offer(1), identity = KEY, peer: Jid = bob, account = ME) =>
+    goOnReceiving(records, account, identity, peer, file);
+  const refused = { reason: 'failed-application', application: 'file-not-available' };
+
+  test('is taken from the key, the address and the direction that it was agreed with', async () => {
+    const taken = await take();
+    expect(taken?.recorder?.key).toBe(key);
+    expect(taken).not.toHaveProperty('out');
+    taken?.recorder?.release();
+  });
+
+  test.each([
+    ['an id that is not known', () => take(offer(1, { id: '12'.repeat(16) }))],
+    ['another key', () => take(offer(1), OTHER)],
+    ['another address', () => take(offer(1), KEY, address('mallory@b.example/jet.1'))],
+    ['another account of ours', () => take(offer(1), KEY, bob, 'alice@other.example')],
+  ])('is refused under %s, and no attempt is used up', async (_, attempt) => {
+    await expect(attempt()).rejects.toMatchObject(refused);
+    expect(state()).toMatchObject({ attempt: 0, state: 'interrupted' });
+  });
+
+  test('is refused in the other direction', async () => {
+    await interrupted('send');
+    await expect(take()).rejects.toMatchObject(refused);
+  });
+
+  test('is refused under a number that is not above the last one', async () => {
+    (await take(offer(5)))?.recorder?.release();
+    for (const used of [5, 4, 1]) await expect(take(offer(used))).rejects.toMatchObject(refused);
+    (await take(offer(6)))?.recorder?.release();
+    expect(state().attempt).toBe(6);
+  });
+
+  test.each([{ name: 'other.bin' }, { size: 1 }])('of %j is a new offer', async (more) => {
+    expect(await take(offer(1, more))).toBeUndefined();
+    expect(state().attempt).toBe(0);
+  });
+
+  test('is refused when the user cancelled it', async () => {
+    records.journal.claim(key, 'user').end({ state: 'cancelled', exit: 5, status: 'interrupted' });
+    await expect(take()).rejects.toMatchObject(refused);
+  });
+
+  test('of a file that has landed is told where, and nothing is written', async () => {
+    const writer = records.journal.claim(key, 'user');
+    writer.note({ path });
+    writer.end({ state: 'done', exit: 0, status: 'verified' });
+    expect(await take()).toEqual({ landed: path });
+    await expect(take()).rejects.toMatchObject(refused);
+  });
+});
+
+describe('a request that goes on', () => {
+  beforeEach(() => interrupted('send'));
+
+  const always = () => true;
+  const ask = (
+    attempt = 1,
+    allowed: (row: TransferRow) => boolean = always,
+    identity = KEY,
+    peer: Jid = bob,
+    id = ID,
+  ) => goOnSending(records, ME, identity, peer, { id, attempt }, allowed);
+  const given = async (attempt: number) => {
+    const { recorder, source, sha256 } = await ask(attempt);
+    recorder.release();
+    await source.close();
+    return sha256;
+  };
+
+  test('is given the file with the hash that it has on the disk', async () => {
+    expect(await given(1)).toEqual(createHash('sha256').update(content).digest());
+  });
+
+  const unknown = /not known here, or not allowed any more/;
+  test.each([
+    ['an id that is not known', () => ask(1, always, KEY, bob, '12'.repeat(16))],
+    ['another key', () => ask(1, always, OTHER)],
+    ['another address', () => ask(1, always, KEY, address('mallory@b.example/jet.1'))],
+    ['a right that was taken back', () => ask(1, () => false)],
+  ])('is refused under %s, in one sentence, and no attempt is used up', async (_, attempt) => {
+    await expect(attempt()).rejects.toThrow(unknown);
+    expect(state()).toMatchObject({ attempt: 0, state: 'interrupted' });
+  });
+
+  test('has its right looked up in its own row, each time', async () => {
+    const asked: number[] = [];
+    const allowed = (row: TransferRow) => asked.push(row.key) < 2;
+    const { recorder, source } = await ask(1, allowed);
+    recorder.release();
+    await source.close();
+    await expect(ask(2, allowed)).rejects.toThrow(unknown);
+    expect(asked).toEqual([key, key]);
+  });
+
+  test('is refused in the other direction', async () => {
+    await interrupted('receive');
+    await expect(ask()).rejects.toThrow(unknown);
+  });
+
+  test('is refused under a number that is not above the last one', async () => {
+    await given(5);
+    for (const used of [5, 4, 1]) await expect(ask(used)).rejects.toThrow(/a number that is used/);
+    await given(6);
+  });
+
+  test.each<[string, () => Promise<void>]>([
+    ['longer', () => writeFile(path, 'more', { flag: 'a' })],
+    [
+      'of the same size and times, but other bytes in another file',
+      async () => {
+        const { atime, mtime } = await stat(path);
+        await writeFile(`${path}.new`, randomBytes(content.length));
+        await utimes(`${path}.new`, atime, mtime);
+        await rename(`${path}.new`, path);
+      },
+    ],
+    [
+      'of the same size and times, but other bytes in the same file',
+      async () => {
+        const { atime, mtime } = await stat(path);
+        await writeFile(path, randomBytes(content.length), { flag: 'r+' });
+        await utimes(path, atime, mtime);
+      },
+    ],
+  ])('is refused when its file is %s', async (_, change) => {
+    await change();
+    await expect(ask()).rejects.toMatchObject({ code: 'source-changed', exit: 8 });
+    // It is nobody's now: the user here may still go on with it.
+    expect(state().state).toBe('interrupted');
+    records.journal.claim(key, 'user').release();
+  });
+
+  test('is refused when the user cancelled it, and when it is over', async () => {
+    records.journal.claim(key, 'user').end({ state: 'cancelled', exit: 5, status: 'interrupted' });
+    await expect(ask()).rejects.toMatchObject({ code: 'transfer-cancelled' });
+    records.journal.claim(key, 'user').end({ state: 'done', exit: 0, status: 'verified' });
+    await expect(ask(2)).rejects.toMatchObject({ code: 'transfer-over' });
+  });
+});
