@@ -8,6 +8,8 @@ import { FileSource } from '../../../src/files/source.ts';
 import { goOnReceiving, goOnSending } from '../../../src/transfer/going-on.ts';
 import type { NewTransfer } from '../../../src/transfer/journal.ts';
 import type { TransferRow } from '../../../src/transfer/journal-row.ts';
+import { LiveTransfers } from '../../../src/transfer/live.ts';
+import { Pauses } from '../../../src/transfer/pauses.ts';
 import type { Records } from '../../../src/transfer/recorder.ts';
 import { address } from '../../support/address.ts';
 import { FakeClock } from '../../support/clock.ts';
@@ -20,6 +22,7 @@ const bob = address('bob@b.example/jet.1');
 const OTHER = 'ef'.repeat(32);
 
 let records: Records;
+let pauses: Pauses;
 let key: number;
 let path: string;
 const content = randomBytes(5000);
@@ -27,6 +30,7 @@ const content = randomBytes(5000);
 /** A transfer with bob that was agreed on and broke. */
 async function interrupted(direction: NewTransfer['direction'], more: Partial<NewTransfer> = {}) {
   records = testRecords(new FakeClock());
+  pauses = new Pauses(new LiveTransfers(), new FakeClock());
   path = join(await testFolder(), 'plan.bin');
   await writeFile(path, content);
   // Whole seconds, which can be set again.
@@ -54,7 +58,7 @@ describe('an offer that goes on', () => {
     ...{ hashes: [], hashUsed: [], resume: { id: more.id ?? ID, attempt } },
   });
   const take = (file = offer(1), identity = KEY, peer: Jid = bob, account = ME) =>
-    goOnReceiving(records, account, identity, peer, file);
+    goOnReceiving(records, pauses, account, identity, peer, file);
   const refused = { reason: 'failed-application', application: 'file-not-available' };
 
   test('is taken from the key, the address and the direction that it was agreed with', async () => {
@@ -115,7 +119,7 @@ describe('a request that goes on', () => {
     identity = KEY,
     peer: Jid = bob,
     id = ID,
-  ) => goOnSending(records, ME, identity, peer, { id, attempt }, allowed);
+  ) => goOnSending(records, pauses, ME, identity, peer, { id, attempt }, allowed);
   const given = async (attempt: number) => {
     const { recorder, source, sha256 } = await ask(attempt);
     recorder.release();
