@@ -77,7 +77,11 @@ export interface Race {
   narrow(keep: (candidate: Candidate) => boolean): void;
 }
 
-/** Races the candidates, which come best first. The first to be reached wins. */
+/**
+ * Races the candidates, which come best first. The first to be reached wins. A proxy joins the two
+ * connections that name the same stream (XEP-0065 §6.3): what leads to one proxy is tried in turn, lest both
+ * be ours.
+ */
 export function race(
   dialling: Dialling,
   candidates: readonly Candidate[],
@@ -88,10 +92,20 @@ export function race(
   const runners = new Map<Candidate, AbortController>();
   const direct = candidates.some((candidate) => kindOf(candidate) === 'direct');
   let decided = false;
-  const run = async (candidate: Candidate, index: number, own: AbortController) => {
-    const late = direct && kindOf(candidate) === 'proxy' ? PROXY_DELAY : 0;
-    const wait = index * STAGGER + late;
+  const late = () => {
+    if (decided) throw new Error('another was faster');
+  };
+  const run = async (
+    candidate: Candidate,
+    index: number,
+    own: AbortController,
+    before: Promise<unknown> | undefined,
+  ) => {
+    const delay = direct && kindOf(candidate) === 'proxy' ? PROXY_DELAY : 0;
+    const wait = index * STAGGER + delay;
     if (wait > 0) await sleep(dialling.clock, wait, own.signal);
+    await before?.catch(() => undefined);
+    late();
     const socket = await dial(dialling, candidate, destination, own.signal);
     if (decided) {
       socket.destroy();
@@ -103,13 +117,17 @@ export function race(
   const abandon = () => {
     for (const own of runners.values()) own.abort(new Error('given up'));
   };
+  const proxies = new Map<string, Promise<unknown>>();
   const attempts = candidates.map((candidate, index) => {
     const own = new AbortController();
     runners.set(candidate, own);
-    return run(candidate, index, own).catch((error: unknown) => {
+    const { jid } = candidate;
+    const attempt = run(candidate, index, own, proxies.get(jid)).catch((error: unknown) => {
       log(`${candidate.host} port ${candidate.port}: ${messageOf(error)}`);
       throw error;
     });
+    if (kindOf(candidate) === 'proxy') proxies.set(jid, attempt);
+    return attempt;
   });
   if (signal.aborted) abandon();
   signal.addEventListener('abort', abandon, { once: true });

@@ -60,11 +60,15 @@ async function discover(connection: Connection, clock: Clock): Promise<Proxy[]> 
   if (server === undefined) return [];
   const options = { timeout: QUERY_TIME };
   const items = await connection.iq(server, 'get', xml('query', { xmlns: ITEMS }), options);
-  const services = (items?.getChildren('item', ITEMS) ?? [])
+  const jids = (items?.getChildren('item', ITEMS) ?? [])
     .filter((item) => item.attrs['node'] === undefined)
     .map((item) => Jid.parse(item.attrs['jid'] ?? ''))
-    .filter((jid): jid is Jid => jid !== undefined)
-    .slice(0, MAX_SERVICES);
+    .filter((jid): jid is Jid => jid !== undefined);
+  // Prosody lists a component twice when it also has a name.
+  const services = [...new Map(jids.map((jid) => [jid.toString(), jid])).values()].slice(
+    0,
+    MAX_SERVICES,
+  );
   const found: Proxy[] = [];
   const asked = services.map(async (jid) => {
     const proxy = await describe(connection, jid).catch(() => undefined);

@@ -206,6 +206,37 @@ describe('connector', () => {
     expect(reached?.socket.writable).toBe(true);
   });
 
+  it('never has two connections to one proxy, which would join them', async () => {
+    let open = 0;
+    let most = 0;
+    const server = createServer((socket) => {
+      most = Math.max(most, ++open);
+      socket.on('error', () => undefined);
+      socket.on('close', () => open--);
+      socket.once('data', () => {
+        socket.write(Buffer.from([5, 0]));
+        // Later than the other candidate would have been tried.
+        socket.once('data', (request) =>
+          setTimeout(
+            () => socket.write(Buffer.concat([Buffer.from([5, 0]), request.subarray(2)])),
+            500,
+          ),
+        );
+      });
+    }).listen(0, '127.0.0.1');
+    undo.push(() => server.close());
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const proxies = ['a', 'b'].map((cid) => ({
+      ...candidate(cid, port),
+      ...{ type: 'proxy' as const, jid: 'proxy.example.org' },
+    }));
+    const abort = new AbortController();
+    const reached = await race(dialling, proxies, orders[0], abort.signal, () => undefined).winner;
+    undo.push(() => reached?.socket.destroy());
+    expect([reached?.candidate.cid, most]).toEqual(['a', 1]);
+  });
+
   it('ends at once when what is left cannot win', async () => {
     const { silent } = await dead();
     const abort = new AbortController();

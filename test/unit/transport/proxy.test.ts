@@ -17,7 +17,11 @@ function serverWith(services: Readonly<Record<string, 'proxy' | 'other' | 'silen
       return xml(
         'query',
         { xmlns },
-        ...Object.keys(services).map((jid) => xml('item', { xmlns: ITEMS, jid })),
+        // Twice, as Prosody does with a component that has a name.
+        ...Object.keys(services).flatMap((jid) => [
+          xml('item', { xmlns: ITEMS, jid }),
+          xml('item', { xmlns: ITEMS, jid, name: 'a name' }),
+        ]),
       );
     const proxy = { category: 'proxy', type: 'bytestreams' };
     const identity = services[to] === 'proxy' ? proxy : { category: 'conference', type: 'text' };
@@ -46,7 +50,7 @@ function search(services: Parameters<typeof serverWith>[0]) {
   return { clock, state };
 }
 
-test('all that answer are known at once', async () => {
+test('all that answer are known at once, and each once', async () => {
   const { state } = search({ 'a.example.org': 'proxy', 'b.example.org': 'other' });
   await settle();
   expect(state.found).toEqual(['a.example.org']);
