@@ -203,14 +203,17 @@ describe.skipIf(!(await hasProsody()) || process.platform !== 'linux')('candidat
     expect(scene.relay.seen).not.toContain(MARK);
   });
 
-  test('in-band blocks that are changed land nothing; one left out or repeated breaks the stream, and the right file lands by another', async () => {
+  test('in-band blocks that are changed land nothing; with one left out or repeated the right file lands all the same', async () => {
     const data = 'http://jabber.org/protocol/ibb';
+    let struck = 0;
     const blocks = (change: (block: Element, stanza: Element) => Element[]): Rewrite => {
       let count = 0;
       return (stanza, { account, direction }) => {
         const block =
           account === 'bob0' && direction === 'down' ? stanza.getChild('data', data) : undefined;
-        return block && ++count === 2 ? change(block, stanza) : stanza;
+        if (!block || ++count !== 2) return stanza;
+        struck++;
+        return change(block, stanza);
       };
     };
     const changed = blocks((block, stanza) => {
@@ -226,19 +229,16 @@ describe.skipIf(!(await hasProsody()) || process.platform !== 'linux')('candidat
     });
     const leftOut = blocks(() => []);
     await scene.receive('--route', 'ibb');
-    for (const [rewrite, firstEnd, lands] of [
-      [changed, 6, false],
-      [again, 7, true],
-      [leftOut, 7, true],
+    for (const [rewrite, status] of [
+      [changed, 6],
+      [again, 0],
+      [leftOut, 0],
     ] as const) {
       const attacked = await attack(scene, rewrite, { content, send: ['--route', 'ibb'] });
       const { sent, received, landed } = attacked;
       const told = sent.stderr + received.stderr;
-      const [first] = received.events.filter(({ event }) => event === 'end');
-      expect(first, told).toMatchObject({ status: 'failed', exit: firstEnd });
-      const last = lands ? 0 : firstEnd;
-      expect([sent.status, received.exit, landed], told).toEqual([last, last, lands]);
-      expect(/resumed at/.test(received.stderr), told).toBe(lands);
+      expect([sent.status, received.exit, landed], told).toEqual([status, status, status === 0]);
     }
+    expect(struck).toBe(3);
   });
 });

@@ -73,7 +73,8 @@ describe.skipIf(!present)('two servers that know each other', () => {
     const waiting = await waitsForAny(there, pair.out);
     const resumed = await ended(here.start(['resume', '--json']));
     expect(resumed, resumed.stderr).toMatchObject({ status: 0 });
-    expect(resumed.event('start')?.['resumed_from']).toBeGreaterThan(1_000_000);
+    const { stderr } = resumed;
+    expect(resumed.event('start')?.['resumed_from'], stderr).toBeGreaterThan(1_000_000);
     expect(resumed.event('end')).toMatchObject({ status: 'verified', bytes: content.length });
     expect(await terminate(waiting)).toBe(0);
     expect((await readFile(join(pair.out, name))).equals(content)).toBe(true);

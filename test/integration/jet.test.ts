@@ -80,7 +80,8 @@ describe.skipIf(!present)('a waiting jet', () => {
       const before = receiving.stderr.length;
       const end = await offer(alice, target, given);
       expect(end).toMatchObject({ by: 'peer', reason: 'security-error' });
-      expect(receiving.stderr.slice(before)).toMatch(/Refused an offer of alice@jet\.test: .+\./);
+      const refused = /Refused an offer of alice@jet\.test: .+\./;
+      await receiving.until(() => refused.test(receiving.stderr.slice(before)), 'the refusal');
       expect((await readdir(bob.home)).filter((file) => file.startsWith('plain'))).toEqual([]);
     },
   );

@@ -147,6 +147,7 @@ test('a receiver whose session the server ends for another queues for a new one,
   await chats[1]?.connection.close();
   const sent = await ended(alice.start(['send', '--json', '--wait', '60', file, bob.jid]));
   expect(sent, sent.stdout + receiving.stderr).toMatchObject({ status: 0 });
+  await receiving.said(/"event":"end"/);
   expect(linesOf(receiving.stdout).filter(({ event }) => event === 'end')).toHaveLength(1);
   await landed(['file-0.bin']);
   expect(await terminate(receiving)).toBe(0);

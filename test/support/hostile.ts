@@ -134,10 +134,15 @@ export async function attack(
     }
     const sent = await ended(sender);
     // Events and sentences come by two pipes, and either may be ahead.
-    const sentence = /: verified, |was not received|Refused an? (?:offer|request)|Cancelled/;
-    const over = () =>
-      sentence.test(receiver.stderr.slice(before[1])) &&
-      (count('offer') > 0 ? count('offer') === count('end') : refused());
+    const sentences = /: verified, |was not received|Refused an? (?:offer|request)|Cancelled/g;
+    const said = () => [...receiver.stderr.slice(before[1]).matchAll(sentences)];
+    const over = () => {
+      const [words, last] = [said(), said().at(-1)?.[0] ?? ''];
+      if (count('offer') === 0) return words.length > 0 && refused();
+      // What is gone on with has no further offer, and an end of its own.
+      if (sent.status === 0 && !last.includes('verified')) return false;
+      return words.length > 0 && words.length === count('end');
+    };
     if (!unheard) await receiver.until(over, `the end of it; the sender: ${sent.stderr}`);
     // Of what goes on by itself the last word counts.
     const event = (kind: string) => events().findLast((line) => line['event'] === kind);
