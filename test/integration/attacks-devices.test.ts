@@ -311,13 +311,13 @@ test.skipIf(!present)(
       ),
     );
     relay.rewrite = honest;
+    expect([await pair.landed(), await readdir(out)]).toEqual([[], []]);
     for (const [index, receiver] of receivers.entries()) {
+      expect(sent[index]?.status, sent[index]?.stderr).toBe(6);
       const told = () => receiver.stderr.slice(marks[index]);
       await receiver.until(() => told().includes('Refused'), 'a refusal');
       expect(told()).toMatch(/not what the peer sealed/);
-      expect(sent[index]?.status, sent[index]?.stderr).toBe(6);
     }
-    expect([await pair.landed(), await readdir(out)]).toEqual([[], []]);
     const right = await pair.alice.run(['send', paths[1] ?? '', two]);
     expect(right, right.stderr).toMatchObject({ status: 0 });
     expect(await readdir(out)).toEqual(['for-two.bin']);
