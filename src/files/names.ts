@@ -78,15 +78,14 @@ function clean(name: string, top: boolean): string {
  * What two names have in common when some file system takes them for one: letters of either case, in
  * any form of Unicode, without what such systems ignore.
  *
- * @remarks Down, up and down again: ẞ is the capital of ß, which is SS in capitals.
+ * @remarks Down before up: ẞ is the capital of ß, whose capitals are SS.
  */
 export function foldName(name: string): string {
   return name
     .normalize('NFKD')
     .replace(/\p{Default_Ignorable_Code_Point}/gu, '')
     .toLowerCase()
-    .toUpperCase()
-    .toLowerCase();
+    .toUpperCase();
 }
 
 /** The nth alternative of a taken name: `name (1).ext`. */

@@ -282,3 +282,47 @@ describe.skipIf(!present)('two sessions at once', () => {
     replace(two, first);
   }
 });
+
+test.skipIf(!present)(
+  'two sessions with two processes of one account, each led to the other one, both end',
+  async () => {
+    const scene = await setScene();
+    const { relay, pair } = scene;
+    const [one = ''] = relay.online(nameOf(pair.bob));
+    const out = join(pair.out, '..', 'beside');
+    await mkdir(out);
+    const beside = pair.bob.start(['receive', '--yes', '--json', '--out', out]);
+    await beside.said(/"event":"waiting"/);
+    const two = relay.online(nameOf(pair.bob)).find((jid) => jid !== one) ?? '';
+    const receivers = [scene.receiver, beside];
+    // Same account, same device, same sender: but for the full address nothing tells them apart.
+    relay.rewrite = (stanza, { account }) => {
+      if (account !== nameOf(pair.alice) || stanza.getName() !== 'iq') return stanza;
+      return renamed(renamed(renamed(stanza, one, 'PLACE'), two, one), 'PLACE', two);
+    };
+    const paths = [
+      await pair.file('for-one.bin', noise(1000)),
+      await pair.file('for-two.bin', noise(1000)),
+    ];
+    const marks = receivers.map(({ stderr }) => stderr.length);
+    const sent = await Promise.all(
+      [one, two].map((jid, index) =>
+        ended(pair.alice.start(['send', '--json', paths[index] ?? '', jid])),
+      ),
+    );
+    relay.rewrite = honest;
+    expect([await pair.landed(), await readdir(out)]).toEqual([[], []]);
+    for (const [index, receiver] of receivers.entries()) {
+      expect(sent[index]?.status, sent[index]?.stderr).toBe(6);
+      const told = () => receiver.stderr.slice(marks[index]);
+      await receiver.until(() => told().includes('Refused'), 'a refusal');
+      expect(told()).toMatch(/not what the peer sealed/);
+    }
+    const right = await pair.alice.run(['send', paths[1] ?? '', two]);
+    expect(right, right.stderr).toMatchObject({ status: 0 });
+    expect(await readdir(out)).toEqual(['for-two.bin']);
+    beside.child.kill('SIGTERM');
+    expect((await beside.ended).status).toBe(0);
+    await scene.close();
+  },
+);

@@ -4,8 +4,18 @@ import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { randomId } from '../../src/core/bytes.ts';
 import { xml, type Element } from '../../src/xmpp/xml.ts';
-import { all, attack, copy, jingleOf, setScene, together, type Scene } from '../support/hostile.ts';
+import {
+  all,
+  attack,
+  copy,
+  honest,
+  jingleOf,
+  setScene,
+  together,
+  type Scene,
+} from '../support/hostile.ts';
 import { huntKey, readings } from '../support/key-hunt.ts';
+import { ended, linesOf } from '../support/pair.ts';
 import { hasProsody } from '../support/prosody.ts';
 import { startRelay, type Relay } from '../support/relay.ts';
 import type { Rewrite } from '../support/rewriting-relay.ts';
@@ -203,25 +213,28 @@ describe.skipIf(!(await hasProsody()) || process.platform !== 'linux')('candidat
     expect(scene.relay.seen).not.toContain(MARK);
   });
 
-  test('in-band blocks that are changed land nothing; with one left out or repeated the right file lands all the same', async () => {
+  let struck = 0;
+  /** Changes the second block of a file on its way to bob. */
+  const blocks = (change: (block: Element, stanza: Element) => Element[]): Rewrite => {
     const data = 'http://jabber.org/protocol/ibb';
-    let struck = 0;
-    const blocks = (change: (block: Element, stanza: Element) => Element[]): Rewrite => {
-      let count = 0;
-      return (stanza, { account, direction }) => {
-        const block =
-          account === 'bob0' && direction === 'down' ? stanza.getChild('data', data) : undefined;
-        if (!block || ++count !== 2) return stanza;
-        struck++;
-        return change(block, stanza);
-      };
+    let count = 0;
+    return (stanza, { account, direction }) => {
+      const block =
+        account === 'bob0' && direction === 'down' ? stanza.getChild('data', data) : undefined;
+      if (!block || ++count !== 2) return stanza;
+      struck++;
+      return change(block, stanza);
     };
-    const changed = blocks((block, stanza) => {
+  };
+  const flipped = () =>
+    blocks((block, stanza) => {
       const bytes = Buffer.from(block.getText(), 'base64');
       bytes[7] = (bytes[7] ?? 0) ^ 1;
       block.children = [bytes.toString('base64')];
       return [stanza];
     });
+
+  test('in-band blocks that are changed land nothing; with one left out or repeated the right file lands all the same', async () => {
     const again = blocks((_, stanza) => {
       const copied = copy(stanza);
       copied.attrs['id'] = randomId();
@@ -229,8 +242,9 @@ describe.skipIf(!(await hasProsody()) || process.platform !== 'linux')('candidat
     });
     const leftOut = blocks(() => []);
     await scene.receive('--route', 'ibb');
+    struck = 0;
     for (const [rewrite, status] of [
-      [changed, 6],
+      [flipped(), 6],
       [again, 0],
       [leftOut, 0],
     ] as const) {
@@ -240,5 +254,28 @@ describe.skipIf(!(await hasProsody()) || process.platform !== 'linux')('candidat
       expect([sent.status, received.exit, landed], told).toEqual([status, status, status === 0]);
     }
     expect(struck).toBe(3);
+  });
+
+  test('bytes that are changed on their way to standard output: a loud failure on both sides', async () => {
+    const { relay, pair } = scene;
+    const known = relay.online('bob0');
+    const reading = pair.bob.start(['receive', '--json', '--yes', '--stdout', pair.alice.jid]);
+    await reading.said(/"event":"waiting"/);
+    const jid = relay.online('bob0').find((one) => !known.includes(one)) ?? '';
+    relay.rewrite = flipped();
+    const file = await pair.file('piped.bin', content);
+    const args = ['send', '--json', '--route', 'ibb', file, jid];
+    const sent = await ended(pair.alice.start(args));
+    const { status, stdout, stderr } = await reading.ended;
+    relay.rewrite = honest;
+    // What had been written cannot be taken back: the status and a sentence say that it is of no use.
+    expect(stdout.length, stderr).toBeGreaterThan(0);
+    expect(stdout).not.toBe(content.toString());
+    expect([status, sent.status], stderr + sent.stderr).toEqual([6, 6]);
+    expect(stderr).toMatch(/written to standard output is NOT the verified file: do not use it\./);
+    expect(linesOf(stderr).filter(({ event }) => event === 'end')).toMatchObject([
+      { status: 'failed', exit: 6 },
+    ]);
+    expect(sent.stdout + sent.stderr + stderr).not.toMatch(/: verified|"verified"|delivered/);
   });
 });

@@ -1,14 +1,10 @@
 /** OMEMO in daily life with real processes: lost sessions, restored and copied homes, devices that come and go. */
 import { cp, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { Element } from '@xmpp/xml';
 import { parseDeviceList } from '../../src/omemo/devicelist.ts';
 import { writeMark } from '../../src/omemo/mark.ts';
 import { bundleNode, ITEM_ID, markNode, NODE_DEVICES, NS_OMEMO } from '../../src/omemo/names.ts';
-import { omemoSchema } from '../../src/omemo/schema.ts';
-import { locksSchema } from '../../src/store/locks.ts';
-import { openStore } from '../../src/store/store.ts';
 import { Disco } from '../../src/xmpp/disco.ts';
 import { Pep } from '../../src/xmpp/pep.ts';
 import { Presence } from '../../src/xmpp/presence.ts';
@@ -18,6 +14,7 @@ import { jetHome, type JetHome, type Outcome } from '../support/jet.ts';
 import { address } from '../support/address.ts';
 import { Client, PASSWORD, randomFile, receive, terminate } from '../support/people.ts';
 import { startProsody, type Prosody } from '../support/prosody.ts';
+import { edit } from '../support/stored.ts';
 import { hasScript, inTerminal } from '../support/terminal.ts';
 
 // Many processes start here one after another: a guard for machines that are slow.
@@ -76,13 +73,6 @@ async function listOf(name: string): Promise<number[]> {
   return parseDeviceList(
     await (await pepOf(name)).latest(address(`${name}@jet.test`), NODE_DEVICES),
   );
-}
-
-/** Changes what a home has stored. */
-function edit(of: JetHome, sql: string): void {
-  const store = openStore(join(of.home, 'jet.db'), [locksSchema, omemoSchema]);
-  store.run(sql);
-  store.close();
 }
 
 const backup = (of: JetHome) => cp(of.home, `${of.home}.backup`, { recursive: true });

@@ -1,5 +1,6 @@
 /** What was interrupted is gone on with, from either side: real processes over a real server. */
-import { appendFile, open, readFile, readdir, rm } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { open, readFile, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { durable, interruptMidway, RATE, waitsForAny, written } from '../support/interrupting.ts';
@@ -104,9 +105,12 @@ describe.skipIf(!(await hasProsody()))('a transfer that was interrupted', () => 
     expect(await terminate(holder)).toBe(0);
   });
 
-  test('is refused when the source is another by now', async () => {
+  test('never goes on with a source that was replaced, though by one of its size and times', async () => {
     await interrupt('sender');
-    await appendFile(file, 'more');
+    const { atime, mtime } = await stat(file);
+    await writeFile(`${file}.new`, noise(SIZE));
+    await utimes(`${file}.new`, atime, mtime);
+    await rename(`${file}.new`, file);
     const sent = await resume(pair.alice);
     expect(sent).toMatchObject({ status: 8 });
     expect(sent.stderr).toMatch(/big\.bin is not the file any more that it was/);
@@ -116,6 +120,50 @@ describe.skipIf(!(await hasProsody()))('a transfer that was interrupted', () => 
     await holder.said(/Refused a request of bob.*is not the file any more/);
     expect(await readdir(pair.out)).toEqual(['big.bin.jet-part']);
     expect(await terminate(holder)).toBe(0);
+  });
+
+  test('of a shared file goes on as long as it is shared, by a key that is trusted', async () => {
+    const { alice, bob, out } = pair;
+    const old = new Date(Date.now() - 60_000);
+    const other = await pair.file('other.bin', noise(10));
+    for (const path of [file, other]) await utimes(path, old, old);
+    const shares = async (path: string) => {
+      const rate = ['--limit-rate', '600k'];
+      const process = alice.start(['share', path, '--json', ...rate, '--to', bob.jid]);
+      await process.said(/"sha256":/);
+      return process;
+    };
+    const hash = createHash('sha256').update(content).digest('hex');
+    const holder = await shares(file);
+    const fetching = bob.start(['fetch', '--json', '--out', out, hash, alice.jid]);
+    await durable(bob, fetching, 1_500_000);
+    fetching.child.kill('SIGKILL');
+    await fetching.ended;
+    await holder.said(/"event":"end"/);
+    expect(await terminate(holder)).toBe(0);
+
+    // Something else is shared with bob now, not this file.
+    const without = await shares(other);
+    expect(await resume(bob)).toMatchObject({ status: 9 });
+    await without.said(/Refused a request of bob.*not allowed any more/);
+    expect(await terminate(without)).toBe(0);
+
+    const [pin] = linesOf((await alice.run(['devices', '--json', bob.jid])).stdout);
+    const key = String(pin?.['fingerprint']);
+    expect(await alice.run(['distrust', bob.jid, key])).toMatchObject({ status: 0 });
+    const untrusting = await shares(file);
+    expect(await resume(bob)).toMatchObject({ status: 9 });
+    await untrusting.said(/Refused a request of bob.*is not trusted/);
+    expect(await terminate(untrusting)).toBe(0);
+    expect(await readdir(out)).toEqual(['big.bin.jet-part']);
+
+    expect(await alice.run(['trust', bob.jid, key])).toMatchObject({ status: 0 });
+    const again = await shares(file);
+    const got = await resume(bob);
+    expect(got, got.stdout).toMatchObject({ status: 0 });
+    expect(got.event('start')?.['resumed_from']).toBeGreaterThan(1_000_000);
+    await landed();
+    expect(await terminate(again)).toBe(0);
   });
 
   test('begins anew, and says so, when the part is gone', async () => {

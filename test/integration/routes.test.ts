@@ -1,13 +1,30 @@
 /** Which way the bytes go, by real processes over a real server. */
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ended, linesOf, makePair, noise, type Pair } from '../support/pair.ts';
 import { hasProsody, startProsody, type Prosody } from '../support/prosody.ts';
 
 const present = await hasProsody();
+
+/**
+ * Listens on a port below those that the system hands out: once it is free again, no other program gets it
+ * by chance.
+ */
+async function takePort(): Promise<{ readonly taken: Server; readonly port: number }> {
+  for (;;) {
+    const port = randomInt(10_000, 30_000);
+    const taken = createServer().listen(port, '::');
+    const free = await once(taken, 'listening').then(
+      () => true,
+      () => false,
+    );
+    if (free) return { taken, port };
+  }
+}
 
 /** Moves one file and checks that it landed whole; gives both sides' routes. */
 async function routes(
@@ -54,10 +71,7 @@ describe.skipIf(!present)('routes over a server with a proxy', () => {
 
   it('listens only on the ports that it may, and does without a listener where they are taken', async () => {
     pair = await makePair(server);
-    const taken = createServer().listen(0, '::');
-    await once(taken, 'listening');
-    const address = taken.address();
-    const port = typeof address === 'object' && address !== null ? address.port : 0;
+    const { taken, port } = await takePort();
     const file = await pair.file('file.bin', noise(10));
     const args = { send: ['--ports', String(port), '--verbose'], receive: ['--route', 'direct'] };
     const offered = (told: string) =>
@@ -177,6 +191,9 @@ describe.skipIf(!present)('a receiver of many', () => {
     );
     const sent = await Promise.all(files.map((file) => ended(pair.send(file))));
     expect(sent.map(({ status }) => status)).toEqual([0, 0, 0]);
+    // The senders know it by the receipts, a moment before the receiver has said its ends.
+    const over = () => linesOf(receiver.stdout).filter(({ event }) => event === 'end').length === 3;
+    await receiver.until(over, 'three ends');
     receiver.child.kill('SIGTERM');
     await receiver.ended;
     expect((await pair.landed()).sort()).toEqual(['same (1).bin', 'same (2).bin', 'same.bin']);

@@ -2,9 +2,9 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, expect, test, vi } from 'vitest';
-import { jetHome, type JetHome } from '../support/jet.ts';
+import { jetHome, type JetHome, type JetProcess } from '../support/jet.ts';
 import { ended, linesOf } from '../support/pair.ts';
-import { Client, PASSWORD, randomFile, receive, terminate } from '../support/people.ts';
+import { Client, PASSWORD, randomFile, terminate } from '../support/people.ts';
 import { startProsody, type Prosody, type ProsodyOptions } from '../support/prosody.ts';
 
 // Many processes start here at once: a guard for machines that are slow.
@@ -36,6 +36,13 @@ afterEach(async () => {
   for (const made of [alice, bob]) await made.remove();
 });
 
+/** `jet receive` of bob's, which waits; it lives as long as all the senders may take. */
+async function receive(...args: string[]): Promise<JetProcess> {
+  const process = bob.start(['receive', '--json', '--yes', ...args], GUARD);
+  await process.said(/"event":"waiting"/);
+  return process;
+}
+
 /** The most sessions that an account had at once, and how often it was refused one more. */
 async function seen(name: string): Promise<{ most: number; refused: number }> {
   const log = await server.logText();
@@ -59,7 +66,7 @@ async function landed(names: readonly string[]): Promise<void> {
 async function sendAtOnce(count: number) {
   const names = Array.from({ length: count }, (_, n) => `file-${n}.bin`);
   const files = await Promise.all(names.map((name) => randomFile(alice, name)));
-  const receiving = await receive(bob, '--yes');
+  const receiving = await receive();
   const runs = await Promise.all(
     files.map((file) =>
       ended(alice.start(['send', '--json', '--wait', '120', file, bob.jid], GUARD)),
@@ -110,12 +117,8 @@ test('a server that is full is asked ever more rarely, and then the command says
 
 test('receivers leave a slot to commands that end, and a killed one gives its slot back', async () => {
   await start(10);
-  const receivers = [
-    await receive(bob, '--yes'),
-    await receive(bob, '--yes'),
-    await receive(bob, '--yes'),
-  ];
-  const fourth = bob.start(['receive', '--json', '--yes']);
+  const receivers = [await receive(), await receive(), await receive()];
+  const fourth = bob.start(['receive', '--json', '--yes'], GUARD);
   await fourth.said(/the last is kept for commands that end/);
   expect(await bob.run(['contacts'])).toMatchObject({ status: 0 });
   const late = await ended(bob.start(['receive', '--json', '--yes', '--wait', '1']));
@@ -128,7 +131,7 @@ test('receivers leave a slot to commands that end, and a killed one gives its sl
 
 test('one slot is enough for one receiver; a command beside it says what is in its way', async () => {
   await start(10);
-  const receiving = await receive(bob, '--yes', '--slots', '1');
+  const receiving = await receive('--slots', '1');
   const run = await bob.run(['contacts', '--wait', '1'], { env: { JET_SLOTS: '1' } });
   expect(run).toMatchObject({ status: 3 });
   expect(run.stderr).toContain(
@@ -140,11 +143,12 @@ test('one slot is enough for one receiver; a command beside it says what is in i
 
 test('a receiver whose session the server ends for another queues for a new one, and takes files', async () => {
   await start(2, 'oldest');
-  const receiving = await receive(bob, '--yes');
+  const receiving = await receive();
   // Two more sessions: the oldest, which is the receiver's, has to go.
   const chats = [await Client.open(server, 'bob'), await Client.open(server, 'bob')];
-  const file = await randomFile(alice, 'file-0.bin');
+  // One leaves before the receiver comes back, which would have to end another one.
   await chats[1]?.connection.close();
+  const file = await randomFile(alice, 'file-0.bin');
   const sent = await ended(alice.start(['send', '--json', '--wait', '60', file, bob.jid]));
   expect(sent, sent.stdout + receiving.stderr).toMatchObject({ status: 0 });
   await receiving.said(/"event":"end"/);
@@ -156,7 +160,7 @@ test('a receiver whose session the server ends for another queues for a new one,
 
 test('two that end each other for ever do not: jet yields', async () => {
   await start(1, 'oldest');
-  const receiving = await receive(bob, '--yes');
+  const receiving = await receive();
   const rivals: Client[] = [];
   for (let n = 0; n < 4; n++) {
     rivals.push(await Client.open(server, 'bob'));

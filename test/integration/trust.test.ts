@@ -1,16 +1,19 @@
+import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Element } from '@xmpp/xml';
 import { encode } from 'uqr';
 import { bundleNode, ITEM_ID, NODE_DEVICES, NS_OMEMO } from '../../src/omemo/names.ts';
 import { Disco } from '../../src/xmpp/disco.ts';
 import { Pep } from '../../src/xmpp/pep.ts';
 import { xml } from '../../src/xmpp/xml.ts';
+import { OmemoDevice } from '../support/device.ts';
 import type { JetHome, Outcome } from '../support/jet.ts';
 import { address } from '../support/address.ts';
 import { Client, makeTown, randomFile, receive, terminate, type Town } from '../support/people.ts';
 import type { Prosody } from '../support/prosody.ts';
+import { edit } from '../support/stored.ts';
 import { hasScript, inTerminal } from '../support/terminal.ts';
 
 // Many processes start here one after another: a guard for machines that are slow.
@@ -196,19 +199,64 @@ test('a device that a hostile server publishes for a contact gets nothing', asyn
   await hostile.connection.close();
 });
 
-test('another key under the id of a known device is refused', async () => {
-  await works(alice);
-  const [bobs, known] = await deviceOf(bob);
-  const [made, fingerprint] = await deviceOf(await home('mallory'));
-  const hostile = await Client.open(server, 'bob', false);
-  const pep = new Pep(hostile.connection, new Disco(hostile.connection));
-  const bundle = await pep.latest(address('mallory@jet.test'), bundleNode(Number(made)));
-  if (bundle === undefined) throw new Error('no bundle');
-  await pep.publish(bundleNode(Number(bobs)), ITEM_ID, bundle);
-  // The session that there is goes on; the server's key is never taken in its place.
-  await works(alice);
-  const shown = (await alice.run(['devices', bob.jid])).stdout;
-  expect(shown).toContain(groups(known));
-  expect(shown).not.toContain(groups(fingerprint));
-  await hostile.connection.close();
+describe('another key under the id of a known device', () => {
+  test('in a bundle is refused, and the known one keeps working', async () => {
+    await works(alice);
+    const [bobs, known] = await deviceOf(bob);
+    const [made, fingerprint] = await deviceOf(await home('mallory'));
+    const hostile = await Client.open(server, 'bob', false);
+    const pep = new Pep(hostile.connection, new Disco(hostile.connection));
+    const node = bundleNode(Number(bobs));
+    const bundle = await pep.latest(address('mallory@jet.test'), bundleNode(Number(made)));
+    const process = await receive(bob, '--yes');
+    const own = await pep.latest(address(bob.jid), node);
+    if (own === undefined || bundle === undefined) throw new Error('no bundle');
+    await pep.publish(node, ITEM_ID, bundle);
+    // The session that there is goes on.
+    const sent = await alice.run(['send', file, bob.jid]);
+    expect(sent, sent.stderr).toMatchObject({ status: 0 });
+
+    // Without it the bundle is read.
+    edit(alice, 'DELETE FROM omemo_session');
+    const refused = await alice.run(['send', file, bob.jid]);
+    expect(refused, refused.stderr).toMatchObject({ status: 6 });
+    expect(refused.stderr).toContain(
+      `The device ${bobs} of ${bob.jid} is not trusted: that device was known with another key`,
+    );
+    expect(refused.stderr).toContain(groups(fingerprint));
+    const shown = (await alice.run(['devices', bob.jid])).stdout;
+    expect(shown).toContain(groups(known));
+    expect(shown).not.toContain(groups(fingerprint));
+
+    await pep.publish(node, ITEM_ID, own);
+    const again = await alice.run(['send', file, bob.jid]);
+    expect(again, again.stderr).toMatchObject({ status: 0 });
+    expect(await terminate(process)).toBe(0);
+    await hostile.connection.close();
+  });
+
+  test('in a key exchange is refused as any envelope is, and the known one keeps working', async () => {
+    await works(alice);
+    const [alices] = await deviceOf(alice);
+    const hostile = await OmemoDevice.open(server, 'alice');
+    await hostile.list(Number(alices));
+    const watcher = await Client.open(server, 'bob');
+    const process = await receive(bob, '--yes');
+    const full = await watcher.jet(bob.jid);
+    const secret = { key: randomBytes(16), iv: randomBytes(12) };
+    const envelope = await hostile.omemo.envelope().seal(secret, address(bob.jid));
+    const header = envelope.getChild('header');
+    if (header) header.attrs['sid'] = alices;
+    const heard = await hostile.knock(full, envelope);
+    expect(heard).toHaveLength(2);
+    expect(heard[1]).toMatch(/<reason><security-error\/><\/reason>/);
+    const sent = await alice.run(['send', file, bob.jid]);
+    expect(sent, sent.stderr).toMatchObject({ status: 0 });
+    expect(await terminate(process)).toBe(0);
+    expect(process.stderr).toContain(
+      `The device ${alices} of ${alice.jid} is not trusted: that device was known with another key`,
+    );
+    expect(process.stderr).toContain(groups(hostile.fingerprint));
+    await Promise.all([hostile.close(), watcher.connection.close()]);
+  });
 });

@@ -33,6 +33,13 @@ const OFFER = {
   }),
 };
 
+/** A file that is asked for. */
+function selecting(sha256: Buffer): Element {
+  const attrs = { xmlns: 'urn:xmpp:hashes:2', algo: 'sha-256' };
+  const file = xml('file', {}, xml('hash', attrs, sha256.toString('base64')));
+  return xml('description', { xmlns: 'urn:xmpp:jingle:apps:file-transfer:5' }, file);
+}
+
 /** A device of an account, online as a plain client. */
 export class OmemoDevice {
   readonly client: Client;
@@ -111,10 +118,11 @@ export class OmemoDevice {
   }
 
   /**
-   * Offers a file under an envelope, whatever that is, and gives everything that comes back up to the
-   * end of the session and the answer to a request after it, without what differs from try to try.
+   * Offers a file under an envelope, whatever that is, or asks for one by its SHA-256, and gives everything
+   * that comes back up to the end of the session and the answer to a request after it, without what differs
+   * from try to try.
    */
-  async knock(to: string, envelope: Element): Promise<string[]> {
+  async knock(to: string, envelope: Element, asks?: Buffer): Promise<string[]> {
     const { connection } = this.client;
     const sid = randomId();
     const heard: string[] = [];
@@ -147,8 +155,8 @@ export class OmemoDevice {
     );
     const content = xml(
       'content',
-      { creator: 'initiator', name: 'c', senders: 'initiator' },
-      OFFER.description,
+      { creator: 'initiator', name: 'c', senders: asks ? 'responder' : 'initiator' },
+      asks ? selecting(asks) : OFFER.description,
       OFFER.transport,
       security,
     );
@@ -165,7 +173,8 @@ export class OmemoDevice {
     if (answer.startsWith('result')) await end;
     // The server keeps the order: what else there was to come has come before this answer.
     const info = xml('query', { xmlns: 'http://jabber.org/protocol/disco#info' });
-    await connection.iq(address(to), 'get', info);
+    const refused = (error: unknown) => heard.push(`error ${String(error)}`);
+    await connection.iq(address(to), 'get', info).catch(refused);
     for (const remove of off) remove();
     return [answer, ...heard];
   }

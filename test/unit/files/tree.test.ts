@@ -469,6 +469,14 @@ describe('names in a tree', () => {
     );
   });
 
+  it('are no alternative of another that has a name of its own', () => {
+    const names = new TreeNames(100);
+    const given = ['a (1)', 'a', 'A', 'A (2)'].map((name) => names.leaf(`top/${name}`));
+    expect(given).toEqual(['top/a (1)', 'top/a', 'top/A (2)', 'top/A (2) (1)']);
+    const folders = ['B (1)', 'b', 'B'].map((name) => names.folder(`top/${name}`));
+    expect(folders).toEqual(['top/B (1)', 'top/b', 'top/B (2)']);
+  });
+
   it('a link stays inside only where no link on its way could lead out', () => {
     const inside = ['x', '../x', 'x/y', '.', './x', '..', 'x//y'];
     expect(inside.filter((target) => !staysInside('top/sub/l', target))).toEqual([]);
