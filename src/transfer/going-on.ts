@@ -50,6 +50,9 @@ export async function goOnReceiving(
     if (paused !== undefined) return paused;
     return { recorder: await records.resume(row.key, 'peer') };
   } catch (error) {
+    // It may have landed while it was to be ended for the new session.
+    const { state, path } = journal.row(row.key);
+    if (state === 'done' && path !== undefined) return { landed: path };
     throw error instanceof JetError ? unavailable(error.message) : error;
   }
 }

@@ -109,6 +109,18 @@ describe('an offer that goes on', () => {
   });
 });
 
+describe('an offer that goes on with what is still alive here', () => {
+  beforeEach(() => interrupted('receive'));
+
+  test('is told where the file is when that lands before it could be ended', async () => {
+    const recorder = await records.resume(key, 'user');
+    recorder.follow(() => recorder.end({ outcome: { kind: 'landed' }, exit: 0, path }));
+    const resume = { id: ID, attempt: 1 };
+    const file = { name: 'plan.bin', size: content.length, hashes: [], hashUsed: [], resume };
+    expect(await goOnReceiving(records, pauses, ME, KEY, bob, file)).toEqual({ landed: path });
+  });
+});
+
 describe('a request that goes on', () => {
   beforeEach(() => interrupted('send'));
 
