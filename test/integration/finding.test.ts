@@ -62,25 +62,35 @@ describe.each(['contacts', 'strangers who name each other'])('%s', (kind) => {
   });
 });
 
-test('the living one is chosen while the server still shows the one that was killed', async () => {
-  await server.befriend('alice', 'bob');
-  const file = await randomFile(alice, 'moved.bin');
-  const watcher = await Client.open(server, 'bob');
-  const killed = await receive(bob, '--yes');
-  const dead = await watcher.jet(bob.jid);
-  killed.child.kill('SIGKILL');
-  await killed.ended;
-  const receiving = await receive(bob, '--yes', '--once');
-  const living = await watcher.jet(bob.jid, 1);
-  const sending = alice.start(['send', '--verbose', file, bob.jid]);
-  await moved(sending, receiving, file);
-  expect(sending.stderr).toContain(`the resource ${living} was chosen`);
-  // The sender saw both, and the server has not noticed to the end.
-  expect(sending.stderr).toMatch(new RegExp(`< <presence[^>]*from="${dead}"`));
-  const gone = watcher.presences.filter(({ attrs }) => attrs['type'] === 'unavailable');
-  expect(gone.map(({ attrs }) => attrs['from'])).not.toContain(dead);
-  await watcher.connection.close();
-});
+test.each(['the receiver', 'the sender'])(
+  'the living one is chosen while the server still shows the one that was killed: %s is there first',
+  async (first) => {
+    await server.befriend('alice', 'bob');
+    const file = await randomFile(alice, 'moved.bin');
+    const watcher = await Client.open(server, 'bob');
+    const killed = await receive(bob, '--yes');
+    const dead = await watcher.jet(bob.jid);
+    killed.child.kill('SIGKILL');
+    await killed.ended;
+    const send = async () => {
+      const process = alice.start(['send', '--json', '--verbose', file, bob.jid]);
+      // Where nobody else is there yet, it has met the dead one alone.
+      if (first === 'the sender') await process.said(/"event":"waiting"/);
+      return process;
+    };
+    const early = first === 'the sender' ? await send() : undefined;
+    const receiving = await receive(bob, '--yes', '--once');
+    const living = await watcher.jet(bob.jid, 1);
+    const sending = early ?? (await send());
+    await moved(sending, receiving, file);
+    expect(sending.stderr).toContain(`the resource ${living} was chosen`);
+    // The sender saw both, and the server has not noticed to the end.
+    expect(sending.stderr).toMatch(new RegExp(`< <presence[^>]*from="${dead}"`));
+    const gone = watcher.presences.filter(({ attrs }) => attrs['type'] === 'unavailable');
+    expect(gone.map(({ attrs }) => attrs['from'])).not.toContain(dead);
+    await watcher.connection.close();
+  },
+);
 
 test('a full address picks the device', async () => {
   await server.befriend('alice', 'bob');

@@ -216,7 +216,11 @@ describe('another key under the id of a known device', () => {
     const sent = await alice.run(['send', file, bob.jid]);
     expect(sent, sent.stderr).toMatchObject({ status: 0 });
 
-    // Without it the bundle is read.
+    // Without it the bundle is read, and nothing is made for it.
+    const offers = async () =>
+      (await server.logText()).split(/<jingle\b[^>]*action='session-initiate'/).length;
+    const before = await offers();
+    expect(before).toBeGreaterThan(1);
     edit(alice, 'DELETE FROM omemo_session');
     const refused = await alice.run(['send', file, bob.jid]);
     expect(refused, refused.stderr).toMatchObject({ status: 6 });
@@ -224,6 +228,7 @@ describe('another key under the id of a known device', () => {
       `The device ${bobs} of ${bob.jid} is not trusted: that device was known with another key`,
     );
     expect(refused.stderr).toContain(groups(fingerprint));
+    expect(await offers()).toBe(before);
     const shown = (await alice.run(['devices', bob.jid])).stdout;
     expect(shown).toContain(groups(known));
     expect(shown).not.toContain(groups(fingerprint));

@@ -29,6 +29,40 @@ describe('docs/exit-codes.md', () => {
   });
 });
 
+describe('docs/security.md', () => {
+  const page = readFileSync(new URL('../../docs/security.md', import.meta.url), 'utf8');
+  const table = /\n## Attacks and what stops them\n(.*?)\n## /s.exec(page)?.[1] ?? '';
+  const rows = table
+    .split('\n')
+    .filter((line) => /^\| (?!Attack |---)/.test(line))
+    .map((line) =>
+      line
+        .slice(2, -2)
+        .split(' | ')
+        .map((cell) => cell.trim()),
+    );
+
+  it('has a row for every attack, with the tests of it', () => {
+    expect(rows.length).toBeGreaterThan(60);
+    for (const row of rows) expect(row, row[0]).toHaveLength(3);
+    expect(new Set(rows.map(([attack]) => attack)).size).toBe(rows.length);
+  });
+
+  it.each(rows.map(([attack = '', , tests = '']) => [attack, tests] as const))(
+    '%s: names tests that there are',
+    (_, tests) => {
+      const named = [...tests.matchAll(/`([\w/-]+)`: ((?:“[^”]+”(?:; )?)+)/g)];
+      expect(named.map(([all]) => all).join('. ')).toBe(tests);
+      for (const [, file = '', titles = ''] of named) {
+        const source = readFileSync(new URL(`../${file}.test.ts`, import.meta.url), 'utf8');
+        for (const [, title = ''] of titles.matchAll(/“([^”]+)”/g))
+          // A whole title, not a part of one.
+          expect(['"', "'", '`'].some((mark) => source.includes(mark + title + mark))).toBe(true);
+      }
+    },
+  );
+});
+
 describe('the edges of a transfer', () => {
   const ends = ['delivered', 'verified', 'landed', 'continues', 'declined', 'cancelled', 'failed'];
 

@@ -7,6 +7,7 @@ import { generateKeyPair, LEGACY, signPreKey } from '../../../src/omemo/crypto/i
 import { editDeviceList, parseDeviceList } from '../../../src/omemo/devicelist.ts';
 import { readEncrypted, writeEncrypted } from '../../../src/omemo/header.ts';
 import { bundleNode, NODE_DEVICES, NS_OMEMO } from '../../../src/omemo/names.ts';
+import type { Store } from '../../../src/store/store.ts';
 import { jid, type Party, World } from '../../support/omemo-world.ts';
 
 let world: World;
@@ -102,6 +103,29 @@ describe('JET-OMEMO between two accounts', () => {
     bob.store.run('DELETE FROM omemo_session');
     const again = bob.omemo.envelope().open(envelope, alice.jid, 16);
     await expect(again).rejects.toMatchObject({ reason: 'replayed' });
+  });
+
+  it('refuses a key exchange whose prekey another process uses up at the same moment', async () => {
+    const [alice, bob] = await pair();
+    const { store } = bob;
+    const racing: Store = {
+      file: store.file,
+      all: (sql, ...params) => store.all(sql, ...params),
+      get: (sql, ...params) => store.get(sql, ...params),
+      run: (sql, ...params) => {
+        // The other one was quicker, by a step.
+        if (/^DELETE FROM omemo_prekey/.test(sql)) store.run(sql, ...params);
+        return store.run(sql, ...params);
+      },
+      transaction: (body) => store.transaction(body),
+      close: () => undefined,
+    };
+    const second = world.party('bob@b.example/second', { store: racing });
+    const envelope = await alice.omemo.envelope().seal(fresh(), bob.jid);
+    await expect(second.omemo.envelope().open(envelope, alice.jid, 16)).rejects.toMatchObject({
+      reason: 'replayed',
+    });
+    expect(store.all('SELECT key FROM omemo_session')).toEqual([]);
   });
 
   it('refuses an envelope under another sender, for another device, or tampered with', async () => {

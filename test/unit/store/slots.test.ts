@@ -174,6 +174,34 @@ describe('slots', () => {
     stopped.release();
   });
 
+  test('are not taken by two who see the last one free at the same moment', async () => {
+    const first = queue(1);
+    let between = () => undefined as unknown;
+    const racing: Store = {
+      file: store.file,
+      all: (sql, ...params) => store.all(sql, ...params),
+      get: (sql, ...params) => store.get(sql, ...params),
+      run: (sql, ...params) => store.run(sql, ...params),
+      transaction: (body) => {
+        between();
+        return store.transaction(body);
+      },
+      close: () => undefined,
+    };
+    const second = new Slot(racing, clock, { name: 'test', size: 1, lasting: false });
+    // The first has not asked for long: the second one's turn has come, had the first not come back.
+    await clock.advance(21_000);
+    between = () => {
+      between = () => undefined;
+      expect(first.take()).toBe(true);
+    };
+    expect(second.take()).toBe(false);
+    expect(second.standing.holders).toHaveLength(1);
+    first.release();
+    expect(second.take()).toBe(true);
+    second.release();
+  });
+
   test('beat while held; one elsewhere that stopped beating is dead, and there again if it was not', async () => {
     const a = queue(1);
     expect(a.take()).toBe(true);
