@@ -147,7 +147,7 @@ describe.skipIf(!hasPython)(`python3-oldmemo and python3-twomemo (JET_SEED=${see
 
   for (const profile of [LEGACY, OMEMO2]) {
     for (const weStart of [true, false]) {
-      it(`${profile.id}, ${weStart ? 'we' : 'they'} start`, { timeout: 30_000 }, async () => {
+      it(`${profile.id}, ${weStart ? 'we' : 'they'} start`, async () => {
         for (let round = 0; round < 3; round++) await converse(profile, weStart, seed + round);
       });
     }
