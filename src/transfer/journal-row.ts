@@ -52,6 +52,8 @@ export const journalSchema: Schema = {
     'CREATE INDEX transfer_path ON transfer (account, identity, path)',
     'ALTER TABLE transfer ADD COLUMN doubt TEXT',
     'ALTER TABLE transfer ADD COLUMN seen INTEGER NOT NULL DEFAULT 0',
+    'CREATE INDEX transfer_state ON transfer (account, state)',
+    'CREATE INDEX transfer_name ON transfer (account, identity, name, size)',
   ],
 };
 

@@ -94,11 +94,21 @@ export class Journal {
   /** The rows, the newest first. */
   list(filter: { account?: string; states?: readonly TransferState[] } = {}): TransferRow[] {
     const { account, states } = filter;
-    const rows =
-      account === undefined
-        ? this.#store.all('SELECT * FROM transfer ORDER BY key DESC')
-        : this.#store.all('SELECT * FROM transfer WHERE account = ? ORDER BY key DESC', account);
-    return rows
+    const where: string[] = [];
+    const values: string[] = [];
+    if (account !== undefined) {
+      where.push('account = ?');
+      values.push(account);
+    }
+    if (states !== undefined) {
+      // An open one may turn out to have been interrupted.
+      const stored = states.includes('interrupted') ? [...states, 'open'] : states;
+      where.push(`state IN (${stored.map(() => '?').join(', ')})`);
+      values.push(...stored);
+    }
+    const only = where.length === 0 ? '' : `WHERE ${where.join(' AND ')}`;
+    return this.#store
+      .all(`SELECT * FROM transfer ${only} ORDER BY key DESC`, ...values)
       .map((row) => this.#seen(rowOf(row)))
       .filter(({ state }) => states === undefined || states.includes(state));
   }
