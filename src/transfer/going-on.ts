@@ -45,12 +45,11 @@ export async function goOnReceiving(
   if (!journal.acceptAttempt(row.key, resume?.attempt ?? 0))
     throw unavailable('it goes on with a transfer by a number that is used');
   try {
-    if (row.state === 'done' && row.path !== undefined) return { landed: row.path };
     const paused = await pauses.take(row.key);
     if (paused !== undefined) return paused;
     return { recorder: await records.resume(row.key, 'peer') };
   } catch (error) {
-    // It may have landed while it was to be ended for the new session.
+    // It has landed before, or while it was to be ended for the new session.
     const { state, path } = journal.row(row.key);
     if (state === 'done' && path !== undefined) return { landed: path };
     throw error instanceof JetError ? unavailable(error.message) : error;
