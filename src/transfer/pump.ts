@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import { type Clock, systemClock } from '../core/clock.ts';
-import { Exit, type ExitStatus, JetError } from '../core/errors.ts';
+import { asError, Exit, type ExitStatus, JetError } from '../core/errors.ts';
 import type { Sink } from '../files/landing.ts';
 import { release } from '../files/memory.ts';
 import type { Cipher } from '../jet/cipher.ts';
@@ -205,8 +205,7 @@ function consume(
     };
     const fail = (error: unknown) => {
       stop();
-      // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- passed on as it came
-      reject(error);
+      reject(asError(error));
     };
     const answered = (more: boolean) => {
       promised = false;
