@@ -58,21 +58,8 @@ export class Hasher {
     if (!Number.isSafeInteger(block) || block < 1) throw new RangeError('no size of a block');
     return this.#turn(region, async (buffers) => {
       const digests: Buffer[] = [];
-      let hash = createHash('sha256');
-      let room = block;
-      for await (let bytes of read(region, region.end, buffers)) {
-        while (bytes.length > 0) {
-          const taken = bytes.subarray(0, room);
-          hash.update(taken);
-          bytes = bytes.subarray(taken.length);
-          room -= taken.length;
-          if (room > 0) continue;
-          digests.push(hash.digest());
-          hash = createHash('sha256');
-          room = block;
-        }
-      }
-      if (room < block) digests.push(hash.digest());
+      for await (const digest of blockDigests(read(region, region.end, buffers), block))
+        digests.push(digest);
       return digests;
     });
   }
@@ -103,6 +90,28 @@ export class Hasher {
       this.#waiting.push(wake);
     });
   }
+}
+
+/** SHA-256 of each `block` bytes of a stream in order; the last one may be shorter. */
+export async function* blockDigests(
+  stream: AsyncIterable<Buffer>,
+  block: number,
+): AsyncGenerator<Buffer, void, undefined> {
+  let hash = createHash('sha256');
+  let room = block;
+  for await (let bytes of stream) {
+    while (bytes.length > 0) {
+      const taken = bytes.subarray(0, room);
+      hash.update(taken);
+      bytes = bytes.subarray(taken.length);
+      room -= taken.length;
+      if (room > 0) continue;
+      yield hash.digest();
+      hash = createHash('sha256');
+      room = block;
+    }
+  }
+  if (room < block) yield hash.digest();
 }
 
 /** The region's bytes in order; the next ones are read while these are hashed. */

@@ -1,5 +1,5 @@
 /** The hashes of a file's blocks as the content of a stream (docs/sealed.md §4.3): what differs is found by them. */
-import { createHash } from 'node:crypto';
+import { blockDigests } from '../files/hashing.ts';
 import { SealedError } from '../jet/sealed.ts';
 import type { Bytes } from './encrypting.ts';
 
@@ -51,25 +51,13 @@ export function readHashList(bytes: Buffer): Buffer[] {
 }
 
 async function* digests(source: Bytes, block: number): AsyncGenerator<Buffer, void, undefined> {
-  let hash = createHash('sha256');
-  let room = block;
   let ready: Buffer[] = [];
-  for await (let bytes of source.read(0, source.size)) {
-    while (bytes.length > 0) {
-      const taken = bytes.subarray(0, room);
-      hash.update(taken);
-      bytes = bytes.subarray(taken.length);
-      room -= taken.length;
-      if (room > 0) continue;
-      ready.push(hash.digest());
-      hash = createHash('sha256');
-      room = block;
-    }
+  for await (const digest of blockDigests(source.read(0, source.size), block)) {
+    ready.push(digest);
     if (ready.length < TOGETHER) continue;
     yield Buffer.concat(ready);
     ready = [];
   }
-  if (room < block) ready.push(hash.digest());
   if (ready.length > 0) yield Buffer.concat(ready);
 }
 
