@@ -1,5 +1,6 @@
 /** What a holder lets a peer have, as the content of a stream (docs/sealed.md §7). */
 import { Exit, JetError } from '../core/errors.ts';
+import { parseObject } from '../core/json.ts';
 import { fromHex } from '../core/bytes.ts';
 import type { Bytes } from './encrypting.ts';
 import type { Target } from './decrypting.ts';
@@ -41,14 +42,9 @@ export function readList(bytes: Buffer): Listed[] {
 }
 
 function decode(line: string): Listed | undefined {
-  let value: unknown;
-  try {
-    value = JSON.parse(line);
-  } catch {
-    return undefined;
-  }
-  if (typeof value !== 'object' || value === null) return undefined;
-  const { name, size, date, sha256 } = value as Record<string, unknown>;
+  const value = parseObject(line);
+  if (value === undefined) return undefined;
+  const { name, size, date, sha256 } = value;
   if (typeof name !== 'string' || name === '' || name.length > LONGEST_NAME) return undefined;
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) return undefined;
   if (typeof sha256 !== 'string' || fromHex(sha256)?.length !== 32) return undefined;

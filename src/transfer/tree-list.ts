@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { fromBase64, toBase64 } from '../core/bytes.ts';
 import { Exit, JetError } from '../core/errors.ts';
+import { parseObject } from '../core/json.ts';
 import type { TreeEntry } from '../files/walk.ts';
 import { SealedError } from '../jet/sealed.ts';
 import { attr, uint, xml, type Element } from '../xmpp/xml.ts';
@@ -87,14 +88,9 @@ export function readTree(bytes: Buffer, head: TreeHead, name: string, size: numb
 }
 
 function decodeEntry(line: string): TreeEntry | undefined {
-  let value: unknown;
-  try {
-    value = JSON.parse(line);
-  } catch {
-    return undefined;
-  }
-  if (typeof value !== 'object' || value === null) return undefined;
-  const { kind, path, mode, mtime, size, target } = value as Record<string, unknown>;
+  const value = parseObject(line);
+  if (value === undefined) return undefined;
+  const { kind, path, mode, mtime, size, target } = value;
   if (typeof path !== 'string' || path.length > LONGEST) return undefined;
   if (!within(mode, 0o777) || typeof mtime !== 'number') return undefined;
   const about = { path, mode, mtime };
