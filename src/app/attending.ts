@@ -1,8 +1,12 @@
 /** What commands that wait for others have in common: to be seen by those alone, and to end well. */
 import { randomId } from '../core/bytes.ts';
-import { Exit, type ExitStatus } from '../core/errors.ts';
+import { Exit, messageOf, sentence, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
+import type { Omemo } from '../omemo/omemo.ts';
+import { isRequest } from '../transfer/incoming.ts';
 import type { LiveTransfers } from '../transfer/live.ts';
+import type { Receiver } from '../transfer/receive.ts';
+import type { Holder } from '../transfer/share.ts';
 import type { Waiting } from '../transfer/waiting.ts';
 import { announce } from '../xmpp/find.ts';
 import { connectionLost } from './connecting.ts';
@@ -25,6 +29,30 @@ export interface Attending {
   readonly online?: () => void;
   readonly on: OnEvent;
   readonly signal: AbortSignal;
+}
+
+/** What a peer begins goes to the one that it is for: either may be gone on with where the other is waited for. */
+export function answer({ sessions }: Workbench, receiver: Receiver, holder: Holder): void {
+  sessions.onInitiate((incoming) =>
+    isRequest(incoming) ? holder.handle(incoming) : receiver.handle(incoming),
+  );
+}
+
+/** Answers what a peer has encrypted to us, so that its ratchet turns. */
+export function acknowledging({ log }: Workbench, omemo: Omemo): (peer: Jid) => void {
+  return (peer) => {
+    omemo.acknowledge(peer).catch((error: unknown) => log(messageOf(error)));
+  };
+}
+
+/** Tells the user what of a peer's was refused, and why. */
+export function refusing(
+  { ui }: Workbench,
+  what: 'offer' | 'request',
+): (peer: Jid, why: string) => void {
+  const named = what === 'offer' ? 'an offer' : 'a request';
+  return (peer, why) =>
+    ui.notice(`${what}-refused`, sentence(`Refused ${named} of ${peer.bare.toString()}: ${why}`));
 }
 
 /**

@@ -1,14 +1,13 @@
 /** `jet receive`: waits for offers and takes what is accepted. */
-import { messageOf, sentence, type ExitStatus } from '../core/errors.ts';
+import type { ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import { answerProposals } from '../jingle/message-initiation.ts';
-import { isRequest } from '../transfer/incoming.ts';
 import { Receiver, type Offer } from '../transfer/receive.ts';
 import { LiveTransfers } from '../transfer/live.ts';
 import { Holder } from '../transfer/share.ts';
 import { streamTarget } from '../transfer/targets.ts';
 import { Waiting } from '../transfer/waiting.ts';
-import { attend } from './attending.ts';
+import { acknowledging, answer, attend, refusing } from './attending.ts';
 import { Once } from './once.ts';
 import type { OnEvent, ReceiveOptions } from './types.ts';
 import type { Workbench } from './workbench.ts';
@@ -34,9 +33,7 @@ export async function receive(
     ),
   );
   const ask = oneAtATime((offer: Offer, until: AbortSignal) => ui.confirmOffer(offer, until));
-  const opened = (peer: Jid) => {
-    omemo.acknowledge(peer).catch((error: unknown) => bench.log(messageOf(error)));
-  };
+  const opened = acknowledging(bench, omemo);
   const receiver = new Receiver(
     bench.surroundings(options),
     {
@@ -59,13 +56,7 @@ export async function receive(
       skipped: (path, why) => ui.notice('left-out', `Not made: ${path}: ${why}.`),
       opened,
       ended: (offer) => once.ended(offer),
-      refused: (peer, why) => {
-        const reason = why.replace(/\.$/, '');
-        ui.notice(
-          'offer-refused',
-          sentence(`Refused an offer of ${peer.bare.toString()}: ${reason}`),
-        );
-      },
+      refused: refusing(bench, 'offer'),
     },
     live,
   );
@@ -87,16 +78,11 @@ export async function receive(
       ...(options.limitRate !== undefined && { limitRate: options.limitRate }),
       opened,
       ended: () => undefined,
-      refused: (peer, why) => {
-        const who = peer.bare.toString();
-        ui.notice('request-refused', sentence(`Refused a request of ${who}: ${why}`));
-      },
+      refused: refusing(bench, 'request'),
     },
     live,
   );
-  bench.sessions.onInitiate((incoming) =>
-    isRequest(incoming) ? holder.handle(incoming) : receiver.handle(incoming),
-  );
+  answer(bench, receiver, holder);
   const quiet = answerProposals(connection, deals, (peer) => {
     const shared = roster.get(peer)?.subscription;
     if (shared === 'from' || shared === 'both') return;

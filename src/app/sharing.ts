@@ -1,18 +1,17 @@
 /** `jet share`: serves files to those who may have them. */
 import { randomId } from '../core/bytes.ts';
-import { Exit, JetError, messageOf, sentence, type ExitStatus } from '../core/errors.ts';
+import { Exit, JetError, type ExitStatus } from '../core/errors.ts';
 import { Jid } from '../core/jid.ts';
 import { Hasher } from '../files/hashing.ts';
 import { warmUp } from '../files/memory.ts';
 import { Catalogue, type CatalogueEntry } from '../transfer/catalogue.ts';
 import { LIST_NAME, memoryBytes, writeList } from '../transfer/listing.ts';
 import type { Request } from '../transfer/sealed.ts';
-import { isRequest } from '../transfer/incoming.ts';
 import { LiveTransfers } from '../transfer/live.ts';
 import { Receiver } from '../transfer/receive.ts';
 import { Holder, type Held } from '../transfer/share.ts';
 import { Waiting } from '../transfer/waiting.ts';
-import { attend } from './attending.ts';
+import { acknowledging, answer, attend, refusing } from './attending.ts';
 import { sharedFiles } from './shared-files.ts';
 import type { OnEvent, ShareOptions, SharedFile } from './types.ts';
 import type { Workbench } from './workbench.ts';
@@ -53,17 +52,12 @@ export async function share(
       find: (request) => Promise.resolve(find(catalogue, request)),
       on,
       ...(options.limitRate !== undefined && { limitRate: options.limitRate }),
-      opened: (peer) => {
-        omemo.acknowledge(peer).catch((error: unknown) => bench.log(messageOf(error)));
-      },
+      opened: acknowledging(bench, omemo),
       ended: (_exit, taken) => {
         if (taken) left.count -= 1;
         if (left.count <= 0) waiting.ended(Exit.done);
       },
-      refused: (peer, why) => {
-        const who = peer.bare.toString();
-        ui.notice('request-refused', sentence(`Refused a request of ${who}: ${why}`));
-      },
+      refused: refusing(bench, 'request'),
     },
     live,
   );
@@ -79,16 +73,11 @@ export async function share(
       say: (code, message) => ui.notice(code, message),
       skipped: () => undefined,
       ended: () => undefined,
-      refused: (peer, why) => {
-        const who = peer.bare.toString();
-        ui.notice('offer-refused', sentence(`Refused an offer of ${who}: ${why}`));
-      },
+      refused: refusing(bench, 'offer'),
     },
     live,
   );
-  bench.sessions.onInitiate((incoming) =>
-    isRequest(incoming) ? holder.handle(incoming) : receiver.handle(incoming),
-  );
+  answer(bench, receiver, holder);
   const over =
     until === undefined
       ? () => undefined
