@@ -1,6 +1,6 @@
 /** Asking for a file (XEP-0391 §4.2 over XEP-0234) and getting it. */
 import { randomId } from '../core/bytes.ts';
-import { asError, Exit, JetError, type ExitStatus } from '../core/errors.ts';
+import { Exit, JetError, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import type { Checkpoint } from '../files/landing.ts';
 import type { Envelope, TransportSecret } from '../jet/envelope.ts';
@@ -21,7 +21,7 @@ import type { SessionEnd } from './machine.ts';
 import { Proof } from './proof.ts';
 import { conclude, type Recorder } from './recorder.ts';
 import { Reporter } from './reporter.ts';
-import { checkBuildable, endOf, isRefusal, mostSessions } from './rounds.ts';
+import { checkBuildable, endOf, endOfError, isRefusal, mostSessions } from './rounds.ts';
 import type { Extent, LandedAs, NamedFile, Request, SealedContent } from './sealed.ts';
 import { keptTarget, startAnew, type Opening, type Say } from './targets.ts';
 import { Transfer, type ContentId, type Side, type Surroundings } from './transfer.ts';
@@ -98,9 +98,7 @@ export async function fetchFile(
       asking = await rest(course, recorder);
       ({ side, end } = await ask(course, asking));
     } catch (error) {
-      end = signal.aborted
-        ? { kind: 'cancelled' }
-        : { kind: 'failed', fault: { by: 'self', error: asError(error) } };
+      end = endOfError(error, signal);
       break;
     }
   const { landed: path, sha256, kept, as } = side;

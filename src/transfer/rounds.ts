@@ -2,7 +2,7 @@
  * A file whose transfer takes several sessions, each with a secret of its own: because it is larger than one
  * message may be, was resumed, or is put right.
  */
-import { Exit, JetError } from '../core/errors.ts';
+import { asError, Exit, JetError } from '../core/errors.ts';
 import type { Cipher } from '../jet/cipher.ts';
 import type { Target } from './decrypting.ts';
 import type { Outcome, SessionEnd } from './machine.ts';
@@ -20,6 +20,12 @@ export function mostSessions(size: number, most: number): number {
 export function endOf(end: SessionEnd): Outcome {
   if (end.kind !== 'continues') return end;
   return { kind: 'failed', fault: { by: 'silence', waitingFor: 'the rest of the file' } };
+}
+
+/** How a transfer ended that could not begin its next session. */
+export function endOfError(error: unknown, signal: AbortSignal): SessionEnd {
+  if (signal.aborted) return { kind: 'cancelled' };
+  return { kind: 'failed', fault: { by: 'self', error: asError(error) } };
 }
 
 /** The other side cannot, or will not, say what it was asked. */

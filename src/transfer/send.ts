@@ -1,7 +1,7 @@
 /** Offering one file (XEP-0391 §4.1 over XEP-0234) and sending it. */
 import { resolve } from 'node:path';
 import { randomId } from '../core/bytes.ts';
-import { asError, Exit, type ExitStatus } from '../core/errors.ts';
+import { Exit, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import type { FileSource } from '../files/source.ts';
 import type { Envelope } from '../jet/envelope.ts';
@@ -20,7 +20,7 @@ import type { NewTransfer } from './journal.ts';
 import type { SessionEnd } from './machine.ts';
 import { conclude, type Recorder } from './recorder.ts';
 import { Reporter } from './reporter.ts';
-import { endOf, mostSessions } from './rounds.ts';
+import { endOf, endOfError, mostSessions } from './rounds.ts';
 import { RunningHash } from './running-hash.ts';
 import type { Membership } from './several.ts';
 import type { Accepted, Resume, SealedContent } from './sealed.ts';
@@ -119,9 +119,7 @@ export async function sendFile(
         next(),
       ));
     } catch (error) {
-      end = signal.aborted
-        ? { kind: 'cancelled' }
-        : { kind: 'failed', fault: { by: 'self', error: asError(error) } };
+      end = endOfError(error, signal);
     }
   const { landed } = encrypting;
   const sha256 = whole.known ?? encrypting.sha256;

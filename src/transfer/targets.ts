@@ -140,9 +140,14 @@ async function missingOf(keeping: Keeping, landing: Landing, start: number): Pro
 export async function startAnew({ recorder, say }: Omit<Keeping, 'size' | 'most'>): Promise<void> {
   const row = recorder.row();
   await removePart(row);
+  beginsAnew(recorder, say, `What is wrong in ${row.name} cannot be found out.`);
+}
+
+/** Nothing of the part is of use, which is told; a second time the other side is wrong. */
+function beginsAnew(recorder: Recorder, say: Say | undefined, why: string): void {
   recorder.restart();
   recorder.note({ doubt: 'anew' });
-  say('starts-anew', `What is wrong in ${row.name} cannot be found out. It starts from zero.`);
+  say?.('starts-anew', `${why} It starts from zero.`);
 }
 
 /** What lies there is removed only if it is the part that was left there. */
@@ -301,9 +306,7 @@ export class FileTarget implements Target {
       return;
     }
     this.#spoilt = true;
-    recorder.restart();
-    recorder.note({ doubt: 'anew' });
-    this.#keeping?.say('starts-anew', `${name} is still not right. It starts from zero.`);
+    beginsAnew(recorder, this.#keeping?.say, `${name} is still not right.`);
   }
 
   /** The next write fails where this does: the row is another's then, and so is the part. */
@@ -367,9 +370,7 @@ class HashTarget implements Target {
     // Where nothing differs the whole would not, either.
     if (bytes === 0 || bytes === size) {
       this.#spoilt = true;
-      recorder.restart();
-      recorder.note({ doubt: 'anew' });
-      say('starts-anew', `What had come of ${name} does not belong to it. It starts from zero.`);
+      beginsAnew(recorder, say, `What had come of ${name} does not belong to it.`);
       return false;
     }
     recorder.note({ doubt: wrong });
