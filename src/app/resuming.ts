@@ -2,6 +2,7 @@
 import { randomId } from '../core/bytes.ts';
 import { Exit, JetError, type ExitStatus } from '../core/errors.ts';
 import { warmUp } from '../files/memory.ts';
+import { expired } from '../transfer/journal.ts';
 import type { TransferRow } from '../transfer/journal-row.ts';
 import { persist, type First } from './persisting.ts';
 import { goOn } from './rest.ts';
@@ -33,7 +34,8 @@ export async function resume(
 }
 
 /** @throws JetError (exit 2) for what nobody can go on with */
-function checkResumable({ id, adopted, jet, state }: TransferRow): void {
+function checkResumable(row: TransferRow): void {
+  const { id, adopted, jet, state } = row;
   const word = id.slice(0, 8);
   if (state === 'done' || state === 'declined')
     throw new JetError(
@@ -41,6 +43,7 @@ function checkResumable({ id, adopted, jet, state }: TransferRow): void {
       'transfer-over',
       `Transfer ${word} is ${state}; there is nothing to resume. Send or fetch it again.`,
     );
+  if (state === 'expired') throw expired(row);
   if (adopted) return;
   throw new JetError(
     Exit.usage,

@@ -15,7 +15,11 @@ export function journalOf(store: Store): OpenJournal {
     forget: async (ids) => {
       for (const id of ids) await removePart(journal.forget(journal.get(id).key));
     },
-    clean: () => journal.clean(['done', 'failed', 'declined']).length,
+    clean: async () => {
+      const rows = journal.clean(['done', 'failed', 'declined', 'expired']);
+      for (const row of rows) if (row.state === 'expired') await removePart(row);
+      return rows.length;
+    },
     close: () => store.close(),
   };
 }

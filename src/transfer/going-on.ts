@@ -40,7 +40,8 @@ export async function goOnReceiving(
 ): Promise<Taken | undefined> {
   const { journal } = records;
   const row = find(records, account, identity, peer, 'receive', resume);
-  if (row === undefined) throw unavailable('it goes on with a transfer that is not known here');
+  if (row === undefined)
+    throw unavailable('it goes on with a transfer that is not known here, or has expired');
   if (row.name !== name || row.size !== size) return undefined;
   if (!journal.acceptAttempt(row.key, resume?.attempt ?? 0))
     throw unavailable('it goes on with a transfer by a number that is used');
@@ -82,7 +83,9 @@ export async function goOnSending(
 ): Promise<GoneOn> {
   const row = find(records, account, identity, peer, 'send', resume);
   if (row === undefined || !allowed(row))
-    throw new Error('it goes on with a transfer that is not known here, or not allowed any more');
+    throw new Error(
+      'it goes on with a transfer that is not known here, has expired, or is not allowed any more',
+    );
   if (!records.journal.acceptAttempt(row.key, resume.attempt))
     throw new Error('it goes on with a transfer by a number that is used');
   const paused = await pauses.take(row.key);
@@ -146,7 +149,8 @@ function find(
   resume: Resume | undefined,
 ): TransferRow | undefined {
   const row = resume && records.journal.findByTransferId(account, identity, resume.id);
-  return row?.direction === direction && row.peer === peer.bare.toString() ? row : undefined;
+  if (row?.direction !== direction || row.peer !== peer.bare.toString()) return undefined;
+  return row.state === 'expired' ? undefined : row;
 }
 
 function unavailable(message: string): Unacceptable {

@@ -57,8 +57,14 @@ export const journalSchema: Schema = {
   ],
 };
 
-/** `open` is under way. All others have ended; `interrupted`, `cancelled` and `failed` may be resumed. */
-export type TransferState = 'open' | 'interrupted' | 'cancelled' | 'done' | 'failed' | 'declined';
+/** How a transfer ended, as it is stored. `interrupted` and `cancelled` may be gone on with, until they expire. */
+export type EndState = 'interrupted' | 'cancelled' | 'done' | 'failed' | 'declined';
+
+/** `open` is under way; `expired` lay for too long, and is gone on with by nobody any more. */
+export type TransferState = 'open' | 'expired' | EndState;
+
+/** Milliseconds that what was interrupted may be gone on with: 30 days. */
+export const LASTS_MS = 30 * 86_400_000;
 
 /** What the user asked for and a later process has to know to go on. No secret belongs here. */
 export type TransferOptions = Readonly<Record<string, string | number | boolean>>;

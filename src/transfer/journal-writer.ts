@@ -10,12 +10,12 @@ import {
   rowOf,
   type TransferDetails,
   type TransferRow,
-  type TransferState,
+  type EndState,
 } from './journal-row.ts';
 
 /** How a transfer ended. */
 export interface TransferEnd {
-  readonly state: Exclude<TransferState, 'open'>;
+  readonly state: EndState;
   readonly exit: ExitStatus;
   /** A word of the events: `verified`, `delivered` … */
   readonly status: string;

@@ -6,6 +6,7 @@ import { acquire, dropLock, isHeld } from '../store/locks.ts';
 import type { Store, Value } from '../store/store.ts';
 import {
   columnsOf,
+  LASTS_MS,
   rowOf,
   type TransferDetails,
   type TransferParties,
@@ -67,7 +68,7 @@ export class Journal {
    * again is refused from here on.
    *
    * @param by - who wants to go on: what the user cancelled is not resumed by the peer
-   * @throws JetError: exit 2 `unknown-transfer`, `transfer-over`; exit 5 `transfer-cancelled`; exit 8
+   * @throws JetError: exit 2 `unknown-transfer`, `transfer-over`, `transfer-expired`; exit 5 `transfer-cancelled`; exit 8
    * `transfer-busy` while a living process, or another part of this one, writes it
    */
   claim(key: number, by: 'user' | 'peer'): JournalWriter {
@@ -81,6 +82,7 @@ export class Journal {
           'transfer-over',
           `Transfer ${id} is ${state}; there is nothing to resume. Send or fetch it again.`,
         );
+      if (state === 'expired') throw expired(row);
       if (state === 'cancelled' && by === 'peer')
         throw new JetError(
           Exit.declined,
@@ -101,9 +103,11 @@ export class Journal {
       values.push(account);
     }
     if (states !== undefined) {
-      // An open one may turn out to have been interrupted.
-      const stored = states.includes('interrupted') ? [...states, 'open'] : states;
-      where.push(`state IN (${stored.map(() => '?').join(', ')})`);
+      // An open one may turn out to have been interrupted, and that to have expired.
+      const stored = new Set<TransferState>(states);
+      if (stored.delete('expired')) stored.add('interrupted').add('cancelled');
+      if (stored.has('interrupted')) stored.add('open');
+      where.push(`state IN (${[...stored].map(() => '?').join(', ')})`);
       values.push(...stored);
     }
     const only = where.length === 0 ? '' : `WHERE ${where.join(' AND ')}`;
@@ -269,10 +273,16 @@ export class Journal {
     return row && this.#seen(rowOf(row));
   }
 
-  /** What nobody writes any more was interrupted, whether or not its writer could still say so. */
+  /**
+   * What nobody writes any more was interrupted, whether or not its writer could still say so, and has expired
+   * when nobody has gone on with it for long.
+   */
   #seen(row: TransferRow): TransferRow {
-    if (row.state !== 'open' || isHeld(this.#store, this.#clock, lockName(row.key))) return row;
-    return { ...row, state: 'interrupted' };
+    if (row.state === 'open') {
+      if (isHeld(this.#store, this.#clock, lockName(row.key))) return row;
+    } else if (row.state !== 'interrupted' && row.state !== 'cancelled') return row;
+    if (this.#clock.now() - row.updated >= LASTS_MS) return { ...row, state: 'expired' };
+    return row.state === 'open' ? { ...row, state: 'interrupted' } : row;
   }
 }
 
@@ -285,6 +295,16 @@ function unknown(what: string): JetError {
     Exit.usage,
     'unknown-transfer',
     `The journal knows nothing of ${what}. See jet transfers for what it knows.`,
+  );
+}
+
+/** What is told of a row that has expired. */
+export function expired({ id, updated }: TransferRow): JetError {
+  const day = new Date(updated).toISOString().slice(0, 10);
+  return new JetError(
+    Exit.usage,
+    'transfer-expired',
+    `Nobody has gone on with transfer ${id.slice(0, 8)} since ${day}, and it has expired. Send or fetch it again.`,
   );
 }
 

@@ -3,12 +3,7 @@ import type { Clock } from '../core/clock.ts';
 import { asError, Exit, JetError, type ExitStatus } from '../core/errors.ts';
 import type { Checkpoint } from '../files/landing.ts';
 import type { Journal, NewTransfer } from './journal.ts';
-import {
-  canGoOn,
-  type TransferDetails,
-  type TransferRow,
-  type TransferState,
-} from './journal-row.ts';
+import { canGoOn, type EndState, type TransferDetails, type TransferRow } from './journal-row.ts';
 import type { JournalWriter } from './journal-writer.ts';
 import type { Outcome } from './machine.ts';
 import { isBroken, mayGoOn, statusOf, wordOf } from './outcome.ts';
@@ -210,7 +205,7 @@ function stepOf(size: number): number {
   return Math.min(MOST, Math.max(LEAST, Math.ceil(size / PARTS)));
 }
 
-function stateOf(outcome: Outcome, goesOn: boolean): Exclude<TransferState, 'open'> {
+function stateOf(outcome: Outcome, goesOn: boolean): EndState {
   switch (outcome.kind) {
     case 'landed':
     case 'verified':

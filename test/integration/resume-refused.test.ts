@@ -3,10 +3,12 @@ import { readFile, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openStore } from '../../src/store/store.ts';
-import { interruptMidway } from '../support/interrupting.ts';
+import { interruptMidway, waitsForAny } from '../support/interrupting.ts';
+import type { JetHome } from '../support/jet.ts';
 import { ended, linesOf, makePair, noise, type Pair } from '../support/pair.ts';
 import { terminate } from '../support/people.ts';
 import { hasProsody, startProsody, type Prosody } from '../support/prosody.ts';
+import { edit } from '../support/stored.ts';
 
 describe.skipIf(!(await hasProsody()))('a transfer that was interrupted', () => {
   const content = noise(4_000_000);
@@ -54,6 +56,28 @@ describe.skipIf(!(await hasProsody()))('a transfer that was interrupted', () => 
     expect(got.stderr).toMatch(
       /^jet: The database .* was written by a newer version of jet\. .*\n$/,
     );
+    expect(await pair.landed()).toEqual(['big.bin.jet-part']);
+  });
+
+  test('is not gone on with after 30 days, whoever asks', async () => {
+    const age = (home: JetHome, days: number) =>
+      edit(home, `UPDATE transfer SET updated = updated - ${days * 86_400_000}`);
+    age(pair.bob, 31);
+    const here = await pair.bob.run(['resume', id]);
+    expect(here).toMatchObject({ status: 2, stdout: '' });
+    expect(here.stderr).toMatch(
+      /^jet: Nobody has gone on with transfer \w{8} since \d{4}-\d\d-\d\d, and it has expired\. .*\n$/,
+    );
+    expect(await pair.bob.run(['resume', '--list'])).toMatchObject({ status: 0, stdout: '' });
+    expect((await pair.bob.run(['transfers'])).stdout).toMatch(/: expired at \d+ %\n$/);
+    age(pair.bob, -31);
+
+    age(pair.alice, 31);
+    const holder = await waitsForAny(pair.alice, pair.out);
+    expect(await pair.bob.run(['resume', id])).toMatchObject({ status: 9, stdout: '' });
+    await holder.said(/has expired/);
+    expect(await terminate(holder)).toBe(0);
+    age(pair.alice, -31);
     expect(await pair.landed()).toEqual(['big.bin.jet-part']);
   });
 

@@ -24,9 +24,9 @@ export async function transfers(
       });
     case 'clean':
       if (ids.length > 0) throw usage('clean-all', 'jet transfers clean takes no ids.');
-      return withJournal(context, (journal) => {
-        context.terminal.line(`${journal.clean()} transfers forgotten.`);
-        return Promise.resolve(Exit.done);
+      return withJournal(context, async (journal) => {
+        context.terminal.line(`${await journal.clean()} transfers forgotten.`);
+        return Exit.done;
       });
     default:
       throw usage('bad-action', `"${action}" is none of: jet transfers, forget ID, clean.`);

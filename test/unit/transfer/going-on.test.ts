@@ -7,7 +7,7 @@ import type { Jid } from '../../../src/core/jid.ts';
 import { FileSource } from '../../../src/files/source.ts';
 import { goOnReceiving, goOnSending } from '../../../src/transfer/going-on.ts';
 import type { NewTransfer } from '../../../src/transfer/journal.ts';
-import type { TransferRow } from '../../../src/transfer/journal-row.ts';
+import { LASTS_MS, type TransferRow } from '../../../src/transfer/journal-row.ts';
 import { LiveTransfers } from '../../../src/transfer/live.ts';
 import { Pauses } from '../../../src/transfer/pauses.ts';
 import type { Records } from '../../../src/transfer/recorder.ts';
@@ -21,6 +21,7 @@ const ME = 'alice@a.example';
 const bob = address('bob@b.example/jet.1');
 const OTHER = 'ef'.repeat(32);
 
+let clock: FakeClock;
 let records: Records;
 let pauses: Pauses;
 let key: number;
@@ -29,7 +30,8 @@ const content = randomBytes(5000);
 
 /** A transfer with bob that was agreed on and broke. */
 async function interrupted(direction: NewTransfer['direction'], more: Partial<NewTransfer> = {}) {
-  records = testRecords(new FakeClock());
+  clock = new FakeClock();
+  records = testRecords(clock);
   pauses = new Pauses(new LiveTransfers(), new FakeClock());
   path = join(await testFolder(), 'plan.bin');
   await writeFile(path, content);
@@ -100,6 +102,12 @@ describe('an offer that goes on', () => {
     await expect(take()).rejects.toMatchObject(refused);
   });
 
+  test('is refused when what it goes on with has expired, and no attempt is used up', async () => {
+    await clock.advance(LASTS_MS);
+    await expect(take()).rejects.toMatchObject(refused);
+    expect(state()).toMatchObject({ attempt: 0, state: 'expired' });
+  });
+
   test('of a file that has landed is told where, and nothing is written', async () => {
     const writer = records.journal.claim(key, 'user');
     writer.note({ path });
@@ -143,7 +151,7 @@ describe('a request that goes on', () => {
     expect(await given(1)).toEqual(createHash('sha256').update(content).digest());
   });
 
-  const unknown = /not known here, or not allowed any more/;
+  const unknown = /not known here, has expired, or is not allowed any more/;
   test.each([
     ['an id that is not known', () => ask(1, always, KEY, bob, '12'.repeat(16))],
     ['another key', () => ask(1, always, OTHER)],
@@ -152,6 +160,12 @@ describe('a request that goes on', () => {
   ])('is refused under %s, in one sentence, and no attempt is used up', async (_, attempt) => {
     await expect(attempt()).rejects.toThrow(unknown);
     expect(state()).toMatchObject({ attempt: 0, state: 'interrupted' });
+  });
+
+  test('is refused when what it goes on with has expired, and no attempt is used up', async () => {
+    await clock.advance(LASTS_MS);
+    await expect(ask()).rejects.toThrow(unknown);
+    expect(state()).toMatchObject({ attempt: 0, state: 'expired' });
   });
 
   test('has its right looked up in its own row, each time', async () => {

@@ -8,6 +8,7 @@ import { systemClock } from '../../../src/core/clock.ts';
 import { acquire, locksSchema } from '../../../src/store/locks.ts';
 import { openStore, type Store } from '../../../src/store/store.ts';
 import { Journal, journalSchema, type NewTransfer } from '../../../src/transfer/journal.ts';
+import type { TransferState } from '../../../src/transfer/journal-row.ts';
 import { FakeClock } from '../../support/clock.ts';
 import { testFolder } from '../../support/folder.ts';
 import { ID, journalStore, KEY, live, pointed, seen } from '../../support/journal-script.ts';
@@ -204,6 +205,34 @@ test('attempt numbers only rise', async () => {
   expect(() => journal.nextAttempt(999)).toThrow('knows nothing');
 });
 
+test('what nobody has gone on with for 30 days has expired, and nobody goes on with it', async () => {
+  const { journal, clock, store } = await world();
+  journal.begin(transfer({ name: 'left' })).release();
+  const ends = ['interrupted', 'cancelled', 'done', 'failed', 'declined'] as const;
+  for (const state of ends)
+    journal.begin(transfer({ name: state })).end({ state, exit: 0, status: 'x' });
+  const at = (ms: number) => new Journal(store, new FakeClock(clock.now() + ms));
+  const names = (of: Journal, state: TransferState) =>
+    of.list({ states: [state] }).map(({ name }) => name);
+  const days = 30 * 86_400_000;
+  const before = at(days - 1);
+  expect(names(before, 'expired')).toEqual([]);
+  expect(names(before, 'interrupted')).toEqual(['interrupted', 'left']);
+  before.claim(before.list().at(-1)?.key ?? 0, 'peer').release();
+
+  const after = at(days);
+  expect(names(after, 'expired')).toEqual(['cancelled', 'interrupted']);
+  expect(names(after, 'interrupted')).toEqual(['left']);
+  const states = ['declined', 'failed', 'done', 'expired', 'expired', 'interrupted'];
+  expect(after.list().map(({ state }) => state)).toEqual(states);
+  for (const { key } of after.list({ states: ['expired'] }))
+    for (const by of ['user', 'peer'] as const)
+      expect(() => after.claim(key, by)).toThrow(
+        expect.objectContaining({ code: 'transfer-expired', exit: 2 }) as Error,
+      );
+  expect(after.clean(['expired']).map(({ name }) => name)).toEqual(['cancelled', 'interrupted']);
+});
+
 test('list, forget and clean: the newest first, what is under way stays', async () => {
   const { journal, clock, store } = await world();
   const ends = ['done', 'failed', 'cancelled'] as const;
@@ -311,7 +340,7 @@ test('a process that is killed leaves the same, and lets go', async () => {
     expect([moment, signal]).toEqual([moment, 'SIGKILL']);
     expect(states.slice(lines.length, lines.length + 2)).toContain(reopened(file));
     const store = journalStore(file);
-    const journal = new Journal(store, systemClock);
+    const journal = new Journal(store, new FakeClock());
     for (const { key, state } of journal.list()) {
       expect([moment, state]).not.toEqual([moment, 'open']);
       if (state === 'interrupted') journal.claim(key, 'user').release();
@@ -323,8 +352,8 @@ test('a process that is killed leaves the same, and lets go', async () => {
 });
 
 test('processes share it: no row is lost, no number given twice, one writes at a time', async () => {
-  const { file, store, journal } = await world();
-  journal.begin(transfer()).release();
+  const { file, store } = await world();
+  new Journal(store, systemClock).begin(transfer()).release();
   const three = (mode: string, n: number) =>
     Array.from({ length: 3 }, () => run(mode, file, String(n)));
   const [attempts] = await Promise.all([

@@ -1,0 +1,43 @@
+/** `jet transfers clean`: what goes with the rows, and what stays. */
+import { rename, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { journalOf } from '../../../src/app/transfers.ts';
+import { systemClock } from '../../../src/core/clock.ts';
+import { Journal } from '../../../src/transfer/journal.ts';
+import { LASTS_MS } from '../../../src/transfer/journal-row.ts';
+import { testFolder } from '../../support/folder.ts';
+import { journalStore } from '../../support/journal-script.ts';
+
+test('what has expired is cleaned away with its part, what can be gone on with stays', async () => {
+  const folder = await testFolder();
+  const store = journalStore(join(folder, 'jet.db'));
+  const journal = new Journal(store, systemClock);
+  const parts = [];
+  for (const name of ['old', 'young', 'exchanged']) {
+    const part = join(folder, `${name}.jet-part`);
+    await writeFile(part, name);
+    const { dev, ino } = await stat(part, { bigint: true });
+    const writer = journal.begin({
+      ...{ account: 'alice@example.org', peer: 'bob@example.org', direction: 'receive', name },
+      ...{ jet: true, part },
+    });
+    const identity = { dev, ino, uid: 0n, mode: 0n, tail: Buffer.alloc(32) };
+    writer.checkpoint({ written: 1, identity });
+    writer.end({ state: 'interrupted', exit: 7, status: 'failed' });
+    parts.push(part);
+  }
+  const [old = '', young = '', exchanged = ''] = parts;
+  store.run(`UPDATE transfer SET updated = updated - ? WHERE name <> 'young'`, LASTS_MS);
+  // Another file has its name by now.
+  await writeFile(`${exchanged}.new`, 'of somebody');
+  await rename(`${exchanged}.new`, exchanged);
+
+  const opened = journalOf(store);
+  expect(opened.list().map(({ state }) => state)).toEqual(['expired', 'interrupted', 'expired']);
+  expect(await opened.clean()).toBe(2);
+  expect(opened.list().map(({ name }) => name)).toEqual(['young']);
+  await expect(stat(old)).rejects.toThrow('ENOENT');
+  for (const kept of [young, exchanged]) expect((await stat(kept)).isFile()).toBe(true);
+  opened.close();
+});
