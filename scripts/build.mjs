@@ -1,14 +1,60 @@
 #!/usr/bin/env node
-// Compiles src/ to dist/, for the npm package: no TypeScript is needed where it is installed.
-import { spawnSync } from 'node:child_process';
-import { rmSync } from 'node:fs';
+/**
+ * Bundles src/ with what it imports into dist/, for the npm package: it starts several times faster than hundreds of
+ * modules, and runs the versions of package-lock.json. What has binaries stays outside.
+ *
+ *     node scripts/build.mjs [OUT [CHECKOUT]]
+ */
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-rmSync(new URL('../dist', import.meta.url), { recursive: true, force: true });
-const { status } = spawnSync(
-  process.execPath,
-  ['node_modules/typescript/bin/tsc', '-p', 'scripts/config/tsconfig.build.json'],
-  { cwd: root, stdio: 'inherit' },
-);
-process.exitCode = status ?? 1;
+const [out = join(root, 'dist'), checkout = root] = process.argv.slice(2);
+const outdir = resolve(out);
+rmSync(outdir, { recursive: true, force: true });
+
+const { metafile } = await build({
+  absWorkingDir: resolve(checkout),
+  entryPoints: ['src/cli/main.ts'],
+  outbase: 'src',
+  outdir,
+  chunkNames: 'chunks/[name]-[hash]',
+  // Those of another checkout are not installed there.
+  nodePaths: [join(root, 'node_modules')],
+  external: ['libsql', '@napi-rs/keyring'],
+  bundle: true,
+  splitting: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node20.19',
+  metafile: true,
+  logLevel: 'warning',
+  // Bundled CommonJS asks for the modules of Node by it.
+  banner: {
+    js: `import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);`,
+  },
+});
+
+writeFileSync(join(outdir, 'LICENSES.txt'), licences(Object.keys(metafile.inputs)));
+
+/** The licence of every package that is in the bundle, as these licences ask for. */
+function licences(files) {
+  const folders = files.flatMap(
+    (file) => /^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(file)?.[1] ?? [],
+  );
+  return [...new Set(folders)]
+    .sort()
+    .map((folder) => {
+      const path = resolve(checkout, folder);
+      const { name, version, license } = JSON.parse(
+        readFileSync(join(path, 'package.json'), 'utf8'),
+      );
+      const file = readdirSync(path).find((entry) => /^licen[cs]e/i.test(entry));
+      const text =
+        file === undefined ? `License: ${license}` : readFileSync(join(path, file), 'utf8').trim();
+      return `${name} ${version}\n\n${text}\n`;
+    })
+    .join(`\n${'-'.repeat(80)}\n\n`);
+}

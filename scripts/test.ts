@@ -1,5 +1,5 @@
 /** The whole suite: lint, format, types, then unit, property and integration tests. */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -24,6 +24,24 @@ function runs(title: string, command: string, args: readonly string[]): boolean 
   return status === 0;
 }
 
+/** As `runs`, beside others: what it says is printed when it has ended. */
+async function runsBeside(
+  title: string,
+  command: string,
+  args: readonly string[],
+): Promise<boolean> {
+  const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+  let said = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding('utf8').on('data', (text: string) => (said += text));
+  const status = await new Promise<number | null>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', resolve);
+  });
+  console.log(`\n== ${title}\n${said.trimEnd()}`);
+  return status === 0;
+}
+
 const bin = (name: string) => join(root, 'node_modules/.bin', name);
 const config = (name: string) => join('scripts/config', name);
 
@@ -32,13 +50,16 @@ let failed = 0;
 const count = (ok: boolean) => (ok ? passed++ : failed++);
 
 if (filters.length === 0) {
-  count(runs('lint', bin('eslint'), ['--config', config('eslint.config.js'), '.']));
   const prettier = ['--config', config('prettier.json'), '--check', '--log-level', 'warn', '.'];
-  count(runs('format', bin('prettier'), prettier));
-  count(runs('types', bin('tsc'), ['--noEmit']));
+  const checks = await Promise.all([
+    runsBeside('lint', bin('eslint'), ['--config', config('eslint.config.js'), '.']),
+    runsBeside('format', bin('prettier'), prettier),
+    runsBeside('types', bin('tsc'), ['--noEmit']),
+  ]);
+  checks.forEach(count);
 }
 
-// The tests run the program as it is released: compiled, for it starts in a fraction of the time.
+// The tests run the program as it is released: bundled, for it starts in a fraction of the time.
 const dist = join(root, 'dist');
 const hadBuild = existsSync(dist);
 if (!runs('build', process.execPath, ['scripts/build.mjs'])) failed++;

@@ -17,9 +17,7 @@ export async function build(into: string, checkout = ROOT): Promise<Program> {
   await mkdir(join(into, 'bin'), { recursive: true });
   await cp(join(checkout, 'bin/jet'), join(into, 'bin/jet'));
   await cp(join(checkout, 'package.json'), join(into, 'package.json'));
-  const tsc = join(ROOT, 'node_modules/typescript/bin/tsc');
-  const config = join(checkout, 'scripts/config/tsconfig.build.json');
-  await runs([process.execPath, tsc, '-p', config, '--outDir', join(into, 'dist')]);
+  await runs([process.execPath, join(ROOT, 'scripts/build.mjs'), join(into, 'dist'), checkout]);
   await symlink(join(ROOT, 'node_modules'), join(into, 'node_modules'));
   return { folder: into, bin: join(into, 'bin/jet') };
 }

@@ -152,7 +152,7 @@ export class StreamSocket extends EventEmitter {
     const { host, port } = this.#target;
     const { socks, clock } = this.#options;
     if (socks !== undefined) {
-      const { SocksClient } = await import('socks');
+      const { SocksClient } = await import('./socks.ts');
       const { socket } = await SocksClient.createConnection({
         command: 'connect',
         destination: { host, port },

@@ -21,7 +21,14 @@ test('the package holds the program, its licence and what a user reads, and no s
   const paths = pack.files.map(({ path }) => path);
   const built = paths.filter((path) => path.startsWith('dist/'));
   expect(built).toContain('dist/cli/main.js');
-  expect(built.filter((path) => !/^dist\/[a-z0-9/-]+\.js$/.test(path))).toEqual([]);
+  expect(built.filter((path) => !/^dist\/(?:cli|chunks)\/[\w.-]+\.js$/.test(path))).toEqual([
+    'dist/LICENSES.txt',
+  ]);
+  // Of every package that is bundled its licence goes along.
+  const licences = readFileSync(join(root, 'dist/LICENSES.txt'), 'utf8');
+  const bundled = built.flatMap((path) => sourcesIn(join(root, path))).flatMap(packageOf);
+  expect(new Set(bundled).size).toBeGreaterThan(20);
+  expect(bundled.filter((name) => !licences.includes(`${name} `))).toEqual([]);
   expect(paths.filter((path) => !/^(?:dist|docs)\//.test(path)).sort()).toEqual(
     ['CHANGELOG.md', 'LICENSE', 'README.md', 'bin/jet', 'package.json'].sort(),
   );
@@ -31,6 +38,17 @@ test('the package holds the program, its licence and what a user reads, and no s
   expect(links.length).toBeGreaterThan(5);
   expect(links.filter((link) => !paths.includes(link ?? ''))).toEqual([]);
 });
+
+/** The modules that a file of the build is made of, below the project. */
+function sourcesIn(path: string): string[] {
+  const text = readFileSync(path, 'utf8');
+  return [...text.matchAll(/^\/\/ ((?:src|node_modules)\/\S+)$/gm)].map(([, name = '']) => name);
+}
+
+function packageOf(path: string): string[] {
+  const name = /^(?:.*\/)?node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1];
+  return name === undefined ? [] : [name];
+}
 
 /** The files that a run loads, below the project. */
 function loaded(...args: string[]): string[] {
@@ -53,8 +71,12 @@ function loaded(...args: string[]): string[] {
 test('--version and --help load nothing that they do not need', () => {
   expect(loaded('--version')).toEqual(['bin/jet']);
   for (const help of [['--help'], ['send', '--help']]) {
-    const files = loaded(...help).filter((path) => !path.startsWith('node_modules/commander/'));
-    expect(files).toEqual(['bin/jet', 'dist/cli/main.js']);
+    const files = loaded(...help);
+    expect(files).toEqual(expect.arrayContaining(['bin/jet', 'dist/cli/main.js']));
+    expect(files.filter((path) => !/^(?:bin|dist)\//.test(path))).toEqual([]);
+    const modules = new Set(files.flatMap((path) => sourcesIn(join(root, path))));
+    const others = [...modules].filter((path) => !path.startsWith('node_modules/commander/'));
+    expect(others).toEqual(['src/cli/main.ts']);
   }
 });
 

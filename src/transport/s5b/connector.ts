@@ -183,7 +183,7 @@ async function greet(
   credentials: { readonly userId?: string; readonly password?: string },
 ): Promise<void> {
   // As slow to load as the rest of this folder, and of no use to who only listens.
-  const { SocksClient } = await import('socks');
+  const { SocksClient } = await import('../../xmpp/socks.ts');
   await SocksClient.createConnection({
     command: 'connect',
     proxy: { host: proxy.host, port: proxy.port, type: 5, ...credentials },
