@@ -47,7 +47,8 @@ export async function approach(
   signal: AbortSignal,
 ): Promise<Approached> {
   const { clock, connection, roster, presence, envelopes } = bench;
-  const omemo = await bench.ready(verifiedOnly);
+  const readying = bench.ready(verifiedOnly);
+  const omemo = bench.openOmemo(verifiedOnly);
   connection.audience = (from) => from.sameBare(to);
   // Its list is asked for while it answers: what it encrypts with stood there before its presence came. A
   // contact that comes and goes all the time does not make us ask all the time.
@@ -55,7 +56,15 @@ export async function approach(
   const deaf = presence.onChange((jid, resource) => {
     if (jid.sameBare(to) && resource !== undefined) omemo.foresee(to, asked++ < MOST_ASKED);
   });
-  if (roster.sees(to)) await presence.available();
+  // A device that stands on the list already need not be waited for: the peer answers while the rest is looked up.
+  const early = omemo.device !== undefined;
+  try {
+    await Promise.all([readying, early && presence.direct(to)]);
+    if (roster.sees(to)) await presence.available();
+  } catch (error) {
+    deaf();
+    throw error;
+  }
   // A proposal is about a file for the peer: what we want from it is asked of a resource that is there.
   const proposal = what === 'offer' ? new Proposal(connection, to.bare) : undefined;
   const found = await findPeer({
@@ -69,6 +78,7 @@ export async function approach(
         mayWaitFor(candidate, what) && (only === undefined || jetDevice(candidate) === only),
     },
     wait: wait === Infinity ? 'forever' : wait,
+    greeted: early,
     ...(proposal && { asking: proposal }),
     notify: () => {
       const peer = to.toString();

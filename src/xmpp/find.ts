@@ -85,6 +85,8 @@ export interface FindOptions {
   readonly wait: number | 'forever';
   readonly clock: Clock;
   readonly signal?: AbortSignal;
+  /** It was sent our presence a moment ago. */
+  readonly greeted?: boolean;
   /** Used once when nobody good enough is found by presence, and no full address was given. */
   readonly asking?: Asking;
   readonly notify: (line: string) => void;
@@ -98,11 +100,13 @@ export async function findPeer(options: FindOptions): Promise<FoundPeer> {
   let pause = 2000;
   let said = false;
   let asked = target.isFull;
+  let { greeted = false } = options;
   let sid: string | undefined;
   try {
     for (;;) {
       signal?.throwIfAborted();
-      if (!roster.sees(target)) await presence.direct(target);
+      if (!roster.sees(target) && !greeted) await presence.direct(target);
+      greeted = false;
       const next = Math.min(end, clock.monotonic() + pause);
       search.ask(true);
       for (;;) {

@@ -92,6 +92,24 @@ test.each(['the receiver', 'the sender'])(
   },
 );
 
+test('a device that is known already greets its peer without waiting for what it looks up', async () => {
+  await server.befriend('alice', 'bob');
+  const file = await randomFile(alice, 'moved.bin');
+  const receiving = await receive(bob, '--yes');
+  const greetsFirst = async () => {
+    const sent = await alice.run(['send', '--verbose', file, bob.jid]);
+    expect(sent, sent.stderr).toMatchObject({ status: 0 });
+    const at = (pattern: RegExp) => sent.stderr.search(pattern);
+    const [greeting, roster] = [at(/^> <presence to="bob@/m), at(/^< .*"jabber:iq:roster"/m)];
+    expect(roster).toBeGreaterThan(0);
+    return greeting > 0 && greeting < roster;
+  };
+  // Nobody is to see a device that is not on its account's list yet.
+  expect(await greetsFirst()).toBe(false);
+  expect(await greetsFirst()).toBe(true);
+  expect(await terminate(receiving)).toBe(0);
+});
+
 test('a full address picks the device', async () => {
   await server.befriend('alice', 'bob');
   const other = await home('bob');

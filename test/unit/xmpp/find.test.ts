@@ -65,6 +65,28 @@ test.each([true, false])('either side may come first (receiver first: %s)', asyn
   expect(await found).toBe('bob@x.org/b');
 });
 
+test('who was sent our presence already is sent it again only when no answer comes', async () => {
+  const { clock, network, person, search, wait } = setUp();
+  let told = 0;
+  network.tap((stanza) => {
+    if (stanza.name === 'presence' && stanza.attrs['to'] === 'bob@x.org') told++;
+    return undefined;
+  });
+  await wait();
+  const alice = person('alice@x.org/a');
+  await alice.presence.direct(address('bob@x.org'));
+  const found = search(alice, { greeted: true });
+  await clock.advance(1000);
+  expect(await found).toMatchObject({ isJet: true });
+  expect(told).toBe(1);
+  const carol = person('carol@x.org/c');
+  const lost = search(carol, { greeted: true, target: address('bob@x.org') });
+  await clock.advance(2500);
+  expect(told).toBe(2);
+  await clock.advance(40_000);
+  expect(await lost).toMatchObject({ code: 'peer-absent' });
+});
+
 test('a stranger learns nothing', async () => {
   const { clock, person, find, wait } = setUp();
   await wait();
