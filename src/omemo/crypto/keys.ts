@@ -4,6 +4,7 @@ import {
   createPrivateKey,
   createPublicKey,
   diffieHellman,
+  type KeyObject,
   randomBytes,
   verify,
 } from 'node:crypto';
@@ -16,24 +17,28 @@ export interface KeyPair {
   readonly pub: Buffer;
 }
 
-const PKCS8 = Buffer.from('302e020100300506032b656e04220420', 'hex');
-const SPKI_X25519 = Buffer.from('302a300506032b656e032100', 'hex');
-const SPKI_ED25519 = Buffer.from('302a300506032b6570032100', 'hex');
 const ORDER = ed25519.Point.Fn.ORDER;
 const { Fp } = ed25519.Point;
 
-function importPrivate(priv: Buffer) {
-  return createPrivateKey({ key: Buffer.concat([PKCS8, priv]), format: 'der', type: 'pkcs8' });
+/** Has to be there, and is not read: the public key is computed from the private one. */
+const ANY = Buffer.alloc(32).toString('base64url');
+
+// As JSON Web Keys (RFC 8037): OpenSSL reads these several times faster than DER.
+function importPrivate(priv: Buffer): KeyObject {
+  const key = { kty: 'OKP', crv: 'X25519', d: priv.toString('base64url'), x: ANY };
+  return createPrivateKey({ key, format: 'jwk' });
 }
 
-function importPublic(prefix: Buffer, pub: Buffer) {
-  return createPublicKey({ key: Buffer.concat([prefix, pub]), format: 'der', type: 'spki' });
+function importPublic(crv: 'X25519' | 'Ed25519', pub: Buffer): KeyObject {
+  const key = { kty: 'OKP', crv, x: pub.toString('base64url') };
+  return createPublicKey({ key, format: 'jwk' });
 }
 
 /** The X25519 pair of a private key of 32 bytes. */
 export function keyPairOf(priv: Buffer): KeyPair {
-  const pub = createPublicKey(importPrivate(priv)).export({ format: 'der', type: 'spki' });
-  return { priv: Buffer.from(priv), pub: Buffer.from(pub.subarray(-32)) };
+  const { x } = importPrivate(priv).export({ format: 'jwk' });
+  if (x === undefined) throw new Error('a key without its public half');
+  return { priv: Buffer.from(priv), pub: Buffer.from(x, 'base64url') };
 }
 
 /** A new X25519 pair from the system's random source. */
@@ -51,7 +56,7 @@ export function agree(priv: Buffer, pub: Buffer): Buffer {
   try {
     shared = diffieHellman({
       privateKey: importPrivate(priv),
-      publicKey: importPublic(SPKI_X25519, pub),
+      publicKey: importPublic('X25519', pub),
     });
   } catch {
     throw new CryptoError('malformed', 'a public key of small order');
@@ -108,7 +113,7 @@ export function xeddsaSign(priv: Buffer, data: Buffer): Buffer {
 export function ed25519Verify(pub: Buffer, data: Buffer, signature: Buffer): boolean {
   if (pub.length !== 32 || signature.length !== 64) return false;
   try {
-    return verify(null, data, importPublic(SPKI_ED25519, pub), signature);
+    return verify(null, data, importPublic('Ed25519', pub), signature);
   } catch {
     return false;
   }
