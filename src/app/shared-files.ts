@@ -24,8 +24,9 @@ export async function* sharedFiles(
         yield { path, name: basename(path) };
         continue;
       }
-      for await (const entry of walk(path, { ...options, skipped }))
-        if (entry.kind === 'file') yield { path: entry.source, name: entry.path };
+      const walked = walk(path, { ...options, skipped, identify: true });
+      for await (const { kind, source, path: name, identity } of walked)
+        if (kind === 'file') yield { path: source, name, ...(identity && { identity }) };
     } catch (error) {
       refused(named, asError(error));
     }

@@ -4,7 +4,7 @@ import { Exit, JetError, type ExitStatus } from '../core/errors.ts';
 import { Jid } from '../core/jid.ts';
 import { Hasher } from '../files/hashing.ts';
 import { warmUp } from '../files/memory.ts';
-import { Catalogue, type CatalogueEntry } from '../transfer/catalogue.ts';
+import { Catalogue, digestOf, type CatalogueEntry } from '../transfer/catalogue.ts';
 import { LIST_NAME, memoryBytes, writeList } from '../transfer/listing.ts';
 import type { Request } from '../transfer/sealed.ts';
 import { LiveTransfers } from '../transfer/live.ts';
@@ -152,7 +152,7 @@ function find(catalogue: Catalogue, { file, list }: Request): Held | undefined {
       hashes: [],
       hashUsed: [],
     },
-    sha256: digestOf(entry),
+    sha256: digestOf(entry, 'sha-256'),
     source: entry,
     open: () => catalogue.open(entry),
   };
@@ -160,7 +160,12 @@ function find(catalogue: Catalogue, { file, list }: Request): Held | undefined {
 
 function sharedFile(entry: CatalogueEntry): SharedFile {
   const { path, name, identity } = entry;
-  return { path, name, size: Number(identity.size), sha256: digestOf(entry).toString('hex') };
+  return {
+    path,
+    name,
+    size: Number(identity.size),
+    sha256: digestOf(entry, 'sha-256').toString('hex'),
+  };
 }
 
 function listed(entry: CatalogueEntry) {
@@ -169,10 +174,4 @@ function listed(entry: CatalogueEntry) {
 
 function dateOf({ identity }: CatalogueEntry): Date {
   return new Date(Number(identity.mtimeNs / 1_000_000n));
-}
-
-function digestOf({ hashes }: CatalogueEntry): Buffer {
-  const found = hashes.find(({ algorithm }) => algorithm === 'sha-256');
-  if (found === undefined) throw new Error('a catalogued file without its SHA-256');
-  return found.digest;
 }

@@ -1,9 +1,20 @@
 /** What a folder holds, for sending: in a stable order, a folder at a time in memory. */
-import { constants, type BigIntStats } from 'node:fs';
-import { lstat, open, readdir, readlink, realpath } from 'node:fs/promises';
+import {
+  type BigIntStats,
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  realpathSync,
+} from 'node:fs';
 import { basename, join, resolve, sep } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import picomatch from 'picomatch';
 import { Exit, JetError, messageOf } from '../core/errors.ts';
+import { type SourceIdentity, sourceIdentity } from './identity.ts';
 import { staysInside } from './links.ts';
 
 /** One thing in a tree, under a relative path with `/`; its first segment names the tree. */
@@ -19,8 +30,8 @@ export type TreeEntry = {
   | { readonly kind: 'link'; readonly target: string }
 );
 
-/** An entry with where it lies here. */
-export type Walked = TreeEntry & { readonly source: string };
+/** An entry with where it lies here, and of a file what it is. */
+export type Walked = TreeEntry & { readonly source: string; readonly identity?: SourceIdentity };
 
 /** How to walk. */
 export interface WalkOptions {
@@ -28,12 +39,16 @@ export interface WalkOptions {
   readonly links?: boolean;
   /** Globs of what to leave out: of a name, or with a `/` of a path below the folder. */
   readonly exclude?: readonly string[];
+  /** Tell what each file is; by default not: there may be very many. */
+  readonly identify?: boolean;
   /** What is left out although nobody asked for it, and why; for the user. */
   readonly skipped: (path: string, why: string) => void;
 }
 
 /** Deeper folders are refused: paths have to fit the system. */
 const MAX_DEPTH = 200;
+/** Entries between two turns of the loop. A promise for each would take ten times as long as looking does. */
+const SLICE = 500;
 
 /**
  * Everything in a folder: the folder itself, then what it holds, sorted by the bytes of the names.
@@ -46,13 +61,20 @@ export async function* walk(
   options: WalkOptions,
 ): AsyncGenerator<Walked, void, undefined> {
   const path = resolve(root);
-  const stats = await lstat(path, { bigint: true }).catch((error: unknown) => {
+  let stats: BigIntStats;
+  try {
+    stats = lstatSync(path, { bigint: true });
+  } catch (error) {
     throw refuse('folder-unreadable', `${root} could not be read (${messageOf(error)})`, error);
-  });
+  }
   if (!stats.isDirectory()) throw refuse('not-a-folder', `${root} is no folder`);
   const name = basename(path) || 'root';
-  const walker = new Walker(await realpath(path), options, excluder(options.exclude ?? []));
-  yield* walker.folder(path, name, stats, 0);
+  const walker = new Walker(realpathSync(path), options, excluder(options.exclude ?? []));
+  let entries = 0;
+  for (const entry of walker.folder(path, name, stats, 0)) {
+    yield entry;
+    if (++entries % SLICE === 0) await setImmediate();
+  }
 }
 
 class Walker {
@@ -66,12 +88,12 @@ class Walker {
     this.#excluded = excluded;
   }
 
-  async *folder(
+  *folder(
     source: string,
     path: string,
     stats: BigIntStats,
     depth: number,
-  ): AsyncGenerator<Walked, void, undefined> {
+  ): Generator<Walked, void, undefined> {
     const { skipped } = this.#options;
     if (depth > MAX_DEPTH) {
       skipped(source, 'it lies too deep');
@@ -79,7 +101,7 @@ class Walker {
     }
     let names: Buffer[];
     try {
-      names = await namesIn(source, stats);
+      names = namesIn(source, stats);
     } catch (error) {
       if (depth === 0)
         throw refuse(
@@ -100,47 +122,52 @@ class Walker {
     }
   }
 
-  async *#entry(
-    source: string,
-    path: string,
-    depth: number,
-  ): AsyncGenerator<Walked, void, undefined> {
-    const { links, skipped } = this.#options;
-    const stats = await lstat(source, { bigint: true }).catch(() => undefined);
+  *#entry(source: string, path: string, depth: number): Generator<Walked, void, undefined> {
+    const { links, skipped, identify } = this.#options;
+    const stats = attempt(() => lstatSync(source, { bigint: true }));
     if (stats === undefined) skipped(source, 'it is gone');
     else if (stats.isDirectory()) yield* this.folder(source, path, stats, depth);
-    else if (stats.isFile())
-      yield { kind: 'file', path, source, size: Number(stats.size), ...about(stats) };
-    else if (!stats.isSymbolicLink()) skipped(source, 'it is no file, folder or link');
+    else if (stats.isFile()) {
+      const identity = identify === true ? { identity: sourceIdentity(stats) } : {};
+      yield { kind: 'file', path, source, size: Number(stats.size), ...about(stats), ...identity };
+    } else if (!stats.isSymbolicLink()) skipped(source, 'it is no file, folder or link');
     else if (links !== true) skipped(source, 'it is a link (--links sends links)');
     else {
-      const target = await readlink(source).catch(() => '');
-      if (staysInside(path, target) && (await this.#inside(source)))
+      const target = attempt(() => readlinkSync(source)) ?? '';
+      if (staysInside(path, target) && this.#inside(source))
         yield { kind: 'link', path, source, target, ...about(stats) };
       else skipped(source, 'it is a link that leads outside');
     }
   }
 
   /** Where the link really ends, through other links; one that ends nowhere leads to no place outside. */
-  async #inside(source: string): Promise<boolean> {
-    const end = await realpath(source).catch(() => undefined);
+  #inside(source: string): boolean {
+    const end = attempt(() => realpathSync(source));
     return end === undefined || end === this.#real || end.startsWith(this.#real + sep);
   }
 }
 
 /** The names in a folder, as bytes; a link that has taken its place since is not followed. */
-async function namesIn(source: string, { dev, ino }: BigIntStats): Promise<Buffer[]> {
+function namesIn(source: string, { dev, ino }: BigIntStats): Buffer[] {
   const flags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
-  const handle = await open(source, flags);
+  const file = openSync(source, flags);
   try {
-    const names = await readdir(source, { encoding: 'buffer' });
-    const now = await handle.stat({ bigint: true });
-    const after = await lstat(source, { bigint: true });
+    const names = readdirSync(source, { encoding: 'buffer' });
+    const now = fstatSync(file, { bigint: true });
+    const after = lstatSync(source, { bigint: true });
     for (const stats of [now, after])
       if (stats.dev !== dev || stats.ino !== ino) throw new Error('it was replaced');
     return names;
   } finally {
-    await handle.close();
+    closeSync(file);
+  }
+}
+
+function attempt<T>(look: () => T): T | undefined {
+  try {
+    return look();
+  } catch {
+    return undefined;
   }
 }
 

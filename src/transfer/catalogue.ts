@@ -1,9 +1,10 @@
 /** What `jet share` serves: files by hash and by name, with a cache of hashes in the store. */
-import { stat } from 'node:fs/promises';
+import { statSync } from 'node:fs';
+import { setImmediate } from 'node:timers/promises';
 import type { Clock } from '../core/clock.ts';
 import { asError, JetError } from '../core/errors.ts';
 import type { Hasher } from '../files/hashing.ts';
-import { sameSource, type SourceIdentity, sourceIdentity } from '../files/identity.ts';
+import { type SourceIdentity, sourceIdentity } from '../files/identity.ts';
 import { FileSource } from '../files/source.ts';
 import type { Algorithm, Hash } from '../jingle/hashes.ts';
 import type { Row, Schema, Store } from '../store/store.ts';
@@ -28,6 +29,12 @@ export const catalogueSchema: Schema = {
   ],
 };
 
+/** Row by row of what is asked for, so that each is found by its key. */
+const KNOWN = `
+  SELECT asked.key AS at, used, sha256, sha512, sha1 FROM json_each(?) AS asked CROSS JOIN file_hash
+  ON dev = asked.value ->> 0 AND ino = asked.value ->> 1 AND size = asked.value ->> 2
+    AND mtime = asked.value ->> 3 AND ctime = asked.value ->> 4`;
+
 /** What a file can be asked for by. */
 export const SELECTING = ['sha-256', 'sha-512', 'sha-1'] as const satisfies readonly Algorithm[];
 
@@ -44,6 +51,35 @@ export interface CatalogueEntry {
 export interface Shared {
   readonly path: string;
   readonly name: string;
+  /** As it was seen a moment ago; where it is not given it is looked up. */
+  readonly identity?: SourceIdentity;
+}
+
+/** Bytes of the digests. */
+const LENGTHS = { 'sha-256': 32, 'sha-512': 64, 'sha-1': 20 } as const;
+
+/** All digests of an entry lie in one buffer: objects for each of very many would take several times the memory. */
+class Entry implements CatalogueEntry {
+  readonly path: string;
+  readonly name: string;
+  readonly identity: SourceIdentity;
+  readonly #digests: Buffer;
+
+  /** @param digests - those of SELECTING, one behind the other */
+  constructor({ path, name }: Shared, identity: SourceIdentity, digests: Buffer) {
+    this.path = path;
+    this.name = name;
+    this.identity = identity;
+    this.#digests = digests;
+  }
+
+  get hashes(): Hash[] {
+    let at = 0;
+    return SELECTING.map((algorithm) => {
+      const digest = this.#digests.subarray(at, (at += LENGTHS[algorithm]));
+      return { algorithm, digest };
+    });
+  }
 }
 
 /** How files are added. */
@@ -71,7 +107,8 @@ export class Catalogue {
   readonly #clock: Clock;
   readonly #hasher: Hasher;
   readonly #byPath = new Map<string, CatalogueEntry>();
-  readonly #byHash: Index = new Map();
+  /** By the digests of an algorithm, from when one is first asked for. */
+  readonly #byHash = new Map<(typeof SELECTING)[number], Index>();
   readonly #byName: Index = new Map();
 
   /** @param store - with `catalogueSchema` */
@@ -112,7 +149,7 @@ export class Catalogue {
 
   /** The file of a hash. Of several with the same content the one that was added first. */
   find({ algorithm, digest }: Hash): CatalogueEntry | undefined {
-    const there = this.#byHash.get(hashKey(algorithm, digest));
+    const there = this.#indexOf(algorithm)?.get(hashKey(digest));
     return there instanceof Set ? there.values().next().value : there;
   }
 
@@ -126,8 +163,8 @@ export class Catalogue {
     const entry = this.#byPath.get(path);
     if (entry === undefined) return;
     this.#byPath.delete(path);
-    for (const { algorithm, digest } of entry.hashes)
-      drop(this.#byHash, hashKey(algorithm, digest), entry);
+    for (const [algorithm, digests] of this.#byHash)
+      drop(digests, hashKey(digestOf(entry, algorithm)), entry);
     drop(this.#byName, entry.name, entry);
   }
 
@@ -149,19 +186,17 @@ export class Catalogue {
   async #addBatch(batch: readonly Shared[], options: AddOptions, before: number): Promise<number> {
     const { signal, onProgress, refused } = options;
     signal?.throwIfAborted();
-    // What cannot be looked at is opened: that says what is wrong with it.
-    const looks = batch.map(({ path }) => stat(path, { bigint: true }).catch(() => undefined));
+    await setImmediate();
+    const looked = batch.map((file) => ({ file, identity: file.identity ?? look(file.path) }));
+    const cached = this.#cached(looked.map(({ identity }) => identity));
     const unknown: Shared[] = [];
     const used: SourceIdentity[] = [];
-    for (const [i, stats] of (await Promise.all(looks)).entries()) {
-      const file = batch[i];
-      if (file === undefined) continue;
-      const identity = stats && sourceIdentity(stats);
-      const row = identity && this.#cached(identity);
+    for (const [i, { file, identity }] of looked.entries()) {
+      const row = cached[i];
       if (identity === undefined || row === undefined) unknown.push(file);
       else {
         if (this.#clock.now() - Number(row['used']) > DAY_MS) used.push(identity);
-        this.#put({ ...file, identity, hashes: hashesOf(row) });
+        this.#put(new Entry(file, identity, digestsOf(row)));
       }
     }
     const bytes = new Map<Shared, number>();
@@ -195,11 +230,11 @@ export class Catalogue {
   }
 
   async #hash(
-    { path, name }: Shared,
+    shared: Shared,
     signal: AbortSignal | undefined,
     onProgress: (bytes: number) => void,
   ): Promise<CatalogueEntry> {
-    const source = await FileSource.open(path);
+    const source = await FileSource.open(shared.path);
     try {
       const { file, size, identity } = source;
       const region = { file, offset: 0, end: size, onProgress };
@@ -208,17 +243,22 @@ export class Catalogue {
         SELECTING,
       );
       await source.check();
-      return { path, name, identity, hashes };
+      return new Entry(shared, identity, Buffer.concat(hashes.map(({ digest }) => digest)));
     } finally {
       await source.close();
     }
   }
 
-  #cached(identity: SourceIdentity): Row | undefined {
-    const { dev, ino } = identity;
-    const sql = 'SELECT * FROM file_hash WHERE dev = ? AND ino = ?';
-    const row = this.#store.get(sql, String(dev), String(ino));
-    return row !== undefined && sameSource(identityOf(row), identity) ? row : undefined;
+  /** What is known of files that are still what they were; one question for all of them. */
+  #cached(identities: readonly (SourceIdentity | undefined)[]): readonly (Row | undefined)[] {
+    const asked = identities.map((identity) => {
+      if (identity === undefined) return null;
+      const { dev, ino, size, mtimeNs, ctimeNs } = identity;
+      return [String(dev), String(ino), Number(size), String(mtimeNs), String(ctimeNs)];
+    });
+    const found: (Row | undefined)[] = [];
+    for (const row of this.#store.all(KNOWN, JSON.stringify(asked))) found[Number(row['at'])] = row;
+    return found;
   }
 
   /** One transaction: a sync to the disk for each of many small files would take longer than hashing. */
@@ -251,32 +291,49 @@ export class Catalogue {
   #put(entry: CatalogueEntry): void {
     this.remove(entry.path);
     this.#byPath.set(entry.path, entry);
-    for (const { algorithm, digest } of entry.hashes)
-      index(this.#byHash, hashKey(algorithm, digest), entry);
+    for (const [algorithm, digests] of this.#byHash)
+      index(digests, hashKey(digestOf(entry, algorithm)), entry);
     index(this.#byName, entry.name, entry);
+  }
+
+  #indexOf(algorithm: Algorithm): Index | undefined {
+    const selecting = SELECTING.find((one) => one === algorithm);
+    if (selecting === undefined) return undefined;
+    const known = this.#byHash.get(selecting);
+    if (known !== undefined) return known;
+    const made: Index = new Map();
+    this.#byHash.set(selecting, made);
+    for (const entry of this.#byPath.values())
+      index(made, hashKey(digestOf(entry, selecting)), entry);
+    return made;
   }
 }
 
-function identityOf(row: Row): SourceIdentity {
-  const number = (column: string) => BigInt(String(row[column]));
-  return {
-    dev: number('dev'),
-    ino: number('ino'),
-    size: number('size'),
-    mtimeNs: number('mtime'),
-    ctimeNs: number('ctime'),
-  };
+/** What it is, if it can be looked at; opening it says why not. */
+function look(path: string): SourceIdentity | undefined {
+  try {
+    return sourceIdentity(statSync(path, { bigint: true }));
+  } catch {
+    return undefined;
+  }
 }
 
-function hashesOf(row: Row): Hash[] {
-  return SELECTING.flatMap((algorithm) => {
-    const digest = row[algorithm.replace('-', '')];
-    return Buffer.isBuffer(digest) ? [{ algorithm, digest }] : [];
-  });
+function digestsOf(row: Row): Buffer {
+  const [sha256, sha512, sha1] = [row['sha256'], row['sha512'], row['sha1']];
+  if (!Buffer.isBuffer(sha256) || !Buffer.isBuffer(sha512) || !Buffer.isBuffer(sha1))
+    throw new Error('a cached file without its hashes');
+  return Buffer.concat([sha256, sha512, sha1]);
 }
 
-function hashKey(algorithm: Algorithm, digest: Buffer): string {
-  return `${algorithm} ${digest.toString('latin1')}`;
+/** The digest of a file by one of SELECTING. */
+export function digestOf({ hashes }: CatalogueEntry, wanted: (typeof SELECTING)[number]): Buffer {
+  const found = hashes.find(({ algorithm }) => algorithm === wanted);
+  if (found === undefined) throw new Error(`a catalogued file without its ${wanted}`);
+  return found.digest;
+}
+
+function hashKey(digest: Buffer): string {
+  return digest.toString('latin1');
 }
 
 /** One entry stands alone: sets for each of many would take more memory than all the rest. */
