@@ -31,6 +31,11 @@ export interface Store {
    * it throws. `body` is synchronous. Inside another transaction it joins that one.
    */
   transaction<T>(body: () => T): T;
+  /**
+   * Runs `body` without waiting for the disk: what it commits outlives this process, but a power cut may undo
+   * it, whole step by whole step from the last one on. Inside a transaction it is as durable as that.
+   */
+  lightly<T>(body: () => T): T;
   close(): void;
 }
 
@@ -126,6 +131,16 @@ class SqliteStore implements Store {
       throw error;
     } finally {
       this.#depth--;
+    }
+  }
+
+  lightly<T>(body: () => T): T {
+    if (this.#depth > 0) return body();
+    this.#db.exec('PRAGMA synchronous = NORMAL');
+    try {
+      return body();
+    } finally {
+      this.#db.exec('PRAGMA synchronous = FULL');
     }
   }
 

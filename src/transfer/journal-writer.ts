@@ -80,9 +80,14 @@ export class JournalWriter {
     }
   }
 
-  /** How far it is. To be called now and then only: each call is a write to the disk. */
+  /** How far it is. Costs no wait for the disk: a power cut may set it back to what was noted before. */
   progress(written: number, verified = 0): void {
-    this.#update({ written, verified });
+    this.#store.lightly(() => this.#update({ written, verified }));
+  }
+
+  /** As `checkpoint`, of a part whose row says that it is being written: as `progress`, it may be set back. */
+  advance(checkpoint: Checkpoint): void {
+    this.#store.lightly(() => this.checkpoint(checkpoint));
   }
 
   /**

@@ -157,6 +157,11 @@ export class Recorder {
     this.#writer.checkpoint(checkpoint);
   }
 
+  /** A checkpoint among many: the one before is still right when a power cut undoes it. */
+  advance(checkpoint: Checkpoint): void {
+    this.#writer.advance(checkpoint);
+  }
+
   /** What had come is of no use. */
   restart(): void {
     this.#writer.restart();

@@ -312,7 +312,7 @@ export class FileTarget implements Target {
   /** The next write fails where this does: the row is another's then, and so is the part. */
   async #record(recorder: Recorder): Promise<void> {
     try {
-      recorder.checkpoint(await this.#landing.checkpoint());
+      recorder.advance(await this.#landing.checkpoint());
     } catch (error) {
       this.#failure = asError(error);
     } finally {

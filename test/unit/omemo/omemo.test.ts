@@ -118,6 +118,7 @@ describe('JET-OMEMO between two accounts', () => {
         return store.run(sql, ...params);
       },
       transaction: (body) => store.transaction(body),
+      lightly: (body) => store.lightly(body),
       close: () => undefined,
     };
     const second = world.party('bob@b.example/second', { store: racing });

@@ -186,6 +186,7 @@ describe('slots', () => {
         between();
         return store.transaction(body);
       },
+      lightly: (body) => store.lightly(body),
       close: () => undefined,
     };
     const second = new Slot(racing, clock, { name: 'test', size: 1, lasting: false });
