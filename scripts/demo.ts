@@ -1,4 +1,7 @@
-/** `npm run demo`: two people, a private server, one file; and with `--keep`, a place to try more. */
+/**
+ * `npm run demo`: two people, a private server, one file (of `--mb N` megabytes); and with `--keep`, a place to
+ * try more.
+ */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createHash, randomFillSync } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -6,11 +9,16 @@ import { mkdir, mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { startProsody } from './prosody.ts';
 
 const BIN = fileURLToPath(new URL('../bin/jet', import.meta.url));
-const BYTES = 300_000_000;
-const keep = process.argv.includes('--keep');
+const { values } = parseArgs({
+  options: { keep: { type: 'boolean', default: false }, mb: { type: 'string', default: '300' } },
+});
+const { keep } = values;
+const BYTES = Number(values.mb) * 1e6;
+if (!Number.isSafeInteger(BYTES) || BYTES < 1e6) throw new Error('--mb takes a number from 1 on');
 
 const folder = await mkdtemp(join(tmpdir(), 'jet-demo-'));
 const children = new Set<ChildProcess>();
