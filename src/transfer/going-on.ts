@@ -11,6 +11,7 @@ import type { Recorder, Records } from './recorder.ts';
 import type { Reporter } from './reporter.ts';
 import type { OfferedFile, Resume } from './sealed.ts';
 import { parseSelector } from './selector.ts';
+import type { StreamTarget } from './stream-target.ts';
 
 /** What an offer is about. */
 export interface Taken {
@@ -22,6 +23,8 @@ export interface Taken {
   readonly out?: string;
   /** Where the file lies already: only its receipt is missing over there. */
   readonly landed?: string;
+  /** What takes the next bytes of a file that is handed on as it comes. */
+  readonly flow?: StreamTarget;
 }
 
 /**
@@ -55,6 +58,28 @@ export async function goOnReceiving(
     if (state === 'done' && path !== undefined) return { landed: path };
     throw error instanceof JetError ? unavailable(error.message) : error;
   }
+}
+
+/**
+ * The next session of a file that is handed on as it comes: only between two of them it may be gone on with.
+ *
+ * @param key - of its row
+ * @throws Unacceptable, as `goOnReceiving`
+ */
+export async function goOnStreaming(
+  { journal }: Records,
+  pauses: Pauses,
+  key: number,
+  peer: Jid,
+  { name, size, resume }: OfferedFile,
+): Promise<Taken> {
+  const row = journal.row(key);
+  const same = row.peer === peer.bare.toString() && row.name === name && row.size === size;
+  const paused =
+    same && journal.acceptAttempt(key, resume?.attempt ?? 0) ? await pauses.take(key) : undefined;
+  if (paused === undefined)
+    throw unavailable('it goes on with what goes to standard output, and was interrupted');
+  return paused;
 }
 
 /** What a peer goes on with that gets a file of ours. */
