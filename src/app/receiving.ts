@@ -74,7 +74,7 @@ export async function receive(
     {
       may: () => false,
       plain: () => false,
-      resumes: ({ options: { kind } }) => kind === 'offer',
+      goesOn: { allows: ({ options: { kind } }) => kind === 'offer' },
       find: () => Promise.resolve(undefined),
       on,
       ...(options.limitRate !== undefined && { limitRate: options.limitRate }),

@@ -30,7 +30,7 @@ import { Proof } from './proof.ts';
 import { conclude, type Recorder, type Records } from './recorder.ts';
 import { Reporter } from './reporter.ts';
 import { checkBuildable, endOf, isRefusal } from './rounds.ts';
-import { goOnReceiving, goOnStreaming, knownHashes, type Taken } from './going-on.ts';
+import { goOnReceiving, goOnStreaming, knownHashes, type GoesOn, type Taken } from './going-on.ts';
 import { clearDescription, type LandedAs, type OfferedFile } from './sealed.ts';
 import type { EndedOffer, Membership } from './several.ts';
 import { StreamTarget } from './stream-target.ts';
@@ -73,6 +73,8 @@ export interface ReceiverOptions {
   readonly elsewhere?: (file: OfferedFile) => Promise<Target> | undefined;
   /** Larger offers are declined unasked; bytes. */
   readonly maxSize?: number;
+  /** What is gone on with, where that is not all that can be. */
+  readonly goesOn?: GoesOn;
   /** The decision; only asked for what could be taken. Rejects with the signal's reason. */
   readonly decide: (offer: Offer, signal: AbortSignal) => Promise<boolean>;
   readonly on: (event: TransferEvent) => void;
@@ -169,7 +171,9 @@ export class Receiver {
     if (flow !== undefined) return goOnStreaming(records, this.#pauses, flow, peer, file);
     // What goes to standard output goes there from its first byte on.
     if (file.resume !== undefined && this.#options.elsewhere === undefined) {
-      const going = await goOnReceiving(records, this.#pauses, account, identity, peer, file);
+      const { goesOn } = this.#options;
+      const pauses = this.#pauses;
+      const going = await goOnReceiving(records, pauses, account, identity, peer, file, goesOn);
       if (going !== undefined) return going;
     }
     const { out, onConflict } = this.#options;

@@ -121,7 +121,7 @@ describe('an offer that goes on with what is still alive here', () => {
   beforeEach(() => interrupted('receive'));
 
   test('is told where the file is when that lands before it could be ended', async () => {
-    const recorder = await records.resume(key, 'user');
+    const recorder = records.resume(key);
     recorder.follow(() => recorder.end({ outcome: { kind: 'landed' }, exit: 0, path }));
     const resume = { id: ID, attempt: 1 };
     const file = { name: 'plan.bin', size: content.length, hashes: [], hashUsed: [], resume };
@@ -139,7 +139,7 @@ describe('a request that goes on', () => {
     identity = KEY,
     peer: Jid = bob,
     id = ID,
-  ) => goOnSending(records, pauses, ME, identity, peer, { id, attempt }, allowed);
+  ) => goOnSending(records, pauses, ME, identity, peer, { id, attempt }, { allows: allowed });
   const given = async (attempt: number) => {
     const { recorder, source, sha256 } = await ask(attempt);
     recorder.release();
