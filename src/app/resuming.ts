@@ -99,7 +99,10 @@ async function meet(
   for (let n = 1; ; n++) {
     // How this side's own attempt ended means nothing where the other side's took its place.
     const held: TransferEvent[] = [];
-    const told = (event: TransferEvent) => void (closes(event) ? held.push(event) : on(event));
+    const told = (event: TransferEvent) => {
+      if (closes(event)) held.push(event);
+      else on(event);
+    };
     const status = await meeting.both(
       key,
       (meets, either) => {

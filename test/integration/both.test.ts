@@ -8,6 +8,8 @@ import { ended, linesOf, makePair, noise, type Ended, type Pair } from '../suppo
 import { hasProsody, startProsody, type Prosody } from '../support/prosody.ts';
 
 const SIZE = 6_000_000;
+/** A session that a side begins, in its log. */
+const BEGINS = /^> <iq[^>]*><jingle[^>]*action="session-initiate"/gm;
 const FIRST = { rate: '2M', least: 1_500_000 };
 
 describe.skipIf(!(await hasProsody()))('jet resume on both sides', () => {
@@ -27,11 +29,12 @@ describe.skipIf(!(await hasProsody()))('jet resume on both sides', () => {
   });
   afterEach(() => pair.remove());
 
-  const resume = (home: JetHome, ...args: string[]) => home.start(['resume', '-v', '--json', ...args]);
+  const resume = (home: JetHome, ...args: string[]) =>
+    home.start(['resume', '-v', '--json', ...args]);
   /** It says that it waits for the other side. */
   const searches = /to be online/;
   const initiates = (...sides: Ended[]) =>
-    sides.reduce((sum, { stderr }) => sum + (stderr.match(/> <iq[^>]*><jingle[^>]*action="session-initiate"/g) ?? []).length, 0);
+    sides.reduce((sum, { stderr }) => sum + (stderr.match(BEGINS) ?? []).length, 0);
 
   async function landedOnce(got: Ended, sent: Ended): Promise<void> {
     expect(got, got.stdout + got.stderr).toMatchObject({ status: 0 });
@@ -58,15 +61,31 @@ describe.skipIf(!(await hasProsody()))('jet resume on both sides', () => {
     expect(initiates(got, sent)).toBe(1);
   });
 
-  test.each(['receiver', 'sender'] as const)('meets in one session when the %s is first', async (who) => {
-    await interruptMidway(pair, file, who, FIRST);
-    const [one, other] = who === 'receiver' ? [pair.bob, pair.alice] : [pair.alice, pair.bob];
-    const first = resume(one);
-    await first.said(searches);
-    const ends = await Promise.all([ended(first), ended(resume(other))]);
-    const [got, sent] = who === 'receiver' ? ends : ends.toReversed();
-    if (got === undefined || sent === undefined) throw new Error('two sides');
+  test.each(['receiver', 'sender'] as const)(
+    'meets in one session when the %s is first',
+    async (who) => {
+      await interruptMidway(pair, file, who, FIRST);
+      const [one, other] = who === 'receiver' ? [pair.bob, pair.alice] : [pair.alice, pair.bob];
+      const first = resume(one);
+      await first.said(searches);
+      const ends = await Promise.all([ended(first), ended(resume(other))]);
+      const [got, sent] = who === 'receiver' ? ends : ends.toReversed();
+      if (got === undefined || sent === undefined) throw new Error('two sides');
+      await landedOnce(got, sent);
+      expect(initiates(got, sent)).toBe(1);
+    },
+  );
+
+  test('lands once though the receiver hangs until it is offered the file', async () => {
+    await interruptMidway(pair, file, 'sender', FIRST);
+    const sending = resume(pair.alice);
+    await sending.said(searches);
+    const receiving = resume(pair.bob);
+    await sending.said(/ was chosen/);
+    receiving.child.kill('SIGSTOP');
+    await sending.until(() => sending.stderr.match(BEGINS) !== null, 'an offer');
+    receiving.child.kill('SIGCONT');
+    const [got, sent] = await Promise.all([ended(receiving), ended(sending)]);
     await landedOnce(got, sent);
-    expect(initiates(got, sent)).toBe(1);
   });
 });

@@ -100,17 +100,20 @@ describe('a file larger than one message that is handed on as it comes', () => {
   test.each([
     ['a range', (n: number) => n === 2, 2 * MOST],
     ['the whole', () => false, BYTES.length],
-  ] as const)('fails where the hash of %s is not right, and no more comes', async (_, at, length) => {
-    let n = 0;
-    cheat('checksum', (extent, { range, file }) => [
-      extent,
-      { range: at(++n) ? randomBytes(32) : range, ...(file && { file: randomBytes(32) }) },
-    ]);
-    const { send, bob, came } = await handedOn();
-    expect(await send(BYTES)).not.toBe(0);
-    expect(await bob.told('error')).toMatchObject({ code: 'hash-mismatch', exit: 6 });
-    expect(came().equals(BYTES.subarray(0, length))).toBe(true);
-  });
+  ] as const)(
+    'fails where the hash of %s is not right, and no more comes',
+    async (_, at, length) => {
+      let n = 0;
+      cheat('checksum', (extent, { range, file }) => [
+        extent,
+        { range: at(++n) ? randomBytes(32) : range, ...(file && { file: randomBytes(32) }) },
+      ]);
+      const { send, bob, came } = await handedOn();
+      expect(await send(BYTES)).not.toBe(0);
+      expect(await bob.told('error')).toMatchObject({ code: 'hash-mismatch', exit: 6 });
+      expect(came().equals(BYTES.subarray(0, length))).toBe(true);
+    },
+  );
 
   test('of which a range is granted that is not the next one is not sent', async () => {
     let n = 0;
