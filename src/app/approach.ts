@@ -25,12 +25,16 @@ export interface Approached {
   readonly proposal?: Proposal;
   /** How it reads digests. */
   readonly hashForm: 'raw' | 'hex';
+  /** It waits for nothing new: it goes on with transfers of its own, and may be about to ask. */
+  readonly resumes: boolean;
 }
 
 /** Whom to wait for, and how long. */
 export type Approaching = Pick<RouteOptions, 'wait' | 'verifiedOnly'> & {
   /** Only this device of the peer's. */
   readonly device?: number;
+  /** It is decided already who gets answers. */
+  readonly attended?: boolean;
 };
 
 /**
@@ -42,14 +46,14 @@ export async function approach(
   bench: Workbench,
   to: Jid,
   what: WaitsFor,
-  { wait, verifiedOnly, device: only }: Approaching,
+  { wait, verifiedOnly, device: only, attended = false }: Approaching,
   on: OnEvent,
   signal: AbortSignal,
 ): Promise<Approached> {
   const { clock, connection, roster, presence, envelopes } = bench;
   const readying = bench.ready(verifiedOnly);
   const omemo = bench.openOmemo(verifiedOnly);
-  connection.audience = (from) => from.sameBare(to);
+  if (!attended) connection.audience = (from) => from.sameBare(to);
   // Its list is asked for while it answers: what it encrypts with stood there before its presence came. A
   // contact that comes and goes all the time does not make us ask all the time.
   let asked = 0;
@@ -94,6 +98,7 @@ export async function approach(
   const device = jetDevice(found);
   return {
     ...{ peer: found.jid, envelope, hashForm: quirks.hashForm },
+    resumes: device !== undefined && !mayWaitFor(found, 'offer') && !mayWaitFor(found, 'request'),
     ...(device !== undefined && { device }),
     ...(proposal && found.sid === proposal.id && { proposal }),
   };

@@ -14,7 +14,8 @@ import type { Recorder } from '../transfer/recorder.ts';
 import type { Extent, NamedFile, Request } from '../transfer/sealed.ts';
 import type { AskedRange } from '../transfer/selector.ts';
 import { overall } from '../transfer/several.ts';
-import { fileTarget, streamTarget, type Say } from '../transfer/targets.ts';
+import { StreamTarget } from '../transfer/stream-target.ts';
+import { fileTarget, type Say } from '../transfer/targets.ts';
 import { approach, type Approached } from './approach.ts';
 import { persist, type First } from './persisting.ts';
 import type { FetchOptions, OnEvent, RouteOptions } from './types.ts';
@@ -122,7 +123,7 @@ async function landing(
   recorder: Recorder | undefined,
   say: Say,
 ): Promise<Target> {
-  if (stdout) return streamTarget(process.stdout);
+  if (stdout) return new StreamTarget(process.stdout, part?.length ?? file.size);
   const folder = statSync(out, { throwIfNoEntry: false })?.isDirectory() === true;
   const path = folder ? join(out, safeName(file.name)) : out;
   // A file that the user has named is not put elsewhere unasked.

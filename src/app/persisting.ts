@@ -11,7 +11,7 @@ import type { OnEvent } from './types.ts';
 import type { Workbench } from './workbench.ts';
 
 /** Times that a command goes on without getting any further in between. */
-const TRIES = 6;
+export const TRIES = 6;
 /** Sessions in a row that may begin without getting any further: the connection is not what is wrong then. */
 const FRUITLESS = 2;
 /** Milliseconds before the first of them; each pause after that is twice as long. */
@@ -92,7 +92,7 @@ export async function persist(
 }
 
 /** What tells how a transfer ended. */
-function closes(event: TransferEvent): boolean {
+export function closes(event: TransferEvent): boolean {
   const { event: kind } = event;
   return kind === 'end' || kind === 'error' || (kind === 'notice' && event.code === 'resumable');
 }

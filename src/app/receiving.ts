@@ -5,7 +5,7 @@ import { answerProposals } from '../jingle/message-initiation.ts';
 import { Receiver, type Offer } from '../transfer/receive.ts';
 import { LiveTransfers } from '../transfer/live.ts';
 import { Holder } from '../transfer/share.ts';
-import { streamTarget } from '../transfer/targets.ts';
+import { StreamTarget } from '../transfer/stream-target.ts';
 import { Waiting } from '../transfer/waiting.ts';
 import { acknowledging, answer, attend, refusing } from './attending.ts';
 import { Once } from './once.ts';
@@ -40,7 +40,9 @@ export async function receive(
       out: options.out,
       onConflict: options.onConflict,
       ...(maxSize !== undefined && { maxSize }),
-      ...(options.stdout && { elsewhere: () => Promise.resolve(streamTarget(process.stdout)) }),
+      ...(options.stdout && {
+        elsewhere: ({ size }) => Promise.resolve(new StreamTarget(process.stdout, size)),
+      }),
       decide: async (offer, until) => {
         if (options.stdout && !single.fits(offer)) return false;
         let accepted = options.yes;
@@ -72,7 +74,7 @@ export async function receive(
     {
       may: () => false,
       plain: () => false,
-      resumes: ({ options: { kind } }) => kind === 'offer',
+      goesOn: { allows: ({ options: { kind } }) => kind === 'offer' },
       find: () => Promise.resolve(undefined),
       on,
       ...(options.limitRate !== undefined && { limitRate: options.limitRate }),

@@ -6,6 +6,7 @@ import { readingMs } from '../transfer/encrypting.ts';
 import { fetchFile } from '../transfer/fetch.ts';
 import { openSource } from '../transfer/going-on.ts';
 import { sendFile } from '../transfer/send.ts';
+import type { TransferRow } from '../transfer/journal-row.ts';
 import type { Membership } from '../transfer/several.ts';
 import { approach, type Approached } from './approach.ts';
 import type { OnEvent, RouteOptions } from './types.ts';
@@ -18,6 +19,11 @@ const ANSWER_MS = 120_000;
 export type GoingOn = RouteOptions & {
   /** What the file was offered as one of. */
   readonly of?: Membership | undefined;
+  /**
+   * Who gets answers is decided already, and the other side may begin as well. Called with what was found;
+   * resolves when this side is to begin.
+   */
+  readonly meets?: (found: Approached, direction: TransferRow['direction']) => Promise<void>;
 };
 
 /**
@@ -40,7 +46,9 @@ export async function goOn(
   if (direction === 'send' && path !== undefined && file !== undefined)
     await (await FileSource.open(path, file)).close();
   bench.prepare(options);
-  const found = await approach(bench, to, 'resume', { ...options, device }, on, signal);
+  const attended = options.meets !== undefined;
+  const found = await approach(bench, to, 'resume', { ...options, device, attended }, on, signal);
+  await options.meets?.(found, direction);
   if (direction === 'send') return sendRest(bench, key, found, options, on, signal);
   return fetchRest(bench, key, found, options, on, signal);
 }
@@ -54,7 +62,7 @@ async function fetchRest(
   signal: AbortSignal,
 ): Promise<ExitStatus> {
   const { records, ui } = bench;
-  const recorder = await records.resume(key, 'user');
+  const recorder = records.resume(key);
   try {
     const { size = 0 } = recorder.row();
     return await fetchFile(bench.surroundings(options), {
@@ -77,7 +85,7 @@ async function sendRest(
   signal: AbortSignal,
 ): Promise<ExitStatus> {
   const { records } = bench;
-  const recorder = await records.resume(key, 'user');
+  const recorder = records.resume(key);
   try {
     const { source, sha256 } = await openSource(recorder, signal);
     const { of } = options;

@@ -41,13 +41,15 @@ export async function share(
     {
       may: deals,
       plain,
-      resumes: ({ options: { kind }, peer, sha256 }) => {
-        if (kind !== 'share') return true;
-        // What was taken back in the meantime is not gone on with.
-        const to = Jid.parse(peer);
-        const digest = Buffer.from(sha256 ?? '', 'hex');
-        const hash = { algorithm: 'sha-256' as const, digest };
-        return to !== undefined && may(to) && catalogue.find(hash) !== undefined;
+      goesOn: {
+        allows: ({ options: { kind }, peer, sha256 }) => {
+          if (kind !== 'share') return true;
+          // What was taken back in the meantime is not gone on with.
+          const to = Jid.parse(peer);
+          const digest = Buffer.from(sha256 ?? '', 'hex');
+          const hash = { algorithm: 'sha-256' as const, digest };
+          return to !== undefined && may(to) && catalogue.find(hash) !== undefined;
+        },
       },
       find: (request) => Promise.resolve(find(catalogue, request)),
       on,

@@ -36,9 +36,11 @@ export interface Target extends Sink {
 
 /** A target that more than one session may build. */
 export interface Built {
+  /** Of what is not read again: the functions by which the whole is to be hashed while it comes. */
+  follow?(functions: readonly Algorithm[]): void;
   /** What this session brought is right. @returns whether the whole is there now @throws JetError (exit 8) */
   taken(): Promise<boolean>;
-  /** Hashes of the whole, read from the disk. */
+  /** Hashes of the whole, read from the disk, or made while it came. */
   digests(functions: readonly Algorithm[]): Promise<readonly Hash[]>;
   /** They are not those of the file: sees to it that what is wrong comes again. @throws JetError when it did */
   doubt(cause: Error): void;
@@ -88,13 +90,14 @@ export class DecryptingSide {
 
   constructor(what: Decrypting, reporter: Reporter) {
     this.#what = what;
+    if (what.whole !== undefined) what.target.built?.follow?.(what.whole.functions);
     this.#reporter = reporter;
   }
 
   /** What has come may be gone on with: it can be read again and proven. */
   get keeps(): boolean {
     const { target, partial } = this.#what;
-    return target.built !== undefined && !partial;
+    return target.built !== undefined && target.as !== 'stdout' && !partial;
   }
 
   get as(): LandedAs {
@@ -166,12 +169,12 @@ export class DecryptingSide {
   }
 
   /**
-   * Of what earlier sessions left behind nothing was verified: the whole is read and proven here. Undefined
+   * Of what earlier sessions left behind nothing was verified: the whole is proven here. Undefined
    * while something of it is missing, or wrong.
    */
   async #proven(whole: Proof | undefined): Promise<Buffer | undefined> {
     const { built } = this.#what.target;
-    if (built === undefined) throw new Error('what is built by several sessions can be read again');
+    if (built === undefined) throw new Error('what is built by several sessions can be proven');
     if (!(await built.taken()) || whole === undefined) return undefined;
     if (!this.#fileKnown)
       throw new JetError(Exit.security, 'no-file-hash', 'the hash of the whole file is missing');

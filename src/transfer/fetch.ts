@@ -23,6 +23,7 @@ import { conclude, type Recorder } from './recorder.ts';
 import { Reporter } from './reporter.ts';
 import { checkBuildable, endOf, endOfError, isRefusal, mostSessions } from './rounds.ts';
 import type { Extent, LandedAs, NamedFile, Request, SealedContent } from './sealed.ts';
+import { StreamTarget } from './stream-target.ts';
 import { keptTarget, startAnew, type Opening, type Say } from './targets.ts';
 import { Transfer, type ContentId, type Side, type Surroundings } from './transfer.ts';
 
@@ -95,7 +96,7 @@ export async function fetchFile(
     try {
       signal.throwIfAborted();
       if (n > mostSessions(recorder.row().size ?? 0, side.most)) break;
-      asking = await rest(course, recorder);
+      asking = side.goesOn(recorder) ?? (await rest(course, recorder));
       ({ side, end } = await ask(course, asking));
     } catch (error) {
       end = endOfError(error, signal);
@@ -154,7 +155,7 @@ async function goesFurther(
   { fetching, reporter }: Course,
   recorder: Recorder,
   { request, opening }: Asking,
-  { kept }: Requesting,
+  { kept, flows }: Requesting,
   end: SessionEnd,
 ): Promise<boolean> {
   if (end.kind === 'continues') {
@@ -162,8 +163,23 @@ async function goesFurther(
   } else if (request.hashes !== undefined && opening !== undefined && isRefusal(end))
     await startAnew({ recorder, say: fetching.say });
   else return false;
-  if (recorder.row().written === 0) reporter.restart();
+  if (recorder.row().written === 0 && !flows) reporter.restart();
   return true;
+}
+
+/** Asks for what is to come next of a transfer. */
+function askingFor(
+  { records }: Surroundings,
+  recorder: Recorder,
+  id: string,
+  opening: Opening,
+): Asking {
+  const { name, size = 0 } = recorder.row();
+  const { extent, hashes } = opening;
+  const resume = { id, attempt: records.journal.nextAttempt(recorder.key) };
+  const range = hashes === undefined && { range: { ...extent, hashes: [] } };
+  const file = { name, size, hashes: [], hashUsed: [], ...range };
+  return { request: { file, list: false, resume, ...(hashes && { hashes }) }, opening };
 }
 
 /** The next session of a row: what is missing, or the hashes by which it is found. @throws JetError */
@@ -173,11 +189,7 @@ async function rest({ around, fetching }: Course, recorder: Recorder): Promise<A
   const opening = await keptTarget({ recorder, size, most, say: fetching.say });
   if (opening === undefined)
     throw new JetError(Exit.localFile, 'target-exists', `${name} is there already.`);
-  const { extent, hashes } = opening;
-  const resume = { id, attempt: around.records.journal.nextAttempt(recorder.key) };
-  const range = hashes === undefined && { range: { ...extent, hashes: [] } };
-  const file = { name, size, hashes: [], hashUsed: [], ...range };
-  return { request: { file, list: false, resume, ...(hashes && { hashes }) }, opening };
+  return askingFor(around, recorder, id, opening);
 }
 
 /** The row of a file that is asked for; a list has none. */
@@ -204,6 +216,8 @@ class Requesting implements Side {
   #decrypting: DecryptingSide | undefined;
   /** A part that was opened again in vain. */
   #unused: Checkpoint | undefined;
+  /** What is handed on as it comes, and the id of its transfer: both end with this run. */
+  #flow: { readonly target: StreamTarget; readonly id: string } | undefined;
 
   constructor(
     around: Surroundings,
@@ -277,8 +291,8 @@ class Requesting implements Side {
     const partial = going === undefined && request.file.range !== undefined && !whole;
     const next = going ?? (await this.#begin(file, extent, partial));
     const { target, hashes, fresh } = next;
-    // A part of a file, or what went to a pipe, is not gone on with.
-    if (target.built !== undefined && !partial) this.#agree();
+    // A part of a file is not gone on with.
+    if (!partial) this.#agree(target);
     const known = { hashes: knownHashes(this.#recorder), hashUsed: [] };
     const aside = hashes !== undefined;
     this.#decrypting = new DecryptingSide(
@@ -314,12 +328,27 @@ class Requesting implements Side {
   }
 
   /** Both sides know the transfer id now. */
-  #agree(): void {
+  #agree(target: Target): void {
     const { recipient } = this.#shield;
     const { device } = this.#fetching;
     const sealed = this.#sealed;
-    if (sealed !== undefined && recipient !== undefined && device !== undefined)
+    if (sealed === undefined || recipient === undefined || device === undefined) return;
+    if (target instanceof StreamTarget)
+      this.#flow = { target, id: this.#asking.request.resume?.id ?? sealed.transferId() };
+    else if (target.built !== undefined)
       this.#recorder?.agreed(() => sealed.transferId(), recipient, device);
+  }
+
+  /** It is handed on as it comes. */
+  get flows(): boolean {
+    return this.#flow !== undefined;
+  }
+
+  /** The next session of what is handed on as it comes. */
+  goesOn(recorder: Recorder): Asking | undefined {
+    if (this.#flow === undefined) return undefined;
+    const { target, id } = this.#flow;
+    return askingFor(this.#around, recorder, id, target.rest(this.most));
   }
 
   stream: Side['stream'] = (bytestream, signal) => this.#side.receive(bytestream, signal);

@@ -11,6 +11,14 @@ import type { Recorder, Records } from './recorder.ts';
 import type { Reporter } from './reporter.ts';
 import type { OfferedFile, Resume } from './sealed.ts';
 import { parseSelector } from './selector.ts';
+import type { StreamTarget } from './stream-target.ts';
+
+/** Which of our rows a peer may go on with. */
+export interface GoesOn {
+  readonly allows: (row: TransferRow) => boolean;
+  /** Who wants it: `user` where this side goes on with them, too. Default: the peer alone. */
+  readonly by?: 'user' | 'peer';
+}
 
 /** What an offer is about. */
 export interface Taken {
@@ -22,12 +30,15 @@ export interface Taken {
   readonly out?: string;
   /** Where the file lies already: only its receipt is missing over there. */
   readonly landed?: string;
+  /** What takes the next bytes of a file that is handed on as it comes. */
+  readonly flow?: StreamTarget;
 }
 
 /**
  * The row of an offer that goes on with an earlier one; undefined for an offer of another file than the
  * id stands for, which is a new offer.
  *
+ * @param goesOn - which rows are gone on with; all by default
  * @throws Unacceptable when it may not be gone on with; unknown and forbidden look the same
  */
 export async function goOnReceiving(
@@ -37,10 +48,11 @@ export async function goOnReceiving(
   identity: string,
   peer: Jid,
   { name, size, resume }: OfferedFile,
+  goesOn?: GoesOn,
 ): Promise<Taken | undefined> {
   const { journal } = records;
   const row = find(records, account, identity, peer, 'receive', resume);
-  if (row === undefined)
+  if (row === undefined || goesOn?.allows(row) === false)
     throw unavailable('it goes on with a transfer that is not known here, or has expired');
   if (row.name !== name || row.size !== size) return undefined;
   if (!journal.acceptAttempt(row.key, resume?.attempt ?? 0))
@@ -48,13 +60,35 @@ export async function goOnReceiving(
   try {
     const paused = await pauses.take(row.key);
     if (paused !== undefined) return paused;
-    return { recorder: await records.resume(row.key, 'peer') };
+    return { recorder: await records.answer(row.key, goesOn?.by ?? 'peer') };
   } catch (error) {
     // It has landed before, or while it was to be ended for the new session.
     const { state, path } = journal.row(row.key);
     if (state === 'done' && path !== undefined) return { landed: path };
     throw error instanceof JetError ? unavailable(error.message) : error;
   }
+}
+
+/**
+ * The next session of a file that is handed on as it comes: only between two of them it may be gone on with.
+ *
+ * @param key - of its row
+ * @throws Unacceptable, as `goOnReceiving`
+ */
+export async function goOnStreaming(
+  { journal }: Records,
+  pauses: Pauses,
+  key: number,
+  peer: Jid,
+  { name, size, resume }: OfferedFile,
+): Promise<Taken> {
+  const row = journal.row(key);
+  const same = row.peer === peer.bare.toString() && row.name === name && row.size === size;
+  const paused =
+    same && journal.acceptAttempt(key, resume?.attempt ?? 0) ? await pauses.take(key) : undefined;
+  if (paused === undefined)
+    throw unavailable('it goes on with what goes to standard output, and was interrupted');
+  return paused;
 }
 
 /** What a peer goes on with that gets a file of ours. */
@@ -69,7 +103,7 @@ export interface GoneOn {
 /**
  * The source of a request that goes on with an earlier transfer.
  *
- * @param allowed - whether the right to it still stands
+ * @param goesOn - whether the right to it still stands
  * @throws Error with what this side's user is told; to the peer all is the same
  */
 export async function goOnSending(
@@ -79,17 +113,17 @@ export async function goOnSending(
   identity: string,
   peer: Jid,
   resume: Resume,
-  allowed: (row: TransferRow) => boolean,
+  { allows, by = 'peer' }: GoesOn,
 ): Promise<GoneOn> {
   const row = find(records, account, identity, peer, 'send', resume);
-  if (row === undefined || !allowed(row))
+  if (row === undefined || !allows(row))
     throw new Error(
       'it goes on with a transfer that is not known here, has expired, or is not allowed any more',
     );
   if (!records.journal.acceptAttempt(row.key, resume.attempt))
     throw new Error('it goes on with a transfer by a number that is used');
   const paused = await pauses.take(row.key);
-  const recorder = paused?.recorder ?? (await records.resume(row.key, 'peer'));
+  const recorder = paused?.recorder ?? (await records.answer(row.key, by));
   try {
     return { recorder, ...paused, ...(await openSource(recorder)) };
   } catch (error) {

@@ -5,6 +5,7 @@ import type { Outcome } from './machine.ts';
 import type { Recorder } from './recorder.ts';
 import type { Reporter } from './reporter.ts';
 import { endOf } from './rounds.ts';
+import type { StreamTarget } from './stream-target.ts';
 
 /** Milliseconds that the other side has to begin the next session. */
 const NEXT_MS = 60_000;
@@ -13,6 +14,8 @@ const NEXT_MS = 60_000;
 export interface Paused {
   readonly recorder: Recorder;
   readonly reporter: Reporter;
+  /** Where it goes on to, of what is handed on as it comes. */
+  readonly flow?: StreamTarget;
 }
 
 interface Session {
@@ -36,7 +39,8 @@ export class Pauses {
   }
 
   /** @param over - how it ended, when no session follows */
-  add({ recorder, reporter }: Paused, over: (outcome: Outcome) => void): void {
+  add(paused: Paused, over: (outcome: Outcome) => void): void {
+    const { recorder } = paused;
     let freed: () => void = () => undefined;
     const done = new Promise<void>((resolve) => (freed = resolve));
     const leave = () => {
@@ -52,7 +56,7 @@ export class Pauses {
     const expire = this.#clock.after(NEXT_MS, () => end(endOf({ kind: 'continues' })));
     const live: LiveTransfer = { isOver: false, done, cancel: () => end({ kind: 'cancelled' }) };
     this.#live.add(live);
-    this.#entries.set(recorder.key, { recorder, reporter, leave });
+    this.#entries.set(recorder.key, { ...paused, leave });
   }
 
   /**

@@ -30,9 +30,10 @@ import { Proof } from './proof.ts';
 import { conclude, type Recorder, type Records } from './recorder.ts';
 import { Reporter } from './reporter.ts';
 import { checkBuildable, endOf, isRefusal } from './rounds.ts';
-import { goOnReceiving, knownHashes, type Taken } from './going-on.ts';
+import { goOnReceiving, goOnStreaming, knownHashes, type GoesOn, type Taken } from './going-on.ts';
 import { clearDescription, type LandedAs, type OfferedFile } from './sealed.ts';
 import type { EndedOffer, Membership } from './several.ts';
+import { StreamTarget } from './stream-target.ts';
 import {
   earlierTarget,
   fileTarget,
@@ -72,6 +73,8 @@ export interface ReceiverOptions {
   readonly elsewhere?: (file: OfferedFile) => Promise<Target> | undefined;
   /** Larger offers are declined unasked; bytes. */
   readonly maxSize?: number;
+  /** What is gone on with, where that is not all that can be. */
+  readonly goesOn?: GoesOn;
   /** The decision; only asked for what could be taken. Rejects with the signal's reason. */
   readonly decide: (offer: Offer, signal: AbortSignal) => Promise<boolean>;
   readonly on: (event: TransferEvent) => void;
@@ -93,6 +96,8 @@ export class Receiver {
   readonly #around: Surroundings & Protection;
   readonly #options: ReceiverOptions;
   readonly #pauses: Pauses;
+  /** Rows of what is handed on as it comes, by identity key and transfer id: it is nothing to resume. */
+  readonly #flows = new Map<string, number>();
   readonly #stop = new AbortController();
 
   /** @param live - where its transfers are counted, with others of the same command */
@@ -162,9 +167,13 @@ export class Receiver {
     const { records, connection } = this.#around;
     const account = connection.jid.bare.toString();
     const identity = sender.identityKey.toString('hex');
-    // What went to standard output cannot be gone on with.
+    const flow = file.resume && this.#flows.get(flowName(sender, file.resume.id));
+    if (flow !== undefined) return goOnStreaming(records, this.#pauses, flow, peer, file);
+    // What goes to standard output goes there from its first byte on.
     if (file.resume !== undefined && this.#options.elsewhere === undefined) {
-      const going = await goOnReceiving(records, this.#pauses, account, identity, peer, file);
+      const { goesOn } = this.#options;
+      const pauses = this.#pauses;
+      const going = await goOnReceiving(records, pauses, account, identity, peer, file, goesOn);
       if (going !== undefined) return going;
     }
     const { out, onConflict } = this.#options;
@@ -208,6 +217,7 @@ export class Receiver {
       this.#options,
       reporter,
       this.#around.records,
+      this.#flows,
     );
     const part = { sends: false, initiates: false };
     const id = { creator: content.creator, name: content.name };
@@ -248,16 +258,17 @@ export class Receiver {
       transfer.fail(asError(error));
     }
     const end = await ended;
-    const { kept } = side;
+    const { kept, flow } = side;
     const over = (outcome: Outcome) => {
+      for (const [name, key] of this.#flows) if (key === recorder?.key) this.#flows.delete(name);
       this.#over(peer, offer, side, reporter, recorder, outcome, accepted);
     };
     const goes = end.kind === 'continues' && !this.#stop.signal.aborted;
     try {
       if (goes && recorder !== undefined) {
         if (kept !== undefined) recorder.checkpoint(kept);
-        if (recorder.row().written === 0) reporter.restart();
-        this.#pauses.add({ recorder, reporter }, over);
+        if (recorder.row().written === 0 && flow === undefined) reporter.restart();
+        this.#pauses.add({ recorder, reporter, ...(flow && { flow }) }, over);
         this.live.delete(transfer);
         return;
       }
@@ -295,6 +306,11 @@ export class Receiver {
   }
 }
 
+/** By what the next session of a file is known that is handed on. */
+function flowName({ identityKey }: OpenedOffer['sender'], id: string): string {
+  return `${identityKey.toString('hex')} ${id}`;
+}
+
 /** How an offer is refused that cannot be taken. */
 function refusalOf(error: unknown): { reason: Condition; farewell?: { application: Element } } {
   if (!(error instanceof Unacceptable)) return { reason: 'general-error' };
@@ -310,6 +326,7 @@ class Receiving implements Side {
   readonly #options: ReceiverOptions;
   readonly #reporter: Reporter;
   readonly #records: Records;
+  readonly #flows: Map<string, number>;
   #opening: Opening | undefined;
   #decrypting: DecryptingSide | undefined;
 
@@ -320,8 +337,10 @@ class Receiving implements Side {
     options: ReceiverOptions,
     reporter: Reporter,
     records: Records,
+    flows: Map<string, number>,
   ) {
     this.#records = records;
+    this.#flows = flows;
     this.#content = content;
     this.#opened = opened;
     this.#taken = taken;
@@ -339,6 +358,12 @@ class Receiving implements Side {
 
   get as(): LandedAs | undefined {
     return this.#decrypting?.as;
+  }
+
+  /** What takes the bytes, of what is handed on as they come. */
+  get flow(): StreamTarget | undefined {
+    const target = this.#opening?.target;
+    return target instanceof StreamTarget ? target : undefined;
   }
 
   get moved(): number {
@@ -388,8 +413,11 @@ class Receiving implements Side {
     const base = { creator, name, senders, transport };
     if (sealed !== undefined && this.#opening !== undefined) {
       const extensions = [sealed.accept(this.#opening)];
+      const { recorder } = this.#taken;
       if (this.#decrypting?.keeps === true)
-        this.#taken.recorder?.agreed(() => sealed.transferId(), sender.identityKey, sender.device);
+        recorder?.agreed(() => sealed.transferId(), sender.identityKey, sender.device);
+      else if (this.flow !== undefined && recorder !== undefined)
+        this.#flows.set(flowName(sender, file.resume?.id ?? sealed.transferId()), recorder.key);
       return { ...base, description: clearDescription(), extensions };
     }
     const { size, hashes, hashUsed } = file;
@@ -411,7 +439,7 @@ class Receiving implements Side {
   }
 
   async #open(): Promise<Opening | undefined> {
-    const { recorder, out, landed } = this.#taken;
+    const { recorder, out, landed, flow } = this.#taken;
     const { say } = this.#options;
     const { file, cipher } = this.#opened;
     const { size } = file;
@@ -430,6 +458,7 @@ class Receiving implements Side {
       }
       return first;
     }
+    if (flow !== undefined) return flow.rest(most);
     if (landed !== undefined) {
       const extent = { offset: size, length: 0 };
       return { target: landedTarget(landed), size, extent, fresh: false };

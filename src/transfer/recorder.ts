@@ -30,6 +30,9 @@ export class Records {
   readonly journal: Journal;
   readonly #clock: Clock;
   readonly #live = new Map<number, Live>();
+  /** Rows that the other side goes on with by its own session: each until nobody writes it any more. */
+  readonly #answered = new Map<number, Promise<void>>();
+  readonly #listeners = new Set<(key: number) => void>();
 
   constructor(journal: Journal, clock: Clock) {
     this.journal = journal;
@@ -42,15 +45,53 @@ export class Records {
   }
 
   /**
-   * A transfer is gone on with. One of this process that has the row is ended first: the other side has
-   * begun anew, so it is not alive any more.
+   * This side goes on with a transfer.
    *
+   * @throws as `Journal.claim`, also while the other side goes on with it here
+   */
+  resume(key: number): Recorder {
+    return new Recorder(this.journal.claim(key, 'user'), this.#clock, this.#live);
+  }
+
+  /**
+   * The other side goes on with a transfer. One of this process that has the row is ended first, unless it is
+   * our own request: the other side has begun anew, so it is not alive any more, or is an offer of ours that
+   * crosses its request.
+   *
+   * @param by - who wants that: see `Journal.claim`
    * @throws as `Journal.claim`
    */
-  async resume(key: number, by: 'user' | 'peer'): Promise<Recorder> {
-    const live = this.#live.get(key);
-    if (live !== undefined && !live.asks) await live.stop();
-    return new Recorder(this.journal.claim(key, by), this.#clock, this.#live);
+  async answer(key: number, by: 'user' | 'peer'): Promise<Recorder> {
+    let over: () => void = () => undefined;
+    const answered = new Promise<void>((resolve) => (over = resolve));
+    // Said before the one that is ended has ended: who waits for that is to see why.
+    this.#answered.set(key, answered);
+    const free = () => {
+      if (this.#answered.get(key) === answered) this.#answered.delete(key);
+      over();
+    };
+    try {
+      const live = this.#live.get(key);
+      if (live !== undefined && !live.asks) await live.stop();
+      const recorder = new Recorder(this.journal.claim(key, by), this.#clock, this.#live);
+      void recorder.released.then(free);
+      for (const listener of [...this.#listeners]) listener(key);
+      return recorder;
+    } catch (error) {
+      free();
+      throw error;
+    }
+  }
+
+  /** Resolves when the other side's sessions of a row have ended; undefined where there is none. */
+  answered(key: number): Promise<void> | undefined {
+    return this.#answered.get(key);
+  }
+
+  /** Hears of each row that the other side goes on with here. Returns the removal. */
+  onAnswer(listener: (key: number) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 }
 
@@ -94,7 +135,8 @@ export class Recorder {
   readonly #writer: JournalWriter;
   readonly #clock: Clock;
   readonly #live: Map<number, Live>;
-  readonly #released: Promise<void>;
+  /** Resolves when it writes no more. */
+  readonly released: Promise<void>;
   #release: () => void = () => undefined;
   #written = 0;
   #time: number;
@@ -107,7 +149,7 @@ export class Recorder {
     this.#live = live;
     this.#time = clock.monotonic();
     this.#step = stepOf(writer.row().size ?? 0);
-    this.#released = new Promise((resolve) => (this.#release = resolve));
+    this.released = new Promise((resolve) => (this.#release = resolve));
   }
 
   /** @throws JetError (exit 8) `transfer-taken`, here and in all below but `end` */
@@ -119,7 +161,7 @@ export class Recorder {
   follow(fail: (error: Error) => void, asks = false): void {
     const stop = () => {
       fail(superseded());
-      return this.#released;
+      return this.released;
     };
     this.#live.set(this.key, { asks, stop });
   }

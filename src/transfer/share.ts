@@ -17,10 +17,9 @@ import type { Content } from '../jingle/stanza.ts';
 import type { Protection } from './content.ts';
 import { EncryptingSide, type Bytes, type Stream } from './encrypting.ts';
 import type { TransferEvent } from './events.ts';
-import { goOnSending } from './going-on.ts';
+import { goOnSending, type GoesOn } from './going-on.ts';
 import { hashList, HASHES_NAME } from './hash-list.ts';
 import { openRequest, readIncoming, type Incoming, type OpenedRequest } from './incoming.ts';
-import type { TransferRow } from './journal-row.ts';
 import { LiveTransfers } from './live.ts';
 import type { Outcome } from './machine.ts';
 import { Pauses } from './pauses.ts';
@@ -60,7 +59,7 @@ export interface Sharing {
   /** Whether it may ask without sealed elements, by a SHA-2 hash. */
   readonly plain: (peer: Jid) => boolean;
   /** Whether a transfer of ours that was interrupted may be gone on with by the one who got it. */
-  readonly resumes: (row: TransferRow) => boolean;
+  readonly goesOn: GoesOn;
   /** What a request names; undefined when there is no such thing. */
   readonly find: (request: Request) => Promise<Held | undefined>;
   /** Bytes a second for each. */
@@ -146,14 +145,14 @@ export class Holder {
 
   /** What is asked for, with its row where it goes on with an earlier transfer. @throws what is refused */
   async #held(peer: Jid, { request, sealed, sender }: OpenedRequest): Promise<Served> {
-    const { may, find, resumes } = this.#sharing;
+    const { may, find, goesOn } = this.#sharing;
     const { resume, hashes } = request;
     if (resume !== undefined) {
       const { records, connection } = this.#around;
       const account = connection.jid.bare.toString();
       const identity = sender.identityKey.toString('hex');
       const pauses = this.#pauses;
-      const going = await goOnSending(records, pauses, account, identity, peer, resume, resumes);
+      const going = await goOnSending(records, pauses, account, identity, peer, resume, goesOn);
       const { recorder, reporter, source, sha256 } = going;
       const { size, mtime: date } = source;
       const file = { name: recorder.row().name, size, date, hashes: [], hashUsed: [] };

@@ -1,6 +1,5 @@
-/** Where received bytes go: a file of its name, a part of one, or a stream such as standard output. */
+/** Where received bytes go: a file of its name, or a part of one. */
 import { lstat, rm } from 'node:fs/promises';
-import type { Writable } from 'node:stream';
 import { asError, Exit, JetError } from '../core/errors.ts';
 import { differingRanges, Hasher } from '../files/hashing.ts';
 import {
@@ -12,7 +11,6 @@ import {
 } from '../files/landing.ts';
 import { sourceIdentity } from '../files/identity.ts';
 import { FileSource } from '../files/source.ts';
-import { StreamSink } from '../files/stream-sink.ts';
 import type { Algorithm, Hash } from '../jingle/hashes.ts';
 import type { Built, Target } from './decrypting.ts';
 import { joined, total } from './doubt.ts';
@@ -377,15 +375,4 @@ class HashTarget implements Target {
     say('part-wrong', `${bytes} bytes of what had come of ${name} are wrong and come again.`);
     return false;
   }
-}
-
-/** A stream: what was written to it cannot be taken back. */
-export function streamTarget(stream: Writable): Target {
-  const sink = new StreamSink(stream);
-  return {
-    as: 'stdout',
-    write: (bytes) => sink.write(bytes),
-    finish: () => Promise.resolve(undefined),
-    abort: () => Promise.resolve(undefined),
-  };
 }

@@ -135,15 +135,83 @@ describe.skipIf(!(await hasProsody()))('a file larger than one message', () => {
     expect(await terminate(other)).toBe(0);
   }
 
-  test('is refused to standard output before a byte of it has left', async () => {
-    const receiver = start(pair.bob, 'receive', '--yes', '--stdout');
-    const [sent, received] = await Promise.all([
-      ended(start(pair.alice, 'send', file, pair.bob.jid)),
-      receiver.ended,
-    ]);
-    expect(received).toMatchObject({ status: 8, stdout: '' });
-    expect(received.stderr).toMatch(/at most 1048576 bytes of one file go to standard output/);
-    expect(sent.status).toBe(9);
-    expect(sent.event('start')).toBe(undefined);
+  describe('to standard output', () => {
+    /** Its data goes to a file by the shell, so that no byte of it is taken for text. */
+    const piped = (home: JetHome, ...args: string[]) =>
+      home.start([...args, '--stdout', '--json'], {
+        env,
+        prefix: ['sh', '-c', 'exec "$@" > "$0"', join(pair.out, 'piped')],
+      });
+    const came = () => readFile(join(pair.out, 'piped'));
+    const eventsOf = (stderr: string) => {
+      const events = linesOf(stderr);
+      return (kind: string) => events.filter(({ event }) => event === kind);
+    };
+    const isWhole = async (stderr: string) => {
+      const of = eventsOf(stderr);
+      expect(of('start')).toMatchObject([{ resumed_from: 0, size: SIZE }]);
+      const sha256 = createHash('sha256').update(content).digest('hex');
+      expect(of('end')).toMatchObject([{ status: 'verified', as: 'stdout', bytes: SIZE, sha256 }]);
+      expect((await came()).equals(content)).toBe(true);
+      expect(await pair.landed()).toEqual(['piped']);
+    };
+
+    test('comes in ranges, one after the other, and is told as that', async () => {
+      const receiver = piped(pair.bob, 'receive', '--yes');
+      await receiver.said(/"event":"waiting"/);
+      const sent = await ended(start(pair.alice, 'send', '-v', file, pair.bob.jid));
+      const received = await receiver.ended;
+      expect(received, received.stderr).toMatchObject({ status: 0 });
+      expect(sent, sent.stderr).toMatchObject({ status: 0 });
+      expect(sent.stderr.match(INITIATES)).toHaveLength(5);
+      expect(sent.event('end')).toMatchObject({ status: 'delivered', as: 'stdout', bytes: SIZE });
+      await isWhole(received.stderr);
+    });
+
+    test('is fetched in ranges, one after the other, and is told as that', async () => {
+      const holder = start(pair.alice, 'share', '--to', pair.bob.jid, '--count', '1', file);
+      await holder.said(/"what":"requests to/);
+      const hash = createHash('sha256').update(content).digest('hex');
+      const got = await piped(pair.bob, 'fetch', hash, pair.alice.jid).ended;
+      const served = await ended(holder);
+      expect(got, got.stderr).toMatchObject({ status: 0 });
+      expect(served, served.stderr).toMatchObject({ status: 0 });
+      expect(served.event('end')).toMatchObject({ status: 'delivered', as: 'stdout', bytes: SIZE });
+      await isWhole(got.stderr);
+    });
+
+    test.each([
+      ['receive', 'send'],
+      ['fetch', 'share'],
+    ] as const)('fails loudly in %s when the %s is killed in a range', async (gets, gives) => {
+      const slow = ['--limit-rate', '600k'];
+      const hash = createHash('sha256').update(content).digest('hex');
+      const giver =
+        gives === 'share'
+          ? start(pair.alice, 'share', '--to', pair.bob.jid, ...slow, file)
+          : undefined;
+      await giver?.said(/"what":"requests to/);
+      const getter = piped(
+        pair.bob,
+        ...(gets === 'fetch' ? ['fetch', hash, pair.alice.jid] : ['receive', '--yes']),
+      );
+      if (gives === 'send') await getter.said(/"event":"waiting"/);
+      const victim = giver ?? start(pair.alice, 'send', ...slow, file, pair.bob.jid);
+      const beyond = () =>
+        eventsOf(getter.stderr)('progress').some((event) => Number(event['bytes']) > MIB + 50_000);
+      await getter.until(beyond, 'bytes of the second range');
+      victim.child.kill('SIGKILL');
+      await victim.ended;
+      const got = await getter.ended;
+      expect(got, got.stderr).toMatchObject({ status: 7 });
+      expect(got.stderr).toMatch(/NOT the verified file: do not use it/);
+      expect(got.stderr).not.toMatch(/"code":"resumable"/);
+      // What was handed on is the beginning of the file, once and in order.
+      const bytes = await came();
+      expect(bytes.length).toBeGreaterThan(MIB);
+      expect(content.subarray(0, bytes.length).equals(bytes)).toBe(true);
+      expect(await rows(pair.bob)).toMatchObject([{ state: 'failed' }]);
+      expect(await pair.bob.run(['resume', '--list'])).toMatchObject({ status: 0, stdout: '' });
+    });
   });
 });

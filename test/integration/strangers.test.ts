@@ -8,7 +8,7 @@ import { connect } from '../../src/xmpp/connect.ts';
 import type { Connection } from '../../src/xmpp/connection.ts';
 import { type Element, xml } from '../../src/xmpp/xml.ts';
 import { jetHome, type JetHome } from '../support/jet.ts';
-import { midway } from '../support/pair.ts';
+import { linesOf, midway } from '../support/pair.ts';
 import { address } from '../support/address.ts';
 import { Client, PASSWORD, randomFile, receive, terminate } from '../support/people.ts';
 import { startProsody, type Prosody } from '../support/prosody.ts';
@@ -170,6 +170,27 @@ test('a receiver for all contacts is not there for anybody else', async () => {
   const receiving = await receive(bob, '--yes');
   await learnsNothing('mallory', await watcher.jet(bob.jid));
   expect(await terminate(receiving)).toBe(0);
+  await watcher.connection.close();
+});
+
+test('who goes on with a transfer is there for its other side, and for nobody else', async () => {
+  const receiving = await receive(bob, '--yes', '--json');
+  const file = await randomFile(alice, 'slow.bin', 4_000_000);
+  const sending = alice.start(['send', '--json', '--limit-rate', '500k', file, bob.jid]);
+  await midway(receiving);
+  sending.child.kill('SIGKILL');
+  await sending.ended;
+  await receiving.said(/"code":"resumable"/);
+  await terminate(receiving);
+  const watcher = await Client.open(server, 'bob');
+  const resuming = bob.start(['resume', '--json', '--wait', 'forever']);
+  await resuming.said(/"event":"waiting"/);
+  const jet = await watcher.jet(bob.jid);
+  for (const name of ['mallory', 'carol']) await learnsNothing(name, jet, name === 'carol');
+  const gone = await alice.run(['resume', '--json']);
+  expect(gone, gone.stderr).toMatchObject({ status: 0 });
+  const [last] = linesOf((await resuming.ended).stdout).filter(({ event }) => event === 'end');
+  expect(last).toMatchObject({ status: 'verified', exit: 0 });
   await watcher.connection.close();
 });
 

@@ -3,6 +3,7 @@ import { diffieHellman, generateKeyPairSync, type KeyPairKeyObjectResult } from 
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Writable } from 'node:stream';
 import { onTestFinished } from 'vitest';
 import { FileSource } from '../../src/files/source.ts';
 import { defaultCiphers, GCM_MAX_BYTES } from '../../src/jet/ciphers.ts';
@@ -13,6 +14,7 @@ import { TransportRegistry } from '../../src/jingle/transport.ts';
 import type { TransferEvent } from '../../src/transfer/events.ts';
 import { Receiver } from '../../src/transfer/receive.ts';
 import { sendFile, type Sendable } from '../../src/transfer/send.ts';
+import { StreamTarget } from '../../src/transfer/stream-target.ts';
 import { ibb } from '../../src/transport/ibb/index.ts';
 import { FakeClock } from './clock.ts';
 import { testRecords } from './records.ts';
@@ -38,8 +40,13 @@ export interface Side {
  *
  * @param sealed - both are jets: everything about a file is sealed
  * @param most - bytes that one message carries
+ * @param flow - where everything goes on to, in place of the folder
  */
-export async function createExchange({ sealed = false, most = GCM_MAX_BYTES } = {}) {
+export async function createExchange({
+  sealed = false,
+  most = GCM_MAX_BYTES,
+  flow,
+}: { sealed?: boolean; most?: number; flow?: Writable } = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'jet-exchange-'));
   onTestFinished(() => rm(folder, { recursive: true }));
   const clock = new FakeClock();
@@ -73,6 +80,7 @@ export async function createExchange({ sealed = false, most = GCM_MAX_BYTES } = 
   const receiver = new Receiver(theirs, {
     out: folder,
     onConflict: 'rename',
+    ...(flow && { elsewhere: ({ size }) => Promise.resolve(new StreamTarget(flow, size)) }),
     decide: () => Promise.resolve(true),
     on: (event) => void bob.events.push(event),
     skipped: (path, why) => void skipped.push(`${path}: ${why}`),
@@ -101,7 +109,7 @@ export async function createExchange({ sealed = false, most = GCM_MAX_BYTES } = 
       signal: options.signal ?? new AbortController().signal,
       ...(options.limitRate !== undefined && { limitRate: options.limitRate }),
     });
-  return { clock, network, alice, bob, receiver, send, offer, folder, refused, skipped };
+  return { clock, network, alice, bob, receiver, send, offer, folder, refused, skipped, theirs };
 }
 
 /** The stub of the specification, with an eye on the secrets that pass it. */

@@ -71,7 +71,7 @@ export function createHolding(sharing: Partial<Sharing> = {}, sealed = false) {
   const holder = new Holder(bob, {
     may: () => true,
     plain: () => true,
-    resumes: () => false,
+    goesOn: { allows: () => false },
     find: ({ file }) =>
       Promise.resolve(
         file.hashes.some(({ digest }) => digest.equals(sha256(HELD).digest))

@@ -121,11 +121,70 @@ describe('an offer that goes on with what is still alive here', () => {
   beforeEach(() => interrupted('receive'));
 
   test('is told where the file is when that lands before it could be ended', async () => {
-    const recorder = await records.resume(key, 'user');
+    const recorder = records.resume(key);
     recorder.follow(() => recorder.end({ outcome: { kind: 'landed' }, exit: 0, path }));
     const resume = { id: ID, attempt: 1 };
     const file = { name: 'plan.bin', size: content.length, hashes: [], hashUsed: [], resume };
     expect(await goOnReceiving(records, pauses, ME, KEY, bob, file)).toEqual({ landed: path });
+  });
+});
+
+describe('a transfer that both sides go on with', () => {
+  beforeEach(() => interrupted('receive'));
+
+  const silence = { kind: 'failed', fault: { by: 'silence', waitingFor: '' } } as const;
+  const heard = () => {
+    const keys: number[] = [];
+    records.onAnswer((answered) => keys.push(answered));
+    return keys;
+  };
+
+  test('is that of the side whose request came, and an offer of ours ends for it', async () => {
+    const keys = heard();
+    const offer = records.resume(key);
+    const ends: string[] = [];
+    offer.follow((error) => {
+      // Whoever waits for the offer can see already why it ends.
+      expect(records.answered(key)).toBeDefined();
+      ends.push(error.message);
+      offer.end({ outcome: silence, exit: 7 });
+    });
+    const answer = await records.answer(key, 'user');
+    expect(ends).toEqual([expect.stringContaining('goes on with it in a new session')]);
+    expect(keys).toEqual([key]);
+    expect(() => records.resume(key)).toThrow('under way already');
+    const over = records.answered(key);
+    answer.end({ outcome: silence, exit: 7 });
+    await over;
+    expect(records.answered(key)).toBeUndefined();
+    records.resume(key).release();
+  });
+
+  test('is that of our own request, for which an offer is refused', async () => {
+    const keys = heard();
+    const request = records.resume(key);
+    request.follow(() => expect.unreachable(), true);
+    await expect(records.answer(key, 'user')).rejects.toMatchObject({ code: 'transfer-busy' });
+    expect(records.answered(key)).toBeUndefined();
+    expect(keys).toEqual([]);
+    expect(request.row().state).toBe('open');
+    request.release();
+  });
+
+  test('is gone on with by the other side, though it was cancelled, where the user does', async () => {
+    records.resume(key).end({ outcome: { kind: 'cancelled' }, exit: 7 });
+    await expect(records.answer(key, 'peer')).rejects.toMatchObject({ code: 'transfer-cancelled' });
+    (await records.answer(key, 'user')).release();
+  });
+
+  test('is no other than those that this side goes on with', async () => {
+    const resume = { id: ID, attempt: 1 };
+    const file = { name: 'plan.bin', size: content.length, hashes: [], hashUsed: [], resume };
+    const take = (allows: (row: TransferRow) => boolean) =>
+      goOnReceiving(records, pauses, ME, KEY, bob, file, { allows, by: 'user' });
+    await expect(take(() => false)).rejects.toMatchObject({ application: 'file-not-available' });
+    expect(state()).toMatchObject({ attempt: 0, state: 'interrupted' });
+    (await take((row) => row.key === key))?.recorder?.release();
   });
 });
 
@@ -139,7 +198,7 @@ describe('a request that goes on', () => {
     identity = KEY,
     peer: Jid = bob,
     id = ID,
-  ) => goOnSending(records, pauses, ME, identity, peer, { id, attempt }, allowed);
+  ) => goOnSending(records, pauses, ME, identity, peer, { id, attempt }, { allows: allowed });
   const given = async (attempt: number) => {
     const { recorder, source, sha256 } = await ask(attempt);
     recorder.release();

@@ -2,6 +2,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Writable } from 'node:stream';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { decodeDoubt, encodeDoubt, joined, total } from '../../../src/transfer/doubt.ts';
@@ -62,6 +63,76 @@ describe('a file larger than one message', () => {
     expect(await send(BYTES)).not.toBe(0);
     expect(await bob.told('error')).toMatchObject({ code: 'hash-mismatch', exit: 6 });
     expect(await readdir(folder)).toEqual(['source.bin']);
+  });
+});
+
+describe('a file larger than one message that is handed on as it comes', () => {
+  const handedOn = async () => {
+    const parts: Buffer[] = [];
+    const flow = new Writable({
+      write(bytes: Buffer, _encoding, done) {
+        parts.push(Buffer.from(bytes));
+        done();
+      },
+    });
+    const exchange = await createExchange({ sealed: true, most: MOST, flow });
+    return { ...exchange, came: () => Buffer.concat(parts) };
+  };
+
+  test('comes in order, once, and is told as what it is', async () => {
+    const { send, alice, bob, came, folder } = await handedOn();
+    expect(await send(BYTES)).toBe(0);
+    await bob.told('end');
+    expect(came().equals(BYTES)).toBe(true);
+    expect(await readdir(folder)).toEqual(['source.bin']);
+    const sha256 = createHash('sha256').update(BYTES).digest('hex');
+    for (const [{ events }, status] of [
+      [alice, 'delivered'],
+      [bob, 'verified'],
+    ] as const) {
+      expect(events.filter(({ event }) => event === 'start')).toHaveLength(1);
+      expect(events.filter(({ event }) => event === 'end')).toMatchObject([
+        { status, as: 'stdout', bytes: BYTES.length, sha256 },
+      ]);
+    }
+  });
+
+  test.each([
+    ['a range', (n: number) => n === 2, 2 * MOST],
+    ['the whole', () => false, BYTES.length],
+  ] as const)(
+    'fails where the hash of %s is not right, and no more comes',
+    async (_, at, length) => {
+      let n = 0;
+      cheat('checksum', (extent, { range, file }) => [
+        extent,
+        { range: at(++n) ? randomBytes(32) : range, ...(file && { file: randomBytes(32) }) },
+      ]);
+      const { send, bob, came } = await handedOn();
+      expect(await send(BYTES)).not.toBe(0);
+      expect(await bob.told('error')).toMatchObject({ code: 'hash-mismatch', exit: 6 });
+      expect(came().equals(BYTES.subarray(0, length))).toBe(true);
+    },
+  );
+
+  test('of which a range is granted that is not the next one is not sent', async () => {
+    let n = 0;
+    cheat('accept', (said) => [
+      n++ === 1 ? { ...said, extent: { offset: 0, length: 2 * MOST } } : said,
+    ]);
+    const { send, alice } = await handedOn();
+    expect(await send(BYTES)).toBe(6);
+    expect(alice.events.at(-1)).toMatchObject({ event: 'error', exit: 6 });
+  });
+
+  test('is not gone on with once it has ended', async () => {
+    const { send, bob, came, theirs, refused } = await handedOn();
+    await send(BYTES);
+    await bob.told('end');
+    // Nothing of its id is in the journal by which anybody could come back to it.
+    expect(theirs.records.journal.list()).toMatchObject([{ state: 'done', adopted: false }]);
+    expect(came().length).toBe(BYTES.length);
+    expect(refused).toEqual([]);
   });
 });
 
