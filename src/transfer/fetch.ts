@@ -170,7 +170,9 @@ async function goesFurther(
 async function rest({ around, fetching }: Course, recorder: Recorder): Promise<Asking> {
   const { id, name, size = 0 } = recorder.row();
   const { maxBytes: most } = cipherOf(fetching.envelope, around.ciphers);
-  const opening = await keptTarget({ recorder, size, most, say: fetching.say });
+  const { say } = fetching;
+  const skipped = (path: string, why: string) => say('left-out', `Not made: ${path}: ${why}.`);
+  const opening = await keptTarget({ recorder, size, most, say, skipped });
   if (opening === undefined)
     throw new JetError(Exit.localFile, 'target-exists', `${name} is there already.`);
   const { extent, hashes } = opening;

@@ -11,6 +11,7 @@ import type { Recorder, Records } from './recorder.ts';
 import type { Reporter } from './reporter.ts';
 import type { OfferedFile, Resume } from './sealed.ts';
 import { parseSelector } from './selector.ts';
+import { treeWords } from './tree-list.ts';
 
 /** What an offer is about. */
 export interface Taken {
@@ -36,13 +37,14 @@ export async function goOnReceiving(
   account: string,
   identity: string,
   peer: Jid,
-  { name, size, resume }: OfferedFile,
+  { name, size, resume, tree }: OfferedFile,
 ): Promise<Taken | undefined> {
   const { journal } = records;
   const row = find(records, account, identity, peer, 'receive', resume);
   if (row === undefined)
     throw unavailable('it goes on with a transfer that is not known here, or has expired');
   if (row.name !== name || row.size !== size) return undefined;
+  if (row.options['tree'] !== (tree && treeWords(tree))) return undefined;
   if (!journal.acceptAttempt(row.key, resume?.attempt ?? 0))
     throw unavailable('it goes on with a transfer by a number that is used');
   try {

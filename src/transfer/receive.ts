@@ -1,5 +1,5 @@
 /** Being offered a file (XEP-0391 §4.1 over XEP-0234), and landing it. */
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Element } from '@xmpp/xml';
 import { randomId } from '../core/bytes.ts';
 import { asError, Exit, messageOf } from '../core/errors.ts';
@@ -40,10 +40,11 @@ import {
   landedTarget,
   opening,
   startAnew,
+  treeTarget,
   type Opening,
   type Say,
 } from './targets.ts';
-import { TreeTarget } from './tree-target.ts';
+import { treeWords } from './tree-list.ts';
 import { Transfer, type Side, type Surroundings } from './transfer.ts';
 
 /** An offer whose envelope opened, for the one who decides. */
@@ -173,7 +174,11 @@ export class Receiver {
     const recorder = records.begin({
       ...{ account, peer: peer.bare.toString(), direction: 'receive' },
       ...{ identity, device: sender.device, jet: sealed !== undefined },
-      ...{ name: file.name, size: file.size, options: { kind: 'offer', onConflict } },
+      ...{ name: file.name, size: file.size },
+      options: {
+        ...{ kind: 'offer', onConflict },
+        ...(file.tree && { tree: treeWords(file.tree) }),
+      },
     });
     return { recorder, out };
   }
@@ -412,7 +417,7 @@ class Receiving implements Side {
 
   async #open(): Promise<Opening | undefined> {
     const { recorder, out, landed } = this.#taken;
-    const { say } = this.#options;
+    const { say, skipped, onConflict } = this.#options;
     const { file, cipher } = this.#opened;
     const { size } = file;
     const { maxBytes: most } = cipher;
@@ -430,18 +435,24 @@ class Receiving implements Side {
       }
       return first;
     }
+    if (landed !== undefined && file.tree !== undefined) {
+      // Nothing that lies there tells what the stream was; but what has landed does not land twice.
+      const { name, tree: head } = file;
+      const plan = { out: dirname(landed), name, size, head, onConflict, skipped, again: true };
+      return opening(await treeTarget(plan), size, most);
+    }
     if (landed !== undefined) {
       const extent = { offset: size, length: 0 };
       return { target: landedTarget(landed), size, extent, fresh: false };
     }
     if (recorder === undefined) throw new Error('neither a row nor a file');
-    return keptTarget({ recorder, size, most, say });
+    return keptTarget({ recorder, size, most, say, skipped });
   }
 
   /** What of a file has landed here, or come, when it was sent before; of that only a jet can prove anything. */
   async #earlier(out: string, most: number): Promise<Opening | undefined> {
     const { recorder } = this.#taken;
-    const { elsewhere, say } = this.#options;
+    const { elsewhere, say, skipped } = this.#options;
     const records = this.#records;
     const { file, sealed } = this.#opened;
     const { size } = file;
@@ -453,7 +464,7 @@ class Receiving implements Side {
       return { target, size, extent: { offset: size, length: 0 }, fresh: false };
     }
     if (!takesPart(records, recorder, out)) return undefined;
-    return keptTarget({ recorder, size, most, say });
+    return keptTarget({ recorder, size, most, say, skipped });
   }
 
   /** Where something goes that is offered for the first time. */
@@ -463,9 +474,12 @@ class Receiving implements Side {
     const { name, size, tree: head } = file;
     const other = await elsewhere?.(file);
     if (other !== undefined) return other;
-    if (head !== undefined) return new TreeTarget({ out, name, size, head, onConflict, skipped });
-    const plan = { target: join(out, safeName(name)), size, onConflict };
     const { recorder } = this.#taken;
+    if (head !== undefined) {
+      const plan = { out, name, size, head, onConflict, skipped, again: false };
+      return treeTarget(plan, recorder, this.#options);
+    }
+    const plan = { target: join(out, safeName(name)), size, onConflict };
     return fileTarget(plan, 'file', recorder, this.#options);
   }
 

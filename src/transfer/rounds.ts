@@ -35,12 +35,12 @@ export function isRefusal(end: SessionEnd): boolean {
 }
 
 /**
- * What goes to a stream, or is taken apart while it comes, is not read again: only one session can bring it.
+ * What goes to a stream is not read again: only one session can bring it.
  *
  * @throws JetError (exit 8) `file-too-large`
  */
 export function checkBuildable(
-  { as, built }: Target,
+  { built }: Target,
   { length }: Extent,
   size: number,
   { maxBytes }: Cipher,
@@ -49,8 +49,6 @@ export function checkBuildable(
   throw new JetError(
     Exit.localFile,
     'file-too-large',
-    as === 'stdout'
-      ? `at most ${maxBytes} bytes of one file go to standard output. Take it into a file`
-      : `at most ${maxBytes} bytes go in one folder. Send the folders in it one by one`,
+    `at most ${maxBytes} bytes of one file go to standard output. Take it into a file`,
   );
 }
