@@ -24,6 +24,7 @@ import { Reporter } from './reporter.ts';
 import { checkBuildable, endOf, endOfError, isRefusal, mostSessions } from './rounds.ts';
 import type { Extent, LandedAs, NamedFile, Request, SealedContent } from './sealed.ts';
 import { keptTarget, startAnew, type Opening, type Say } from './targets.ts';
+import { shownName } from './tree-list.ts';
 import { Transfer, type ContentId, type Side, type Surroundings } from './transfer.ts';
 
 /** Where it goes, once its name and size are known; `part` is all that is wanted of it. @throws JetError */
@@ -81,8 +82,9 @@ export async function fetchFile(
   const anew = fetching.goesOn === undefined;
   const recorder = anew ? begin(around, fetching) : fetching.goesOn;
   if (recorder !== undefined) fetching.began?.(recorder.key);
-  const { name: file, size = 0 } = anew ? { name: fetching.label } : fetching.goesOn.row();
-  const about = { id: randomId(), peer: to.bare.toString(), file, size };
+  const row = fetching.goesOn?.row();
+  const file = anew ? fetching.label : shownName(fetching.goesOn.row());
+  const about = { id: randomId(), peer: to.bare.toString(), file, size: row?.size ?? 0 };
   const reporter = new Reporter({ ...about, direction: 'receive' }, around.clock, fetching.on);
   const course = { around, fetching, reporter, recorder };
   let asking: Asking = anew ? fetching : await rest(course, fetching.goesOn);

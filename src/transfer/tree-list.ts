@@ -57,6 +57,11 @@ export function headOf({ options }: Pick<TransferRow, 'options'>): TreeHead | un
   return { list: Number(list), files: Number(files), sha256 };
 }
 
+/** The name of what a row is about, as it is shown: a folder's ends with `/`. */
+export function shownName(row: Pick<TransferRow, 'name' | 'options'>): string {
+  return headOf(row) === undefined ? row.name : `${row.name}/`;
+}
+
 /** The list as it is encrypted, one JSON object a line. @throws JetError (exit 8) `folder-too-large` */
 export function writeTree(entries: readonly TreeEntry[]): {
   readonly bytes: Buffer;
