@@ -211,8 +211,9 @@ class TreeBuilding {
 
 /** Whether two paths are one file, or files with the same bytes; a link is neither. */
 async function sameFile(one: string, other: string): Promise<boolean> {
-  const [a, b] = await Promise.all([one, other].map((path) => lstat(path, { bigint: true })));
-  if (a === undefined || b === undefined || !b.isFile() || a.size !== b.size) return false;
+  const look = (path: string) => lstat(path, { bigint: true }).catch(() => undefined);
+  const [a, b] = await Promise.all([look(one), look(other)]);
+  if (a === undefined || b?.isFile() !== true || a.size !== b.size) return false;
   if (a.dev === b.dev && a.ino === b.ino) return true;
   const theirs = blocksOf(other);
   try {
