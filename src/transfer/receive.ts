@@ -425,21 +425,13 @@ class Receiving implements Side {
       const earlier = await this.#earlier(out, most);
       if (earlier !== undefined) return earlier;
       const target = await this.#new(out);
-      if (target === undefined) return undefined;
-      const first = opening(target, size, most);
-      try {
-        checkBuildable(target, first.extent, size, cipher);
-      } catch (error) {
-        await target.abort(false);
-        throw error;
-      }
-      return first;
+      return target && this.#first(target);
     }
     if (landed !== undefined && file.tree !== undefined) {
       // Nothing that lies there tells what the stream was; but what has landed does not land twice.
       const { name, tree: head } = file;
       const plan = { out: dirname(landed), name, size, head, onConflict, skipped, again: true };
-      return opening(await treeTarget(plan), size, most);
+      return this.#first(await treeTarget(plan));
     }
     if (landed !== undefined) {
       const extent = { offset: size, length: 0 };
@@ -449,6 +441,19 @@ class Receiving implements Side {
     return keptTarget({ recorder, size, most, say, skipped });
   }
 
+  /** What comes first of something new. @throws JetError (exit 8) */
+  async #first(target: Target): Promise<Opening> {
+    const { file, cipher } = this.#opened;
+    const first = opening(target, file.size, cipher.maxBytes);
+    try {
+      checkBuildable(target, first.extent, file.size, cipher);
+    } catch (error) {
+      await target.abort(false);
+      throw error;
+    }
+    return first;
+  }
+
   /** What of a file has landed here, or come, when it was sent before; of that only a jet can prove anything. */
   async #earlier(out: string, most: number): Promise<Opening | undefined> {
     const { recorder } = this.#taken;
@@ -456,9 +461,9 @@ class Receiving implements Side {
     const records = this.#records;
     const { file, sealed } = this.#opened;
     const { size } = file;
-    const suits = sealed !== undefined && elsewhere === undefined && file.tree === undefined;
-    if (!suits || recorder === undefined) return undefined;
-    const path = await landedEarlier(records, recorder, out);
+    if (sealed === undefined || elsewhere !== undefined || recorder === undefined) return undefined;
+    // What has landed of a folder is many files: nothing there tells what the stream was.
+    const path = file.tree === undefined ? await landedEarlier(records, recorder, out) : undefined;
     if (path !== undefined) {
       const target = earlierTarget(path, join(out, safeName(file.name)), recorder);
       return { target, size, extent: { offset: size, length: 0 }, fresh: false };

@@ -13,6 +13,8 @@ import { WHOLE } from './tree-list.ts';
 
 /** Files that are made durable at once: several syncs cost little more than one. */
 const AT_ONCE = 16;
+/** Of its owner. */
+const READABLE = 0o400;
 /** Most names in a sentence. */
 const MOST_NAMES = 20;
 /** Bytes that are compared, or copied, at once. */
@@ -110,7 +112,8 @@ class TreeBuilding {
     const { staging, tree } = this.#parts;
     const part = staging.partOf(index);
     if (part !== undefined) {
-      await tree.settle(part, entry);
+      // As long as it may have to be read again.
+      await tree.settle(part, { ...entry, mode: entry.mode | READABLE });
       return part;
     }
     const path = join(staging.path, String(index));
@@ -140,7 +143,7 @@ class TreeBuilding {
     part: string,
     target: string,
   ): Promise<string | undefined> {
-    const { staging, onConflict, again, skipped } = this.#parts;
+    const { staging, tree, onConflict, again, skipped } = this.#parts;
     const keep = staging.partOf(index) !== undefined;
     const there = (path: string) => (again ? sameFile(part, path) : Promise.resolve(false));
     try {
@@ -152,6 +155,7 @@ class TreeBuilding {
         },
       );
       if (path === undefined) skipped(target, 'it is there already');
+      else if (keep && (entry.mode & READABLE) === 0) await tree.settle(path, entry);
       return path;
     } catch (error) {
       throw writeFailure(target, error);

@@ -131,7 +131,8 @@ export class TreeLanding implements Vessel {
     return this.#staging.checkpoint();
   }
 
-  suspend(): Promise<Checkpoint> {
+  async suspend(): Promise<Checkpoint> {
+    await this.#finishing?.catch(() => undefined);
     return this.#staging.suspend();
   }
 

@@ -114,6 +114,19 @@ describe.skipIf(!(await hasProsody()))('a folder that was interrupted', () => {
     expect(await terminate(next)).toBe(0);
   });
 
+  test('is gone on with by a second run of jet send', async () => {
+    await interrupt('receiver');
+    const reached = written(pair.bob);
+    const next = await waits(pair.bob);
+    const sent = await ended(pair.send(root));
+    expect(sent, sent.stdout).toMatchObject({ status: 0 });
+    expect(Number(sent.event('start')?.['resumed_from'])).toBeGreaterThan(reached - 4096);
+    await landed();
+    expect(await terminate(next)).toBe(0);
+    for (const home of [pair.alice, pair.bob])
+      expect(await home.run(['resume', '--list'])).toMatchObject({ status: 0, stdout: '' });
+  });
+
   test('never keeps a bit that was flipped in what had come', async () => {
     await interrupt('receiver');
     const part = await open(join(staging(), LARGE_PART), 'r+');
