@@ -257,6 +257,16 @@ describe('a folder that is cut off', () => {
           await rename(join(`${part}.moved`, name), join(part, name));
       },
     ],
+    [
+      'ends with other bytes',
+      /what was written last is another/,
+      async (part: string) => {
+        const path = join(part, 'pack.jet-part');
+        const bytes = await readFile(path);
+        bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 1;
+        await writeFile(path, bytes);
+      },
+    ],
     ['is open to others', /permissions/, (part: string) => chmod(part, 0o755)],
     [
       'has another list',
