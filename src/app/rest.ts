@@ -1,10 +1,9 @@
 /** Going on with a transfer of the journal, from whichever side this is. */
 import type { ExitStatus } from '../core/errors.ts';
 import { Jid } from '../core/jid.ts';
-import { FileSource } from '../files/source.ts';
 import { readingMs } from '../transfer/encrypting.ts';
 import { fetchFile } from '../transfer/fetch.ts';
-import { openSource } from '../transfer/going-on.ts';
+import { checkSource, openSource } from '../transfer/going-on.ts';
 import { sendFile } from '../transfer/send.ts';
 import type { TransferRow } from '../transfer/journal-row.ts';
 import type { Membership } from '../transfer/several.ts';
@@ -39,12 +38,12 @@ export async function goOn(
   signal: AbortSignal,
 ): Promise<ExitStatus> {
   const { journal } = bench.records;
-  const { peer, device, direction, path, file } = journal.row(key);
+  const row = journal.row(key);
+  const { peer, device, direction } = row;
   const to = Jid.parse(peer);
   if (to === undefined || device === undefined) throw new Error('a row without a peer');
   // What cannot be sent is told before anybody is waited for.
-  if (direction === 'send' && path !== undefined && file !== undefined)
-    await (await FileSource.open(path, file)).close();
+  if (direction === 'send') await checkSource(row, signal);
   bench.prepare(options);
   const attended = options.meets !== undefined;
   const found = await approach(bench, to, 'resume', { ...options, device, attended }, on, signal);

@@ -34,7 +34,8 @@ export interface ResumeOptions extends LandingOptions {
   readonly part: string;
   /** Bytes that are written in the part. */
   readonly offset: number;
-  readonly expected: PartIdentity;
+  /** Undefined: what it was is known by the folder in which it lies. */
+  readonly expected?: PartIdentity;
 }
 
 /** How far a part is written, durably, and what it is known by. */

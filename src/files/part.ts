@@ -47,20 +47,21 @@ export async function makePart(target: string, direct: boolean): Promise<Part> {
  * Opens a part that was set aside, if it is what it was.
  *
  * @param written - bytes that the journal says are in it
+ * @param expected - undefined: what it was is known by the folder in which it lies
  * @throws JetError (exit 8) `part-missing`, `part-changed`; the system's error
  */
 export async function reopenPart(
   path: string,
   direct: boolean,
   written: number,
-  expected: PartIdentity,
+  expected: PartIdentity | undefined,
 ): Promise<Part> {
   const part = await openExisting(path, direct);
   try {
     const now = await part.file.stat({ bigint: true });
     const why = difference(now, written, expected);
     if (why !== undefined) throw changed(path, why);
-    if (!(await tailOf(part.file, written)).equals(expected.tail))
+    if (expected !== undefined && !(await tailOf(part.file, written)).equals(expected.tail))
       throw changed(path, 'its last block is another');
     return part;
   } catch (error) {
@@ -89,14 +90,20 @@ async function openExisting(path: string, direct: boolean): Promise<Part> {
 }
 
 /** What is not as it was, in words; undefined when nothing is. */
-function difference(now: BigIntStats, written: number, expected: PartIdentity): string | undefined {
-  const { rest } = expected;
+function difference(
+  now: BigIntStats,
+  written: number,
+  expected: PartIdentity | undefined,
+): string | undefined {
   if (!now.isFile()) return 'it is no file now';
-  if (now.dev !== expected.dev || now.ino !== expected.ino) return 'it is another file';
-  if (now.uid !== expected.uid) return 'it belongs to another user';
-  if (now.mode !== expected.mode) return 'its permissions were changed';
+  if (expected !== undefined) {
+    if (now.dev !== expected.dev || now.ino !== expected.ino) return 'it is another file';
+    if (now.uid !== expected.uid) return 'it belongs to another user';
+    if (now.mode !== expected.mode) return 'its permissions were changed';
+  }
   if (now.nlink !== 1n) return 'it has a second name';
   if (now.size < BigInt(written)) return 'it is shorter';
+  const rest = expected?.rest;
   if (rest === undefined) return undefined;
   if (now.size !== rest.size) return 'its size is another';
   if (now.mtimeNs !== rest.mtimeNs || now.ctimeNs !== rest.ctimeNs) return 'it was written to';
@@ -120,7 +127,7 @@ export async function partIdentity(
 }
 
 /** SHA-256 of up to TAIL bytes before `end`. */
-async function tailOf(file: FileHandle, end: number): Promise<Buffer> {
+export async function tailOf(file: FileHandle, end: number): Promise<Buffer> {
   const hash = createHash('sha256');
   const start = Math.max(0, end - TAIL);
   if (end > start) {

@@ -11,6 +11,14 @@ const NO_LINKS = new Set(['EPERM', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
 
 const MAX_ALTERNATIVES = 10_000;
 
+/** How a part gets its name where it may have got one before. */
+export interface Placing {
+  /** The part keeps its own name, too, where the file system has hard links. */
+  readonly keep?: boolean;
+  /** Whether what lies there is this very file. */
+  readonly there?: (path: string) => Promise<boolean>;
+}
+
 /**
  * Names the part as the policy has it.
  *
@@ -21,14 +29,16 @@ export async function place(
   part: string,
   target: string,
   onConflict: ConflictPolicy,
+  { keep = false, there }: Placing = {},
 ): Promise<string | undefined> {
   if (onConflict === 'overwrite') {
-    await rename(part, target);
+    await rename(keep ? await secondName(part) : part, target);
     return target;
   }
   for (let n = 0; n < MAX_ALTERNATIVES; n++) {
     const path = n === 0 ? target : join(dirname(target), alternativeName(basename(target), n));
-    if (await placeNew(part, path)) return path;
+    if (await placeNew(part, path, keep)) return path;
+    if (await there?.(path)) return path;
     if (onConflict === 'skip') return undefined;
     if (onConflict === 'fail') break;
   }
@@ -49,9 +59,10 @@ export async function permit(file: FileHandle, mode: number): Promise<void> {
  * taken, in one step. File systems without hard links get an empty placeholder, made exclusively and
  * then renamed over. There, what another program puts in the placeholder's place, or writes into it,
  * in the moment between the two calls is replaced; with link() there is no such moment.
+ * @param keep - the part keeps its own name, too, unless it was renamed
  * @throws the system's error; then neither the part nor `path` changed
  */
-export async function placeNew(part: string, path: string): Promise<boolean> {
+export async function placeNew(part: string, path: string, keep = false): Promise<boolean> {
   try {
     await link(part, path);
   } catch (error) {
@@ -61,8 +72,21 @@ export async function placeNew(part: string, path: string): Promise<boolean> {
     throw error;
   }
   // The file is there; a second name of it that cannot be removed makes it no less so.
-  await rm(part).catch(() => undefined);
+  if (!keep) await rm(part).catch(() => undefined);
   return true;
+}
+
+/** Another name of the part, to be renamed; the part itself where it can have no other. */
+async function secondName(part: string): Promise<string> {
+  const path = `${part}.new`;
+  await rm(path, { force: true });
+  try {
+    await link(part, path);
+    return path;
+  } catch (error) {
+    if (NO_LINKS.has(systemCode(error) ?? '')) return part;
+    throw error;
+  }
 }
 
 async function placeByRename(part: string, path: string): Promise<boolean> {

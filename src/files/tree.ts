@@ -1,6 +1,15 @@
 /** Building a received tree: nothing of it ever lies outside its folder, whatever the peer sends. */
 import { constants } from 'node:fs';
-import { lstat, mkdir, open, readlink, realpath, rmdir, symlink } from 'node:fs/promises';
+import {
+  lstat,
+  mkdir,
+  open,
+  readlink,
+  realpath,
+  rmdir,
+  symlink,
+  type FileHandle,
+} from 'node:fs/promises';
 import { dirname, join, posix } from 'node:path';
 import { Exit, JetError, systemCode } from '../core/errors.ts';
 import { resolveLink } from './links.ts';
@@ -79,7 +88,7 @@ export class Tree {
     return join(this.#root, local);
   }
 
-  /** Gives a file that has landed its permission bits and times. @throws JetError (exit 8) */
+  /** Gives a file that has landed, or is about to, its permission bits and times. @throws JetError (exit 8) */
   async settle(path: string, entry: Attributes): Promise<void> {
     await dress(path, entry, constants.O_NONBLOCK);
   }
@@ -155,12 +164,11 @@ export class Tree {
 }
 
 /** Sets what can be set; a link in its place is not followed. */
-async function dress(path: string, { mode, mtime }: Attributes, kind: number): Promise<void> {
+async function dress(path: string, attributes: Attributes, kind: number): Promise<void> {
   try {
     const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | kind);
     try {
-      await permit(file, allowedMode(mode));
-      if (mtime >= 0 && mtime <= MAX_TIME) await file.utimes(Date.now() / 1000, seconds(mtime));
+      await dressFile(file, attributes);
     } finally {
       await file.close();
     }
@@ -168,6 +176,12 @@ async function dress(path: string, { mode, mtime }: Attributes, kind: number): P
     if (systemCode(error) === 'ELOOP') throw inTheWay('link', path);
     throw writeFailure(path, error);
   }
+}
+
+/** Gives an open file its permission bits and times. @throws the system's error */
+export async function dressFile(file: FileHandle, { mode, mtime }: Attributes): Promise<void> {
+  await permit(file, allowedMode(mode));
+  if (mtime >= 0 && mtime <= MAX_TIME) await file.utimes(Date.now() / 1000, seconds(mtime));
 }
 
 /** A fraction that is no binary one comes out a little small, and would lose its last millisecond. */
@@ -179,7 +193,8 @@ function depth(local: string): number {
   return local.split('/').length;
 }
 
-function inTheWay(what: 'link' | 'file', path: string): JetError {
+/** @returns the error (exit 8) for what lies where a folder has to be */
+export function inTheWay(what: 'link' | 'file', path: string): JetError {
   return new JetError(
     Exit.localFile,
     `${what}-in-the-way`,

@@ -24,24 +24,30 @@ export async function landedEarlier(
   return undefined;
 }
 
-/** Takes the part over that an interrupted transfer of the same file has left in the folder. */
+/** Takes the part over that an interrupted transfer of the same file, or folder, has left in the folder. */
 export function takesPart({ journal }: Records, recorder: Recorder, out: string): boolean {
-  const left = sameFile(journal, recorder, out).find(
-    ({ state, part, adopted }) => state === 'interrupted' && part !== undefined && adopted,
-  );
+  const { options } = recorder.row();
+  const left = sameFile(journal, recorder, out)
+    .filter(({ state, part, adopted }) => state === 'interrupted' && part !== undefined && adopted)
+    .find((row) => row.options['tree'] === options['tree']);
   if (left === undefined) return false;
   journal.inherit(left.key, recorder.key);
+  if (left.options['landing'] === true) recorder.note({ options: { ...options, landing: true } });
   return true;
 }
 
 /** A send has arrived: what was interrupted of the same file, to the same device, is nothing to go on with. */
 export function forgetEarlier({ journal }: Records, { key, ...sent }: TransferRow): void {
-  const { account, peer, identity, path, file } = sent;
-  if (path === undefined || file === undefined) return;
+  const { account, peer, identity, path, file, options } = sent;
+  if (path === undefined) return;
   for (const row of journal.list({ account, states: ['interrupted'] })) {
     const same = row.direction === 'send' && row.peer === peer && row.identity === identity;
     if (!same || row.key === key || row.path !== path) continue;
-    if (row.file !== undefined && sameSource(row.file, file)) journal.forget(row.key);
+    const sameBytes =
+      file === undefined
+        ? options['tree'] !== undefined && row.options['tree'] === options['tree']
+        : row.file !== undefined && sameSource(row.file, file);
+    if (sameBytes) journal.forget(row.key);
   }
 }
 

@@ -25,6 +25,7 @@ import { checkBuildable, endOf, endOfError, isRefusal, mostSessions } from './ro
 import type { Extent, LandedAs, NamedFile, Request, SealedContent } from './sealed.ts';
 import { StreamTarget } from './stream-target.ts';
 import { keptTarget, startAnew, type Opening, type Say } from './targets.ts';
+import { shownName } from './tree-list.ts';
 import { Transfer, type ContentId, type Side, type Surroundings } from './transfer.ts';
 
 /** Where it goes, once its name and size are known; `part` is all that is wanted of it. @throws JetError */
@@ -82,8 +83,9 @@ export async function fetchFile(
   const anew = fetching.goesOn === undefined;
   const recorder = anew ? begin(around, fetching) : fetching.goesOn;
   if (recorder !== undefined) fetching.began?.(recorder.key);
-  const { name: file, size = 0 } = anew ? { name: fetching.label } : fetching.goesOn.row();
-  const about = { id: randomId(), peer: to.bare.toString(), file, size };
+  const row = fetching.goesOn?.row();
+  const file = anew ? fetching.label : shownName(fetching.goesOn.row());
+  const about = { id: randomId(), peer: to.bare.toString(), file, size: row?.size ?? 0 };
   const reporter = new Reporter({ ...about, direction: 'receive' }, around.clock, fetching.on);
   const course = { around, fetching, reporter, recorder };
   let asking: Asking = anew ? fetching : await rest(course, fetching.goesOn);
@@ -186,7 +188,9 @@ function askingFor(
 async function rest({ around, fetching }: Course, recorder: Recorder): Promise<Asking> {
   const { id, name, size = 0 } = recorder.row();
   const { maxBytes: most } = cipherOf(fetching.envelope, around.ciphers);
-  const opening = await keptTarget({ recorder, size, most, say: fetching.say });
+  const { say } = fetching;
+  const skipped = (path: string, why: string) => say('left-out', `Not made: ${path}: ${why}.`);
+  const opening = await keptTarget({ recorder, size, most, say, skipped });
   if (opening === undefined)
     throw new JetError(Exit.localFile, 'target-exists', `${name} is there already.`);
   return askingFor(around, recorder, id, opening);

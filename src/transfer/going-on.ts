@@ -1,4 +1,5 @@
 /** Transfers that a peer goes on with (docs/sealed.md §9.6): who may, and what the journal says of them. */
+import { createHash } from 'node:crypto';
 import { Exit, JetError } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import { Hasher } from '../files/hashing.ts';
@@ -11,7 +12,10 @@ import type { Recorder, Records } from './recorder.ts';
 import type { Reporter } from './reporter.ts';
 import type { OfferedFile, Resume } from './sealed.ts';
 import { parseSelector } from './selector.ts';
+import type { Sendable } from './send.ts';
 import type { StreamTarget } from './stream-target.ts';
+import { headOf, treeWords } from './tree-list.ts';
+import { reopenTree } from './tree-source.ts';
 
 /** Which of our rows a peer may go on with. */
 export interface GoesOn {
@@ -47,7 +51,7 @@ export async function goOnReceiving(
   account: string,
   identity: string,
   peer: Jid,
-  { name, size, resume }: OfferedFile,
+  { name, size, resume, tree }: OfferedFile,
   goesOn?: GoesOn,
 ): Promise<Taken | undefined> {
   const { journal } = records;
@@ -55,6 +59,7 @@ export async function goOnReceiving(
   if (row === undefined || goesOn?.allows(row) === false)
     throw unavailable('it goes on with a transfer that is not known here, or has expired');
   if (row.name !== name || row.size !== size) return undefined;
+  if (row.options['tree'] !== (tree && treeWords(tree))) return undefined;
   if (!journal.acceptAttempt(row.key, resume?.attempt ?? 0))
     throw unavailable('it goes on with a transfer by a number that is used');
   try {
@@ -96,7 +101,7 @@ export interface GoneOn {
   readonly recorder: Recorder;
   /** As in `Taken`. */
   readonly reporter?: Reporter;
-  readonly source: FileSource;
+  readonly source: Sendable;
   readonly sha256: Buffer;
 }
 
@@ -133,15 +138,29 @@ export async function goOnSending(
 }
 
 /**
- * The source of a row, if it is what it was, and its hash: of this file, as it lies on the disk now.
+ * What a row sends can be sent again.
  *
- * @throws JetError (exit 8) as `FileSource.open`; `source-unknown`
+ * @throws JetError (exit 8) as `openSource`
+ */
+export async function checkSource(row: TransferRow, signal?: AbortSignal): Promise<void> {
+  const { path, file } = row;
+  if (headOf(row) !== undefined) await reopenTree(row, signal);
+  else if (path !== undefined && file !== undefined)
+    await (await FileSource.open(path, file)).close();
+}
+
+/**
+ * The source of a row, if it is what it was, and its hash: of what lies on the disk now.
+ *
+ * @throws JetError (exit 8) as `FileSource.open`; `source-unknown`, `source-changed`
  */
 export async function openSource(
   recorder: Recorder,
   signal?: AbortSignal,
-): Promise<{ readonly source: FileSource; readonly sha256: Buffer }> {
-  const { path, file, sha256, id } = recorder.row();
+): Promise<{ readonly source: Sendable; readonly sha256: Buffer }> {
+  const row = recorder.row();
+  const { path, file, sha256, id } = row;
+  if (headOf(row) !== undefined) return openTree(row, signal);
   if (path === undefined || file === undefined)
     throw new JetError(
       Exit.localFile,
@@ -161,6 +180,20 @@ export async function openSource(
     await source.close();
     throw error;
   }
+}
+
+/** That the list is the same does not say that everything can still be read: all of it is. */
+async function openTree(
+  row: TransferRow,
+  signal: AbortSignal | undefined,
+): Promise<{ readonly source: Sendable; readonly sha256: Buffer }> {
+  const source = await reopenTree(row, signal);
+  const hash = createHash('sha256');
+  for await (const block of source.read(0, source.size)) {
+    signal?.throwIfAborted();
+    hash.update(block);
+  }
+  return { source, sha256: hash.digest() };
 }
 
 /** What is known of the whole file beforehand: the hashes that it was asked for by. */

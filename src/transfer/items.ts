@@ -1,12 +1,12 @@
 /** What a `jet send` was given, looked at before anybody is asked for anything. */
-import { realpathSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
 import { asError } from '../core/errors.ts';
 import { FileSource } from '../files/source.ts';
 import { spool } from '../files/spool.ts';
-import { walk, type Walked } from '../files/walk.ts';
+import type { Walked } from '../files/walk.ts';
 import type { Sendable } from './send.ts';
-import { treeSource } from './tree-source.ts';
+import { treeSource, walkFolder } from './tree-source.ts';
 
 /** Standard input among the arguments. */
 export const STDIN = '-';
@@ -115,19 +115,13 @@ function isFolder(path: string): boolean {
 /** @throws JetError: exit 8 as `walk`, exit 2 for a pattern that is none */
 async function folder(path: string, options: GatherOptions): Promise<Item> {
   const { links, exclude, skipped, signal } = options;
-  const entries: Walked[] = [];
-  // A link that was named is what the user means.
-  for await (const entry of walk(realpathSync(path), { links, exclude, skipped })) {
-    signal.throwIfAborted();
-    entries.push(entry);
-  }
-  const own = entries[0]?.path ?? '';
-  const name = options.name ?? (basename(resolve(path)) || own);
-  const named = entries.map((entry) => ({ ...entry, path: name + entry.path.slice(own.length) }));
+  const name = options.name ?? (basename(resolve(path)) || 'root');
+  const walked = { path: resolve(path), name, links, exclude };
+  const entries = await walkFolder(walked, skipped, signal);
   return {
     label: name,
-    entries: named,
-    open: (broken) => Promise.resolve(treeSource(name, named, broken)),
+    entries,
+    open: (broken) => Promise.resolve(treeSource(walked, entries, broken)),
   };
 }
 

@@ -1,5 +1,5 @@
 /** Being offered a file (XEP-0391 §4.1 over XEP-0234), and landing it. */
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Element } from '@xmpp/xml';
 import { randomId } from '../core/bytes.ts';
 import { asError, Exit, messageOf } from '../core/errors.ts';
@@ -41,10 +41,11 @@ import {
   landedTarget,
   opening,
   startAnew,
+  treeTarget,
   type Opening,
   type Say,
 } from './targets.ts';
-import { TreeTarget } from './tree-target.ts';
+import { treeWords } from './tree-list.ts';
 import { Transfer, type Side, type Surroundings } from './transfer.ts';
 
 /** An offer whose envelope opened, for the one who decides. */
@@ -182,7 +183,11 @@ export class Receiver {
     const recorder = records.begin({
       ...{ account, peer: peer.bare.toString(), direction: 'receive' },
       ...{ identity, device: sender.device, jet: sealed !== undefined },
-      ...{ name: file.name, size: file.size, options: { kind: 'offer', onConflict } },
+      ...{ name: file.name, size: file.size },
+      options: {
+        ...{ kind: 'offer', onConflict },
+        ...(file.tree && { tree: treeWords(file.tree) }),
+      },
     });
     return { recorder, out };
   }
@@ -440,7 +445,7 @@ class Receiving implements Side {
 
   async #open(): Promise<Opening | undefined> {
     const { recorder, out, landed, flow } = this.#taken;
-    const { say } = this.#options;
+    const { say, skipped, onConflict } = this.#options;
     const { file, cipher } = this.#opened;
     const { size } = file;
     const { maxBytes: most } = cipher;
@@ -448,15 +453,13 @@ class Receiving implements Side {
       const earlier = await this.#earlier(out, most);
       if (earlier !== undefined) return earlier;
       const target = await this.#new(out);
-      if (target === undefined) return undefined;
-      const first = opening(target, size, most);
-      try {
-        checkBuildable(target, first.extent, size, cipher);
-      } catch (error) {
-        await target.abort(false);
-        throw error;
-      }
-      return first;
+      return target && this.#first(target);
+    }
+    if (landed !== undefined && file.tree !== undefined) {
+      // Nothing that lies there tells what the stream was; but what has landed does not land twice.
+      const { name, tree: head } = file;
+      const plan = { out: dirname(landed), name, size, head, onConflict, skipped, again: true };
+      return this.#first(await treeTarget(plan));
     }
     if (flow !== undefined) return flow.rest(most);
     if (landed !== undefined) {
@@ -464,25 +467,38 @@ class Receiving implements Side {
       return { target: landedTarget(landed), size, extent, fresh: false };
     }
     if (recorder === undefined) throw new Error('neither a row nor a file');
-    return keptTarget({ recorder, size, most, say });
+    return keptTarget({ recorder, size, most, say, skipped });
+  }
+
+  /** What comes first of something new. @throws JetError (exit 8) */
+  async #first(target: Target): Promise<Opening> {
+    const { file, cipher } = this.#opened;
+    const first = opening(target, file.size, cipher.maxBytes);
+    try {
+      checkBuildable(target, first.extent, file.size, cipher);
+    } catch (error) {
+      await target.abort(false);
+      throw error;
+    }
+    return first;
   }
 
   /** What of a file has landed here, or come, when it was sent before; of that only a jet can prove anything. */
   async #earlier(out: string, most: number): Promise<Opening | undefined> {
     const { recorder } = this.#taken;
-    const { elsewhere, say } = this.#options;
+    const { elsewhere, say, skipped } = this.#options;
     const records = this.#records;
     const { file, sealed } = this.#opened;
     const { size } = file;
-    const suits = sealed !== undefined && elsewhere === undefined && file.tree === undefined;
-    if (!suits || recorder === undefined) return undefined;
-    const path = await landedEarlier(records, recorder, out);
+    if (sealed === undefined || elsewhere !== undefined || recorder === undefined) return undefined;
+    // What has landed of a folder is many files: nothing there tells what the stream was.
+    const path = file.tree === undefined ? await landedEarlier(records, recorder, out) : undefined;
     if (path !== undefined) {
       const target = earlierTarget(path, join(out, safeName(file.name)), recorder);
       return { target, size, extent: { offset: size, length: 0 }, fresh: false };
     }
     if (!takesPart(records, recorder, out)) return undefined;
-    return keptTarget({ recorder, size, most, say });
+    return keptTarget({ recorder, size, most, say, skipped });
   }
 
   /** Where something goes that is offered for the first time. */
@@ -492,9 +508,12 @@ class Receiving implements Side {
     const { name, size, tree: head } = file;
     const other = await elsewhere?.(file);
     if (other !== undefined) return other;
-    if (head !== undefined) return new TreeTarget({ out, name, size, head, onConflict, skipped });
-    const plan = { target: join(out, safeName(name)), size, onConflict };
     const { recorder } = this.#taken;
+    if (head !== undefined) {
+      const plan = { out, name, size, head, onConflict, skipped, again: false };
+      return treeTarget(plan, recorder, this.#options);
+    }
+    const plan = { target: join(out, safeName(name)), size, onConflict };
     return fileTarget(plan, 'file', recorder, this.#options);
   }
 

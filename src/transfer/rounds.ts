@@ -35,7 +35,7 @@ export function isRefusal(end: SessionEnd): boolean {
 }
 
 /**
- * What is taken apart while it comes is not read again: only one session can bring it.
+ * What is not read again only one session can bring.
  *
  * @throws JetError (exit 8) `file-too-large`
  */
@@ -49,6 +49,6 @@ export function checkBuildable(
   throw new JetError(
     Exit.localFile,
     'file-too-large',
-    `at most ${maxBytes} bytes go in one folder. Send the folders in it one by one`,
+    `at most ${maxBytes} bytes can be taken of one piece here. Send it in several`,
   );
 }

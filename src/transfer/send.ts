@@ -24,7 +24,8 @@ import { endOf, endOfError, mostSessions } from './rounds.ts';
 import { RunningHash } from './running-hash.ts';
 import type { Membership } from './several.ts';
 import type { Accepted, Resume, SealedContent } from './sealed.ts';
-import type { TreeHead } from './tree-list.ts';
+import { treeWords, type TreeHead } from './tree-list.ts';
+import { walkWords, type Walk } from './tree-source.ts';
 import { Transfer, type ContentId, type Side, type Surroundings } from './transfer.ts';
 
 /** What is offered: an open file, or something that is read like one. */
@@ -33,6 +34,8 @@ export interface Sendable extends Bytes {
   readonly mtime: Date;
   /** Of a folder, which only a jet takes so: what its offer says. */
   readonly tree?: TreeHead;
+  /** Of a folder: how it can be read again. */
+  readonly walked?: Walk;
   /** Where it lies and what it is, for what can be opened again. */
   readonly origin?: Pick<FileSource, 'path' | 'identity'>;
 }
@@ -186,11 +189,13 @@ async function offer(
 
 /** What the journal knows from the start. */
 function rowOf(around: Surroundings, { source, to, device }: Sending): NewTransfer {
-  const { name, size, origin } = source;
+  const { name, size, origin, tree, walked } = source;
+  const folder = walked && tree && { tree: treeWords(tree), ...walkWords(walked) };
   return {
     ...{ account: around.connection.jid.bare.toString(), peer: to.bare.toString() },
     ...{ direction: 'send', jet: device !== undefined, device },
-    ...{ name, size, options: { kind: 'offer' } },
+    ...{ name, size, options: { kind: 'offer', ...folder } },
+    ...(walked && { path: walked.path }),
     ...(origin && { path: resolve(origin.path), file: origin.identity }),
   };
 }

@@ -28,6 +28,7 @@ import { Reporter } from './reporter.ts';
 import { endOf } from './rounds.ts';
 import { RunningHash } from './running-hash.ts';
 import { clearDescription, type Extent, type NamedFile, type Request } from './sealed.ts';
+import { shownName } from './tree-list.ts';
 import { Transfer, type Side, type Surroundings } from './transfer.ts';
 
 /** Bytes of the IV that the side that encrypts draws for a request between two jets. */
@@ -156,7 +157,7 @@ export class Holder {
       const { recorder, reporter, source, sha256 } = going;
       const { size, mtime: date } = source;
       const file = { name: recorder.row().name, size, date, hashes: [], hashUsed: [] };
-      const held = { file, sha256, source, open: () => Promise.resolve(source) };
+      const held = { file, sha256, open: () => Promise.resolve(source) };
       const row = { recorder, ...(reporter && { reporter }) };
       if (hashes === undefined) return { held, ...row };
       try {
@@ -209,7 +210,8 @@ export class Holder {
     const recorder = goneOn ?? this.#record(session.peer, opened, held);
     const peer = session.peer.bare.toString();
     const { file: what, sha256 } = of ?? held;
-    const { name: file, size } = what;
+    const { size } = what;
+    const file = goneOn === undefined || of !== undefined ? what.name : shownName(goneOn.row());
     const { offset, length } = extent;
     // Of the whole, what does not go in this session follows in others.
     const part = goneOn === undefined && opened.request.file.range !== undefined;

@@ -1,6 +1,8 @@
 /** Where received bytes go: a file of its name, or a part of one. */
 import { lstat, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { asError, Exit, JetError } from '../core/errors.ts';
+import type { Reading } from '../files/aligned.ts';
 import { differingRanges, Hasher } from '../files/hashing.ts';
 import {
   Landing,
@@ -18,6 +20,18 @@ import { blockOf, listSize, readHashList } from './hash-list.ts';
 import type { TransferRow } from './journal-row.ts';
 import type { Recorder } from './recorder.ts';
 import type { Extent } from './sealed.ts';
+import { headOf } from './tree-list.ts';
+import { targetOf, TreeLanding, type TreePlan } from './tree-target.ts';
+
+/** What bytes go into until all is proven: the part of a file, or what has come of a folder. See `Landing`. */
+export interface Vessel extends Pick<
+  Landing,
+  'part' | 'write' | 'settle' | 'checkpoint' | 'suspend' | 'finish' | 'abort'
+> {
+  readonly file: Reading;
+  /** Only of what is put right where it is wrong. */
+  readonly range?: Landing['range'];
+}
 
 /**
  * A part beside the target, which becomes the file when all is proven.
@@ -46,6 +60,39 @@ export async function fileTarget(
   return new FileTarget(landing, as, 0, options.size, recorder, keeping);
 }
 
+/**
+ * A folder beside the target, from which it is built when all is proven.
+ *
+ * @param recorder - as of `fileTarget`
+ * @throws JetError (exit 8)
+ */
+export async function treeTarget(
+  plan: Omit<TreePlan, 'proven'>,
+  recorder?: Recorder,
+  keeping?: Pick<Keeping, 'say'>,
+): Promise<Target> {
+  const landing = await TreeLanding.open({
+    ...plan,
+    ...(recorder && { proven: proven(recorder) }),
+  });
+  try {
+    recorder?.note({ path: targetOf(plan), part: landing.part });
+    recorder?.checkpoint(await landing.checkpoint());
+  } catch (error) {
+    await landing.abort('remove');
+    throw error;
+  }
+  return new FileTarget(landing, 'file', 0, plan.size, recorder, keeping);
+}
+
+/** Writes down that the files of a folder are about to get their names. */
+function proven(recorder: Recorder): (all: Checkpoint) => void {
+  return (all) => {
+    recorder.checkpoint(all);
+    recorder.note({ options: { ...recorder.row().options, landing: true } });
+  };
+}
+
 /** What is to come next of a file, and where it goes. */
 export interface Opening {
   readonly target: Target;
@@ -67,10 +114,12 @@ export interface Keeping {
   readonly most: number;
   /** Tells what of the part is of no use. */
   readonly say: Say;
+  /** Tells what of a folder is not made, and why. */
+  readonly skipped: (path: string, why: string) => void;
 }
 
 /** A word for programs, and a sentence. */
-export type Say = (code: 'starts-anew' | 'part-wrong', message: string) => void;
+export type Say = (code: 'starts-anew' | 'part-wrong' | 'left-out', message: string) => void;
 
 /** What comes first of a new target. */
 export function opening(target: Target, size: number, most: number): Opening {
@@ -85,13 +134,21 @@ export function opening(target: Target, size: number, most: number): Opening {
  * @throws JetError (exit 8)
  */
 export async function keptTarget(keeping: Keeping): Promise<Opening | undefined> {
-  const { recorder, size, most, say } = keeping;
-  const { path, part, partIdentity: expected, written: offset, options, name } = recorder.row();
+  const { recorder, size, most, say, skipped } = keeping;
+  const row = recorder.row();
+  const { path, part, partIdentity: expected, written: offset, options, name } = row;
   if (path === undefined) throw new Error('a row without a path');
   const plan = { target: path, size, onConflict: policyOf(options['onConflict']) };
+  const head = headOf(row);
+  const again = options['landing'] === true;
+  const tree = head && { ...plan, out: dirname(path), name, head, again, skipped };
   if (part !== undefined && expected !== undefined)
     try {
-      const kept = await Landing.resume({ ...plan, part, offset, expected });
+      const left = { part, offset, expected };
+      const kept =
+        tree === undefined
+          ? await Landing.resume({ ...plan, ...left })
+          : await TreeLanding.resume({ ...tree, proven: proven(recorder) }, left);
       if (kept === undefined) return undefined;
       // The first write makes untrue what the row says of the part's times.
       recorder.checkpoint(await kept.landing.checkpoint());
@@ -101,14 +158,19 @@ export async function keptTarget(keeping: Keeping): Promise<Opening | undefined>
       if (!lost) throw error;
       if (offset > 0)
         say('starts-anew', `${error.message.replace(/ Start .*$/, '')} ${name} starts from zero.`);
+      // Of a folder the rest is still ours, if the folder is.
+      if (tree !== undefined) await removePart(row);
       recorder.restart();
     }
-  const target = await fileTarget(plan, 'file', keeping.recorder, keeping);
+  const target =
+    tree === undefined
+      ? await fileTarget(plan, 'file', recorder, keeping)
+      : await treeTarget(tree, recorder, keeping);
   return target && opening(target, size, most);
 }
 
 /** What is missing in a part, or wrong. */
-async function missingOf(keeping: Keeping, landing: Landing, start: number): Promise<Opening> {
+async function missingOf(keeping: Keeping, landing: Vessel, start: number): Promise<Opening> {
   const { recorder, size, most } = keeping;
   const { doubt } = recorder.row();
   if (doubt === 'unknown') {
@@ -118,7 +180,7 @@ async function missingOf(keeping: Keeping, landing: Landing, start: number): Pro
     return { target, size: list, extent: { offset: 0, length: list }, hashes, fresh: false };
   }
   const [wrong, ...others] = typeof doubt === 'object' ? doubt : [];
-  if (wrong === undefined) {
+  if (wrong === undefined || landing.range === undefined) {
     const target = new FileTarget(landing, 'file', start, size, recorder, keeping);
     return {
       ...{ target, size, fresh: start === 0 },
@@ -135,7 +197,10 @@ async function missingOf(keeping: Keeping, landing: Landing, start: number): Pro
 }
 
 /** Takes away what was kept: nothing can say what is wrong in it. */
-export async function startAnew({ recorder, say }: Omit<Keeping, 'size' | 'most'>): Promise<void> {
+export async function startAnew({
+  recorder,
+  say,
+}: Pick<Keeping, 'recorder' | 'say'>): Promise<void> {
   const row = recorder.row();
   await removePart(row);
   beginsAnew(recorder, say, `What is wrong in ${row.name} cannot be found out.`);
@@ -152,7 +217,9 @@ function beginsAnew(recorder: Recorder, say: Say | undefined, why: string): void
 export async function removePart({ part, partIdentity, state }: TransferRow): Promise<void> {
   if (state === 'done' || part === undefined || partIdentity === undefined) return;
   const there = await lstat(part, { bigint: true }).catch(() => undefined);
-  if (there?.dev === partIdentity.dev && there.ino === partIdentity.ino) await rm(part);
+  if (there?.dev !== partIdentity.dev || there.ino !== partIdentity.ino) return;
+  // What stands there of a folder lies in one of its own.
+  await rm(part, { recursive: there.isDirectory() });
 }
 
 function policyOf(word: unknown): ConflictPolicy {
@@ -206,7 +273,7 @@ interface Again {
 export class FileTarget implements Target {
   readonly as: 'file' | 'range';
   readonly built?: Built;
-  readonly #landing: Landing;
+  readonly #landing: Vessel;
   readonly #size: number;
   readonly #recorder: Recorder | undefined;
   readonly #keeping: Pick<Keeping, 'say'> | undefined;
@@ -219,7 +286,7 @@ export class FileTarget implements Target {
 
   /** @param bytes - that stand in the part already, of `size` */
   constructor(
-    landing: Landing,
+    landing: Vessel,
     as: 'file' | 'range',
     bytes: number,
     size: number,
@@ -264,7 +331,7 @@ export class FileTarget implements Target {
     if (path !== undefined) {
       const there = await lstat(path, { bigint: true }).catch(() => undefined);
       // By that it is known again when it is offered once more.
-      if (there !== undefined) this.#recorder?.note({ file: sourceIdentity(there) });
+      if (there?.isFile() === true) this.#recorder?.note({ file: sourceIdentity(there) });
       return path;
     }
     const message = 'a file of that name appeared meanwhile';
@@ -299,12 +366,16 @@ export class FileTarget implements Target {
   #doubt(recorder: Recorder, cause: Error): void {
     const { doubt, name } = recorder.row();
     if (doubt === 'anew') throw cause;
-    if (doubt === undefined) {
+    if (doubt === undefined && this.#landing.range !== undefined) {
       recorder.note({ doubt: 'unknown' });
       return;
     }
     this.#spoilt = true;
-    beginsAnew(recorder, this.#keeping?.say, `${name} is still not right.`);
+    const why =
+      doubt === undefined
+        ? `What had come of ${name} does not belong to it.`
+        : `${name} is still not right.`;
+    beginsAnew(recorder, this.#keeping?.say, why);
   }
 
   /** The next write fails where this does: the row is another's then, and so is the part. */
@@ -324,12 +395,12 @@ class HashTarget implements Target {
   readonly as = 'range';
   readonly built: Built;
   readonly #keeping: Keeping;
-  readonly #landing: Landing;
+  readonly #landing: Vessel;
   readonly #block: number;
   readonly #list: Buffer[] = [];
   #spoilt = false;
 
-  constructor(keeping: Keeping, landing: Landing, block: number) {
+  constructor(keeping: Keeping, landing: Vessel, block: number) {
     this.#keeping = keeping;
     this.#landing = landing;
     this.#block = block;

@@ -1,10 +1,11 @@
 /** A folder as one content (docs/sealed.md §4.3): what the offer says of it, and the list at the head of the stream. */
 import { createHash } from 'node:crypto';
-import { fromBase64, toBase64 } from '../core/bytes.ts';
+import { fromBase64, fromHex, toBase64 } from '../core/bytes.ts';
 import { Exit, JetError } from '../core/errors.ts';
 import { parseObject } from '../core/json.ts';
 import type { TreeEntry } from '../files/walk.ts';
 import { SealedError } from '../jet/sealed.ts';
+import type { TransferRow } from './journal-row.ts';
 import { attr, uint, xml, type Element } from '../xmpp/xml.ts';
 
 /** Most bytes of a list. */
@@ -41,6 +42,24 @@ export function decodeTree(element: Element, size: number): TreeHead {
   if (list === undefined || files === undefined || sha256?.length !== 32 || list + files > size)
     throw new SealedError('malformed', 'the list of an offered folder is not named rightly');
   return { list, files, sha256 };
+}
+
+/** The head for the options of a row. */
+export function treeWords({ list, files, sha256 }: TreeHead): string {
+  return `${list} ${files} ${sha256.toString('hex')}`;
+}
+
+/** What the row of a folder says of it; undefined for that of a file. */
+export function headOf({ options }: Pick<TransferRow, 'options'>): TreeHead | undefined {
+  const [list, files, digest = ''] = String(options['tree'] ?? '').split(' ');
+  const sha256 = fromHex(digest);
+  if (sha256?.length !== 32) return undefined;
+  return { list: Number(list), files: Number(files), sha256 };
+}
+
+/** The name of what a row is about, as it is shown: a folder's ends with `/`. */
+export function shownName(row: Pick<TransferRow, 'name' | 'options'>): string {
+  return headOf(row) === undefined ? row.name : `${row.name}/`;
 }
 
 /** The list as it is encrypted, one JSON object a line. @throws JetError (exit 8) `folder-too-large` */

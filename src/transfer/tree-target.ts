@@ -1,19 +1,24 @@
-/** A folder that is received as one stream: parts of its files until all is proven, then the files. */
-import { rm } from 'node:fs/promises';
-import { Exit, JetError, messageOf } from '../core/errors.ts';
-import { Landing, type Checkpoint, type ConflictPolicy } from '../files/landing.ts';
-import { Tree } from '../files/tree.ts';
+/** A folder that is received as one stream: parts in a folder of their own until all is proven, then the files. */
+import { lstat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Exit, JetError } from '../core/errors.ts';
+import type { Reading } from '../files/aligned.ts';
+import type { PartIdentity } from '../files/identity.ts';
+import type { Checkpoint, ConflictPolicy } from '../files/landing.ts';
+import { safeName } from '../files/names.ts';
+import { Staging } from '../files/staging.ts';
+import { TreeNames } from '../files/tree-names.ts';
+import { inTheWay, Tree } from '../files/tree.ts';
 import type { TreeEntry } from '../files/walk.ts';
-import type { Target } from './decrypting.ts';
-import { readTree, WHOLE, type TreeHead } from './tree-list.ts';
+import { buildTree } from './tree-building.ts';
+import { readTree, type TreeHead } from './tree-list.ts';
+import type { Vessel } from './targets.ts';
 
-/** Most names in a sentence. */
-const MOST_NAMES = 20;
-
-type FileEntry = TreeEntry & { readonly kind: 'file' };
+/** Most entries of a folder, implied folders among them. */
+const MOST_ENTRIES = 1_000_000;
 
 /** What is received, and where to. */
-export interface TreeLanding {
+export interface TreePlan {
   /** The folder, which is there, that the tree comes into. */
   readonly out: string;
   /** Of the offer: the first segment of every path. */
@@ -24,183 +29,190 @@ export interface TreeLanding {
   readonly onConflict: ConflictPolicy;
   /** What is not made, and why; for the user. */
   readonly skipped: (path: string, why: string) => void;
+  /** Files of it may have got their names before: what lies there with the same bytes is one of them. */
+  readonly again: boolean;
+  /** Told before the first file gets its name, with how far all of it has come. */
+  readonly proven?: (all: Checkpoint) => void;
 }
 
-/** A file whose bytes come; without a landing they go nowhere. */
-interface Coming {
-  readonly entry: FileEntry;
-  readonly target: string;
-  readonly landing: Landing | undefined;
-}
-
-/** A file whose bytes are all in its part, which is closed: there may be very many. */
-interface Part extends Checkpoint {
-  readonly entry: FileEntry;
-  readonly target: string;
+/** What is known of a folder that was interrupted. */
+export interface TreePart {
   readonly part: string;
+  /** Bytes of the stream that are durable. */
+  readonly offset: number;
+  readonly expected: PartIdentity;
 }
 
-/** Takes the stream of a folder apart. */
-export class TreeTarget implements Target {
-  readonly as = 'file';
-  readonly #what: TreeLanding;
-  readonly #list: Buffer[] = [];
-  #listed = 0;
+/** A folder that is being received. */
+export class TreeLanding implements Vessel {
+  readonly #plan: TreePlan;
+  readonly #staging: Staging;
+  /** The list as far as it has come; nothing once it is read. */
+  #list: Buffer[];
+  #entries: readonly TreeEntry[] | undefined;
   #tree: Tree | undefined;
-  #root: string | undefined;
-  #entries: Iterator<TreeEntry> = [][Symbol.iterator]();
-  /** The file whose bytes come. */
-  #file: Coming | undefined;
-  #left = 0;
-  /** One for each file, in order; undefined where nothing is to land. */
-  readonly #parts: (Part | undefined)[] = [];
-  readonly #states: Buffer[] = [];
-  readonly #failed: string[] = [];
+  #finishing: Promise<string> | undefined;
 
-  constructor(what: TreeLanding) {
-    this.#what = what;
+  private constructor(
+    plan: TreePlan,
+    staging: Staging,
+    list: readonly Buffer[],
+    entries?: readonly TreeEntry[],
+  ) {
+    this.#plan = plan;
+    this.#staging = staging;
+    this.#list = [...list];
+    this.#entries = entries;
   }
 
-  /** @throws JetError: exit 8 as `Tree` and `Landing`, exit 9 `bad-list`, `unsafe-path` */
-  async write(bytes: Buffer): Promise<void> {
-    let rest = bytes;
-    const take = (most: number): Buffer => {
-      const taken = rest.subarray(0, most);
-      rest = rest.subarray(taken.length);
-      // Whoever lands a block may free its memory, and the others in it are still to come.
-      return taken.length === bytes.length ? taken : Buffer.from(taken);
-    };
-    while (rest.length > 0) {
-      if (this.#tree === undefined) {
-        const part = Buffer.from(take(this.#what.head.list - this.#listed));
-        this.#list.push(part);
-        this.#listed += part.length;
-        if (this.#listed === this.#what.head.list) await this.#begin();
-      } else if (this.#file !== undefined) {
-        const part = take(this.#left);
-        this.#left -= part.length;
-        await this.#keep(part);
-        if (this.#left === 0) await this.#next();
-      } else this.#states.push(Buffer.from(take(rest.length)));
-    }
+  /** @throws JetError (exit 8) as `Staging.make`, `link-in-the-way`, `file-in-the-way` */
+  static async open(plan: TreePlan): Promise<TreeLanding> {
+    const target = targetOf(plan);
+    const there = await lstat(target).catch(() => undefined);
+    if (there !== undefined && !there.isDirectory())
+      throw inTheWay(there.isSymbolicLink() ? 'link' : 'file', target);
+    return new TreeLanding(plan, await Staging.make(target, plan.head.list, plan.size), []);
   }
 
-  async finish(): Promise<string | undefined> {
-    const states = Buffer.concat(this.#states);
-    const tree = this.#tree;
-    if (tree === undefined || this.#file !== undefined) throw new Error('nothing to land');
-    for (const [n, part] of this.#parts.entries()) {
-      if (part === undefined) continue;
-      if (states[n] === WHOLE) await this.#trying(part.entry.path, () => this.#land(tree, part));
-      else this.#fail(part.entry.path, 'it could not be read there');
-      if (states[n] !== WHOLE) await rm(part.part, { force: true });
-      this.#parts[n] = undefined;
-    }
-    await tree.finish();
-    if (this.#failed.length === 0) return this.#root;
-    const names = this.#failed.slice(0, MOST_NAMES).join(', ');
-    const more =
-      this.#failed.length > MOST_NAMES ? ` and ${this.#failed.length - MOST_NAMES} more` : '';
-    throw new JetError(
-      Exit.partial,
-      'some-failed',
-      `${this.#failed.length} of ${this.#parts.length} files did not land: ${names}${more}. The others are there`,
-    );
-  }
-
-  async abort(): Promise<undefined> {
-    await this.#file?.landing?.abort('remove');
-    for (const part of this.#parts)
-      if (part !== undefined) await rm(part.part, { force: true }).catch(() => undefined);
-    // What has landed keeps its folders: only empty ones go.
-    await this.#tree?.abandon();
-  }
-
-  async #begin(): Promise<void> {
-    const { out, head, name, size, skipped } = this.#what;
-    const entries = readTree(Buffer.concat(this.#list), head, name, size);
-    this.#list.length = 0;
-    this.#tree = await Tree.open(out, { skipped });
-    this.#entries = entries[Symbol.iterator]();
-    await this.#next();
-  }
-
-  /** Goes on in the list up to a file that has bytes. */
-  async #next(): Promise<void> {
-    const tree = this.#tree;
-    if (tree === undefined) return;
-    if (this.#file !== undefined) await this.#set(this.#file);
-    this.#file = undefined;
-    for (let step = this.#entries.next(); step.done !== true; step = this.#entries.next()) {
-      const entry = step.value;
-      if (entry.kind === 'folder') this.#root = await this.#folder(tree, entry);
-      else if (entry.kind === 'link') tree.link(entry);
-      else {
-        const file = await this.#open(tree, entry);
-        if (entry.size > 0) {
-          this.#file = file;
-          this.#left = entry.size;
-          return;
-        }
-        await this.#set(file);
+  /**
+   * Opens again what was set aside, if it is what it was. The first byte to write is that at `start`, at most
+   * 4,095 before the offset.
+   *
+   * @throws JetError (exit 8) as `Staging.reopen`
+   */
+  static async resume(
+    plan: TreePlan,
+    { part, offset, expected }: TreePart,
+  ): Promise<{ readonly landing: TreeLanding; readonly start: number }> {
+    const { size, head } = plan;
+    let entries: readonly TreeEntry[] | undefined;
+    const sizesOf = (list: Buffer) => {
+      try {
+        entries = entriesOf(plan, list);
+      } catch {
+        throw new JetError(
+          Exit.localFile,
+          'part-changed',
+          `${part} is not what was left there of the folder: the list in it is another. Start the transfer again from the beginning.`,
+        );
       }
-    }
-  }
-
-  /** @returns the path of the first folder */
-  async #folder(tree: Tree, entry: TreeEntry): Promise<string | undefined> {
-    const path = await tree.folder(entry);
-    return this.#root ?? path;
-  }
-
-  async #open(tree: Tree, entry: FileEntry): Promise<Coming> {
-    const target = await tree.file(entry);
-    const { onConflict } = this.#what;
-    const landing = await this.#trying(entry.path, async () => {
-      const opened = await Landing.open({ target, size: entry.size, onConflict });
-      if (opened === undefined) this.#what.skipped(target, 'it is there already');
-      return opened;
-    });
-    return { entry, target, landing };
-  }
-
-  async #keep(bytes: Buffer): Promise<void> {
-    await this.#file?.landing?.write(bytes);
-  }
-
-  /** All bytes of a file are there. */
-  async #set({ entry, target, landing }: Coming): Promise<void> {
-    if (landing === undefined) this.#parts.push(undefined);
-    else this.#parts.push({ entry, target, part: landing.part, ...(await landing.suspend()) });
-  }
-
-  async #land(tree: Tree, { entry, target, part, identity }: Part): Promise<void> {
-    const { onConflict } = this.#what;
-    const { size } = entry;
-    const options = { target, size, onConflict, part, offset: size, expected: identity };
-    const resumed = await Landing.resume(options);
-    const path = await resumed?.landing.finish();
-    if (path !== undefined) await tree.settle(path, entry);
-    else {
-      await rm(part, { force: true });
-      this.#what.skipped(target, 'it is there already');
-    }
-  }
-
-  /** What is wrong with one file is no matter of the others; a full disk, or a peer that lies, is. */
-  async #trying<T>(path: string, action: () => Promise<T>): Promise<T | undefined> {
+      return sizes(entries);
+    };
+    const kept = { path: part, head: head.list, size, written: offset, expected, sizesOf };
+    const { staging, start } = await Staging.reopen(kept);
     try {
-      return await action();
+      const list = entries === undefined ? [await staging.bytes(0, start)] : [];
+      return { landing: new TreeLanding(plan, staging, list, entries), start };
     } catch (error) {
-      const one = error instanceof JetError && error.exit === Exit.localFile;
-      if (!one || error.code === 'disk-full') throw error;
-      this.#fail(path, messageOf(error));
-      return undefined;
+      await staging.abort('keep');
+      throw error;
     }
   }
 
-  #fail(path: string, why: string): void {
-    this.#failed.push(path);
-    this.#what.skipped(path, why.replace(/\.$/, ''));
+  get part(): string {
+    return this.#staging.path;
   }
+
+  get file(): Reading {
+    return this.#staging.file;
+  }
+
+  /** Rejects with a JetError: exit 8 as `Staging.write`, exit 9 `bad-list`, `unsafe-path`. */
+  write(bytes: Buffer): Promise<void> | undefined {
+    if (this.#entries !== undefined) return this.#staging.write(bytes);
+    return this.#begin(bytes);
+  }
+
+  settle(): Promise<number> {
+    return this.#staging.settle();
+  }
+
+  checkpoint(): Promise<Checkpoint> {
+    return this.#staging.checkpoint();
+  }
+
+  async suspend(): Promise<Checkpoint> {
+    await this.#finishing?.catch(() => undefined);
+    return this.#staging.suspend();
+  }
+
+  /**
+   * Everything is verified: builds the folder, durably.
+   *
+   * @returns its path
+   * @throws JetError: exit 8 `disk-full`; exit 10 `some-failed` when some of the files did not land
+   */
+  finish(): Promise<string> {
+    this.#finishing ??= this.#finish();
+    return this.#finishing;
+  }
+
+  async abort(part: 'keep' | 'remove'): Promise<void> {
+    await this.#finishing?.catch(() => undefined);
+    await this.#staging.abort(part);
+    // What has landed keeps its folders: only empty ones go.
+    if (part === 'remove') await this.#tree?.abandon();
+  }
+
+  /** The list comes first, and says where everything else goes. */
+  async #begin(bytes: Buffer): Promise<void> {
+    const { head, size } = this.#plan;
+    const listed = this.#list.reduce((sum, { length }) => sum + length, 0);
+    const first = Buffer.from(bytes.subarray(0, head.list - listed));
+    const rest = bytes.subarray(first.length);
+    // Whoever writes the bytes may free them.
+    this.#list.push(Buffer.from(first));
+    if (first.length > 0) await this.#staging.write(first);
+    if (this.#staging.position < head.list) return;
+    const entries = entriesOf(this.#plan, Buffer.concat(this.#list));
+    this.#list = [];
+    this.#staging.arrange(head.list, size, sizes(entries));
+    this.#entries = entries;
+    if (rest.length > 0) await this.#staging.write(rest);
+  }
+
+  async #finish(): Promise<string> {
+    const { out, skipped, again, onConflict, name, head, size, proven } = this.#plan;
+    const staging = this.#staging;
+    const entries = this.#entries;
+    if (entries === undefined || staging.position !== size) throw new Error('nothing to land');
+    await staging.settle();
+    // From here on a crash leaves some files where they belong: the next run finds them by this.
+    if (proven !== undefined) proven(await staging.checkpoint());
+    const tree = await Tree.open(out, { skipped, resumed: again });
+    this.#tree = tree;
+    const states = await staging.bytes(size - head.files, head.files);
+    const root = await buildTree({
+      name,
+      staging,
+      tree,
+      entries,
+      states,
+      onConflict,
+      again,
+      skipped,
+    });
+    await staging.abort('remove');
+    return root;
+  }
+}
+
+/** Where the folder comes to lie. */
+export function targetOf({ out, name }: Pick<TreePlan, 'out' | 'name'>): string {
+  return join(out, safeName(name));
+}
+
+/** @throws JetError (exit 9) `bad-list`, `unsafe-path`, `too-many-entries` */
+function entriesOf({ head, name, size }: TreePlan, list: Buffer): TreeEntry[] {
+  const entries = readTree(list, head, name, size);
+  // Refused before anything is made, and not when all of it has come.
+  const names = new TreeNames(MOST_ENTRIES);
+  for (const { kind, path } of entries)
+    if (kind === 'folder') names.folder(path);
+    else names.leaf(path);
+  return entries;
+}
+
+function sizes(entries: readonly TreeEntry[]): number[] {
+  return entries.flatMap((entry) => (entry.kind === 'file' ? [entry.size] : []));
 }

@@ -13,7 +13,7 @@ import { Sessions } from '../../src/jingle/sessions.ts';
 import { TransportRegistry } from '../../src/jingle/transport.ts';
 import type { TransferEvent } from '../../src/transfer/events.ts';
 import { Receiver } from '../../src/transfer/receive.ts';
-import { sendFile, type Sendable } from '../../src/transfer/send.ts';
+import { sendFile, type Sendable, type Sending } from '../../src/transfer/send.ts';
 import { StreamTarget } from '../../src/transfer/stream-target.ts';
 import { ibb } from '../../src/transport/ibb/index.ts';
 import { FakeClock } from './clock.ts';
@@ -98,7 +98,10 @@ export async function createExchange({
     const source = await FileSource.open(path);
     return offer(source, options).finally(() => source.close());
   };
-  const offer = (source: Sendable, options: { signal?: AbortSignal; limitRate?: number } = {}) =>
+  const offer = (
+    source: Sendable,
+    options: Partial<Pick<Sending, 'signal' | 'limitRate' | 'goesOn' | 'began'>> = {},
+  ) =>
     sendFile(ours, {
       source,
       to: bob.connection.jid,
@@ -108,8 +111,12 @@ export async function createExchange({
       on: (event) => void alice.events.push(event),
       signal: options.signal ?? new AbortController().signal,
       ...(options.limitRate !== undefined && { limitRate: options.limitRate }),
+      ...(options.goesOn && { goesOn: options.goesOn }),
+      ...(options.began && { began: options.began }),
     });
-  return { clock, network, alice, bob, receiver, send, offer, folder, refused, skipped, theirs };
+  const { records } = ours;
+  const sides = { clock, network, alice, bob, receiver, records, theirs };
+  return { ...sides, send, offer, folder, refused, skipped };
 }
 
 /** The stub of the specification, with an eye on the secrets that pass it. */

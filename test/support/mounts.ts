@@ -5,8 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 
-function mountAt(type: string, options: string): string {
-  const folder = mkdtempSync(join(tmpdir(), 'mount-'));
+function mountAt(
+  type: string,
+  options: string,
+  folder: string = mkdtempSync(join(tmpdir(), 'mount-')),
+): string {
   try {
     execFileSync('mount', ['-t', type, '-o', options, 'none', folder], { stdio: 'pipe' });
   } catch (error) {
@@ -31,9 +34,9 @@ export function canMount(type: 'tmpfs' | 'ramfs'): boolean {
   }
 }
 
-/** Mounts until the test has finished; gives the folder. */
-export function mount(type: 'tmpfs' | 'ramfs', options: string): string {
-  const folder = mountAt(type, options);
+/** Mounts until the test has finished, on a folder that is empty or a new one; gives it. */
+export function mount(type: 'tmpfs' | 'ramfs', options: string, at?: string): string {
+  const folder = mountAt(type, options, at);
   onTestFinished(() => {
     unmount(folder);
   });

@@ -11,6 +11,8 @@ import { LASTS_MS, type TransferRow } from '../../../src/transfer/journal-row.ts
 import { LiveTransfers } from '../../../src/transfer/live.ts';
 import { Pauses } from '../../../src/transfer/pauses.ts';
 import type { Records } from '../../../src/transfer/recorder.ts';
+import type { OfferedFile } from '../../../src/transfer/sealed.ts';
+import { treeWords } from '../../../src/transfer/tree-list.ts';
 import { address } from '../../support/address.ts';
 import { FakeClock } from '../../support/clock.ts';
 import { testFolder } from '../../support/folder.ts';
@@ -55,7 +57,10 @@ const state = () => records.journal.row(key);
 describe('an offer that goes on', () => {
   beforeEach(() => interrupted('receive'));
 
-  const offer = (attempt: number, more: { id?: string; name?: string; size?: number } = {}) => ({
+  const offer = (
+    attempt: number,
+    more: { id?: string; name?: string; size?: number } = {},
+  ): OfferedFile => ({
     ...{ name: more.name ?? 'plan.bin', size: more.size ?? content.length },
     ...{ hashes: [], hashUsed: [], resume: { id: more.id ?? ID, attempt } },
   });
@@ -95,6 +100,17 @@ describe('an offer that goes on', () => {
   test.each([{ name: 'other.bin' }, { size: 1 }])('of %j is a new offer', async (more) => {
     expect(await take(offer(1, more))).toBeUndefined();
     expect(state().attempt).toBe(0);
+  });
+
+  test('of another list of a folder, or of none, is a new offer', async () => {
+    const tree = { list: 10, files: 1, sha256: randomBytes(32) };
+    await interrupted('receive', { options: { kind: 'offer', tree: treeWords(tree) } });
+    expect(await take()).toBeUndefined();
+    expect(await take({ ...offer(1), tree: { ...tree, sha256: randomBytes(32) } })).toBeUndefined();
+    expect(state().attempt).toBe(0);
+    const taken = await take({ ...offer(1), tree });
+    expect(taken?.recorder?.key).toBe(key);
+    taken?.recorder?.release();
   });
 
   test('is refused when the user cancelled it', async () => {

@@ -21,7 +21,9 @@ import { SealedError } from '../../../src/jet/sealed.ts';
 import type { TreeEntry } from '../../../src/files/walk.ts';
 import { gather, piecesOf } from '../../../src/transfer/items.ts';
 import type { Sendable } from '../../../src/transfer/send.ts';
-import { decodeTree, encodeTree, writeTree } from '../../../src/transfer/tree-list.ts';
+import type { TransferRow } from '../../../src/transfer/journal-row.ts';
+import { decodeTree, encodeTree, treeWords, writeTree } from '../../../src/transfer/tree-list.ts';
+import { reopenTree, walkWords } from '../../../src/transfer/tree-source.ts';
 import { xml } from '../../../src/xmpp/xml.ts';
 import { createExchange } from '../../support/exchange.ts';
 
@@ -61,8 +63,7 @@ async function sample(): Promise<string> {
   await symlink('../a.txt', join(root, 'in', 'link'));
   await symlink('/etc/passwd', join(root, 'outside'));
   const old = new Date(1_600_000_000_000);
-  await utimes(join(root, 'a.txt'), old, old);
-  await utimes(join(root, 'empty'), old, old);
+  for (const name of ['a.txt', 'empty', 'in']) await utimes(join(root, name), old, old);
   return root;
 }
 
@@ -145,6 +146,77 @@ describe('a folder', () => {
     expect(await offer(await item.open(() => undefined))).toBe(0);
     expect(await readFile(join(folder, 'photos', 'a.txt'), 'utf8')).toBe('mine');
     expect(await readFile(join(folder, 'photos', 'a (1).txt'), 'utf8')).toBe('aaa');
+  });
+});
+
+describe('a folder that is read again', () => {
+  async function sent() {
+    const root = await sample();
+    const { item } = await gathered(root, { links: true, exclude: ['*.tmp'] });
+    const source = await item.open(() => undefined);
+    const { walked, tree, name } = source;
+    if (walked === undefined || tree === undefined) throw new Error('no folder');
+    const options = { kind: 'offer', tree: treeWords(tree), ...walkWords(walked) };
+    return { root, source, row: { path: walked.path, name, options } as unknown as TransferRow };
+  }
+
+  const bytesOf = async (source: Sendable) => {
+    const blocks: Buffer[] = [];
+    for await (const block of source.read(0, source.size)) blocks.push(Buffer.from(block));
+    return Buffer.concat(blocks);
+  };
+
+  test('in the same way is the same stream', async () => {
+    const { root, source, row } = await sent();
+    const inner = join(root, 'in');
+    const { mtime } = await stat(inner);
+    await writeFile(join(inner, 'x.tmp'), 'left out, as before');
+    await utimes(inner, mtime, mtime);
+    const again = await reopenTree(row);
+    expect((await bytesOf(again)).equals(await bytesOf(source))).toBe(true);
+    expect(again.tree?.files).toBe(4);
+  });
+
+  test.each([
+    ['a file more', (root: string) => writeFile(join(root, 'new'), '')],
+    ['a file less', (root: string) => rm(join(root, 'nothing'))],
+    ['a byte more', (root: string) => writeFile(join(root, 'a.txt'), 'aaaa')],
+    ['another time', (root: string) => utimes(join(root, 'z.sh'), 1, 1)],
+    ['other permissions', (root: string) => chmod(join(root, 'z.sh'), 0o600)],
+    ['nothing any more', (root: string) => rm(root, { recursive: true })],
+  ])('with %s is refused', async (_, change) => {
+    const { root, row } = await sent();
+    await change(root);
+    await expect(reopenTree(row)).rejects.toMatchObject({ exit: 8, code: 'source-changed' });
+  });
+
+  test('with a file that changes while it is read is refused', async () => {
+    const { root, row } = await sent();
+    const again = await reopenTree(row);
+    await writeFile(join(root, 'a.txt'), 'another');
+    await expect(bytesOf(again)).rejects.toMatchObject({ exit: 8, code: 'source-changed' });
+  });
+});
+
+describe('a folder whose receipt was lost', () => {
+  test('comes again when its sender goes on, and lands once', async () => {
+    const { offer, folder, alice, records } = await createExchange({ sealed: true });
+    const { item } = await gathered(await sample(), { links: true });
+    const source = await item.open(() => undefined);
+    let key = 0;
+    expect(await offer(source, { began: (begun) => (key = begun) })).toBe(0);
+    const before = await names(join(folder, 'photos'));
+    const row = records.journal.forget(key);
+    const { account, peer, direction, jet, name, size, path, options, identity = '' } = row;
+    const about = { account, peer, direction, jet, name, size, path, options };
+    const recorder = records.begin(about);
+    recorder.agreed(() => row.id, Buffer.from(identity, 'hex'), row.device ?? 0);
+    const sha256 = Buffer.from(row.sha256 ?? '', 'hex');
+    expect(sha256).toHaveLength(32);
+    expect(await offer(source, { goesOn: { recorder, sha256 } })).toBe(0);
+    expect(alice.events.at(-1)).toMatchObject({ event: 'end', status: 'verified' });
+    expect(await readdir(folder)).toEqual(['photos']);
+    expect(await names(join(folder, 'photos'))).toEqual(before);
   });
 });
 

@@ -1,0 +1,255 @@
+/** A folder whose bytes are all there and proven: its files get their names, one after the other. */
+import { constants } from 'node:fs';
+import { lstat, open, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { Exit, JetError, messageOf, systemCode } from '../core/errors.ts';
+import { Landing, type ConflictPolicy } from '../files/landing.ts';
+import { place, syncFolder } from '../files/place.ts';
+import { checkLanding, writeFailure } from '../files/refusal.ts';
+import type { Staging } from '../files/staging.ts';
+import { dressFile, type Tree } from '../files/tree.ts';
+import type { TreeEntry } from '../files/walk.ts';
+import { WHOLE } from './tree-list.ts';
+
+/** Files that are made durable at once: several syncs cost little more than one. */
+const AT_ONCE = 16;
+/** Of its owner. */
+const READABLE = 0o400;
+/** Most names in a sentence. */
+const MOST_NAMES = 20;
+/** Bytes that are compared, or copied, at once. */
+const BLOCK = 1024 * 1024;
+
+/** What is built. */
+export interface TreeParts {
+  /** Of the folder, as it was offered. */
+  readonly name: string;
+  /** All of it, settled. */
+  readonly staging: Staging;
+  readonly tree: Tree;
+  readonly entries: readonly TreeEntry[];
+  /** What became of each file at the side that has read it. */
+  readonly states: Buffer;
+  readonly onConflict: ConflictPolicy;
+  /** See `TreePlan`. */
+  readonly again: boolean;
+  readonly skipped: (path: string, why: string) => void;
+}
+
+/**
+ * Builds the folder, durably. What stands in the staging folder stays there, so that a crash at any moment
+ * leaves what is needed to do it again.
+ *
+ * @returns its path
+ * @throws JetError: exit 8 `disk-full`; exit 10 `some-failed` when some of the files did not land
+ */
+export async function buildTree(parts: TreeParts): Promise<string> {
+  return new TreeBuilding(parts).run();
+}
+
+interface Ready {
+  readonly index: number;
+  readonly entry: TreeEntry & { readonly kind: 'file' };
+  readonly target: string;
+}
+
+class TreeBuilding {
+  readonly #parts: TreeParts;
+  /** Folders whose names have to be made durable. */
+  readonly #touched = new Set<string>();
+  readonly #failed = new Set<string>();
+
+  constructor(parts: TreeParts) {
+    this.#parts = parts;
+  }
+
+  async run(): Promise<string> {
+    const { tree, entries, states, name } = this.#parts;
+    let root: string | undefined;
+    let ready: Ready[] = [];
+    let index = 0;
+    for (const entry of entries) {
+      const { kind, path } = entry;
+      if (kind === 'link') tree.link(entry);
+      else if (kind === 'folder') {
+        const made = await this.#trying(path, () => tree.folder(entry));
+        root ??= made;
+        if (made !== undefined) this.#touched.add(made).add(dirname(made));
+      } else if (states[index++] !== WHOLE) {
+        // It still has its name, so that those of others do not depend on it.
+        await this.#trying(path, () => tree.file(entry));
+        this.#fail(path, 'it could not be read there');
+      } else {
+        const target = await this.#trying(path, () => tree.file(entry));
+        if (target !== undefined) ready.push({ index: index - 1, entry, target });
+        if (ready.length < AT_ONCE) continue;
+        await this.#land(ready);
+        ready = [];
+      }
+    }
+    await this.#land(ready);
+    await this.#trying(name, () => tree.finish());
+    await inGroups([...this.#touched], syncFolder);
+    if (this.#failed.size === 0 && root !== undefined) return root;
+    throw this.#error(index);
+  }
+
+  /** Several become files at once, in any order; they get their names in that of the list. */
+  async #land(ready: readonly Ready[]): Promise<void> {
+    const made = await Promise.all(
+      ready.map(({ index, entry }) => this.#trying(entry.path, () => this.#make(index, entry))),
+    );
+    for (const [n, { index, entry, target }] of ready.entries()) {
+      const part = made[n];
+      if (part === undefined) continue;
+      const path = await this.#trying(entry.path, () => this.#name(index, entry, part, target));
+      if (path !== undefined) this.#touched.add(dirname(path));
+    }
+  }
+
+  /** A file of its own, dressed and durable. */
+  async #make(index: number, entry: Ready['entry']): Promise<string> {
+    const { staging, tree } = this.#parts;
+    const part = staging.partOf(index);
+    if (part !== undefined) {
+      // As long as it may have to be read again.
+      await tree.settle(part, { ...entry, mode: entry.mode | READABLE });
+      return part;
+    }
+    const path = join(staging.path, String(index));
+    try {
+      const bytes = await staging.bytes(staging.startOf(index), entry.size);
+      await rm(path, { force: true });
+      const flags =
+        constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+      const file = await open(path, flags, 0o600);
+      try {
+        await file.writeFile(bytes);
+        await dressFile(file, entry);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      return path;
+    } catch (error) {
+      throw writeFailure(path, error);
+    }
+  }
+
+  /** @returns its path; undefined where it is there already and is to be skipped */
+  async #name(
+    index: number,
+    entry: Ready['entry'],
+    part: string,
+    target: string,
+  ): Promise<string | undefined> {
+    const { staging, tree, onConflict, again, skipped } = this.#parts;
+    const keep = staging.partOf(index) !== undefined;
+    const there = (path: string) => (again ? sameFile(part, path) : Promise.resolve(false));
+    try {
+      if (onConflict === 'overwrite') await checkLanding({ target, size: 0, onConflict });
+      const path = await place(part, target, onConflict, { keep, there }).catch(
+        (error: unknown) => {
+          if (systemCode(error) !== 'EXDEV') throw error;
+          return this.#copy(entry, part, target, there);
+        },
+      );
+      if (path === undefined) skipped(target, 'it is there already');
+      else if (keep && (entry.mode & READABLE) === 0) await tree.settle(path, entry);
+      return path;
+    } catch (error) {
+      throw writeFailure(target, error);
+    }
+  }
+
+  /** A folder in the folder is another file system. */
+  async #copy(
+    entry: Ready['entry'],
+    part: string,
+    target: string,
+    there: (path: string) => Promise<boolean>,
+  ): Promise<string | undefined> {
+    if (await there(target)) return target;
+    const { onConflict, tree } = this.#parts;
+    const landing = await Landing.open({ target, size: entry.size, onConflict });
+    if (landing === undefined) return undefined;
+    try {
+      for await (const block of blocksOf(part)) await landing.write(block);
+      const path = await landing.finish();
+      if (path !== undefined) await tree.settle(path, entry);
+      return path;
+    } catch (error) {
+      await landing.abort('remove');
+      throw error;
+    }
+  }
+
+  /** What is wrong with one file is no matter of the others; a full disk, or a peer that lies, is. */
+  async #trying<T>(path: string, action: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await action();
+    } catch (error) {
+      const one = error instanceof JetError && error.exit === Exit.localFile;
+      if (!one || error.code === 'disk-full') throw error;
+      this.#fail(path, messageOf(error));
+      return undefined;
+    }
+  }
+
+  #fail(path: string, why: string): void {
+    this.#failed.add(path);
+    this.#parts.skipped(path, why.replace(/\.$/, ''));
+  }
+
+  #error(files: number): JetError {
+    const failed = [...this.#failed];
+    const names = failed.slice(0, MOST_NAMES).join(', ');
+    const more = failed.length > MOST_NAMES ? ` and ${failed.length - MOST_NAMES} more` : '';
+    return new JetError(
+      Exit.partial,
+      'some-failed',
+      `${failed.length} of ${files} files did not land: ${names}${more}. The others are there`,
+    );
+  }
+}
+
+/** Whether two paths are one file, or files with the same bytes; a link is neither. */
+async function sameFile(one: string, other: string): Promise<boolean> {
+  const look = (path: string) => lstat(path, { bigint: true }).catch(() => undefined);
+  const [a, b] = await Promise.all([look(one), look(other)]);
+  if (a === undefined || b?.isFile() !== true || a.size !== b.size) return false;
+  if (a.dev === b.dev && a.ino === b.ino) return true;
+  const theirs = blocksOf(other);
+  try {
+    for await (const block of blocksOf(one)) {
+      const next = await theirs.next();
+      if (next.done === true || !next.value.equals(block)) return false;
+    }
+    return true;
+  } catch (error) {
+    // What may not be read is not known to be the same.
+    if (systemCode(error) === 'EACCES' || systemCode(error) === 'ELOOP') return false;
+    throw error;
+  } finally {
+    await theirs.return(undefined);
+  }
+}
+
+async function* blocksOf(path: string): AsyncGenerator<Buffer, void, undefined> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  try {
+    for (;;) {
+      const block = Buffer.allocUnsafeSlow(BLOCK);
+      const { bytesRead } = await file.read(block, 0, BLOCK);
+      if (bytesRead === 0) return;
+      yield block.subarray(0, bytesRead);
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+async function inGroups<T>(all: readonly T[], work: (one: T) => Promise<void>): Promise<void> {
+  for (let at = 0; at < all.length; at += AT_ONCE)
+    await Promise.all(all.slice(at, at + AT_ONCE).map(work));
+}
