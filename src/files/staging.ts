@@ -6,7 +6,7 @@
  */
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
-import { lstat, mkdir, open, readdir, rm, type FileHandle } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, rm, rmdir, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { randomId } from '../core/bytes.ts';
 import { asError, Exit, JetError, systemCode } from '../core/errors.ts';
@@ -67,6 +67,8 @@ export class Staging {
   /** A large file that is open for reading. */
   #open: { readonly part: number; readonly file: FileHandle } | undefined;
   #failure: Error | undefined;
+  /** It was set aside or given up: nothing is opened any more. */
+  #over = false;
   /** Something in the folder has a name that is not durable yet. */
   #named = true;
   /** What stands behind it could not be written. */
@@ -201,6 +203,7 @@ export class Staging {
 
   /** As `Landing.suspend`. */
   async suspend(): Promise<Checkpoint> {
+    this.#over = true;
     try {
       await this.#checkpointing;
       await Promise.all(this.#closing);
@@ -210,6 +213,7 @@ export class Staging {
       const runs = this.#runs;
       return await this.#identify(runs, this.#reach(runs, this.#at, pack, part?.written ?? 0));
     } catch (error) {
+      await this.#part?.abort('keep');
       throw writeFailure(this.path, error);
     } finally {
       await this.#close();
@@ -218,9 +222,9 @@ export class Staging {
 
   /** As `Landing.abort`; `remove` takes the whole folder. Never rejects. */
   async abort(part: 'keep' | 'remove'): Promise<void> {
+    this.#over = true;
     await this.#checkpointing;
     await Promise.all(this.#closing);
-    // What goes away is not cut to its length first.
     await this.#pack.abort(part);
     await this.#part?.abort(part);
     if (part === 'remove') await this.#remove();
@@ -268,6 +272,10 @@ export class Staging {
     if (opened?.part !== partPath(this.path, part)) {
       await opened?.abort('remove');
       throw changed(this.path, 'something lies there that jet has not made');
+    }
+    if (this.#over) {
+      await opened.abort('keep');
+      throw new Error('the folder is closed');
     }
     this.#part = opened;
     this.#named = true;
@@ -370,18 +378,9 @@ export class Staging {
     return file;
   }
 
-  /** Only if it is the one that was made, or found, here. */
   async #remove(): Promise<void> {
-    try {
-      const [own, there] = await Promise.all([
-        this.#folder.stat({ bigint: true }),
-        lstat(this.path, { bigint: true }),
-      ]);
-      if (own.dev === there.dev && own.ino === there.ino)
-        await rm(this.path, { recursive: true, force: true });
-    } catch {
-      // It is gone already.
-    }
+    const own = await this.#folder.stat({ bigint: true }).catch(() => undefined);
+    if (own !== undefined) await removeStaging(this.path, own).catch(() => undefined);
   }
 
   async #close(): Promise<void> {
@@ -393,6 +392,27 @@ export class Staging {
 }
 
 const packName = `${PACK}.jet-part`;
+
+/** Names that are given here; what else lies there is somebody else's. */
+const OURS = /^(?:pack\.jet-part|\d+(?:\.jet-part)?(?:\.new)?)$/;
+
+/**
+ * Removes what had come of a folder, if it is what was left there: the parts, and the folder unless it holds
+ * anything else.
+ *
+ * @remarks The number of a folder that was removed may be given to the next one, so that it alone says little.
+ */
+export async function removeStaging(
+  path: string,
+  { dev, ino, uid, mode }: Pick<PartIdentity, 'dev' | 'ino' | 'uid' | 'mode'>,
+): Promise<void> {
+  const there = await lstat(path, { bigint: true }).catch(() => undefined);
+  if (there?.isDirectory() !== true) return;
+  if (there.dev !== dev || there.ino !== ino || there.uid !== uid || there.mode !== mode) return;
+  for (const name of await readdir(path))
+    if (OURS.test(name)) await rm(join(path, name), { force: true }).catch(() => undefined);
+  await rmdir(path).catch(() => undefined);
+}
 
 function partPath(folder: string, part: number): string {
   return join(folder, `${part}.jet-part`);
@@ -484,7 +504,7 @@ async function checkParts(path: string, runs: Runs, written: number): Promise<vo
     if (there.size !== size) throw changed(path, 'the size of something in it is another');
   }
   for (const name of await readdir(path))
-    if (!known.has(name)) await rm(join(path, name), { recursive: true, force: true });
+    if (!known.has(name) && OURS.test(name)) await rm(join(path, name), { force: true });
 }
 
 async function openPart(part: string, folder: string): Promise<FileHandle> {
