@@ -14,7 +14,7 @@ import {
 } from '../files/landing.ts';
 import { sourceIdentity } from '../files/identity.ts';
 import { FileSource } from '../files/source.ts';
-import { removeStaging } from '../files/staging.ts';
+import { removeStaging } from '../files/staging-folder.ts';
 import { StreamSink } from '../files/stream-sink.ts';
 import type { Algorithm, Hash } from '../jingle/hashes.ts';
 import type { Built, Target } from './decrypting.ts';

@@ -21,7 +21,7 @@ import { Hasher } from '../../../src/files/hashing.ts';
 import { decodePart, encodePart } from '../../../src/files/identity.ts';
 import type { Checkpoint, ConflictPolicy } from '../../../src/files/landing.ts';
 import { LARGE } from '../../../src/files/runs.ts';
-import { removeStaging } from '../../../src/files/staging.ts';
+import { removeStaging } from '../../../src/files/staging-folder.ts';
 import { allowedMode } from '../../../src/files/umask.ts';
 import type { TreeEntry } from '../../../src/files/walk.ts';
 import { writeTree } from '../../../src/transfer/tree-list.ts';
