@@ -4,16 +4,9 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** Those that wait longest: begun last, they would be waited for alone. */
 const LONG = [
-  ...[
-    'secrets-once',
-    'kill',
-    'folders-resume',
-    'resume',
-    'attacks-receipt',
-    'attacks-devices',
-    'sessions-end',
-  ],
+  ...['secrets-once', 'kill', 'resume', 'attacks-receipt', 'attacks-devices', 'sessions-end'],
   ...['attacks-offer', 'ranges', 'repair', 'daily', 'fingerprints', 'routes', 'conversations'],
+  'folders-resume',
 ];
 
 class LongFirst extends BaseSequencer {

@@ -4,29 +4,31 @@
  *
  * So a checkpoint makes few files durable, however many there are in the folder, and a large file is written once.
  */
-import { createHash } from 'node:crypto';
-import { constants } from 'node:fs';
-import { lstat, mkdir, open, readdir, rm, type FileHandle } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
-import { randomId } from '../core/bytes.ts';
-import { asError, Exit, JetError, systemCode } from '../core/errors.ts';
+import { open, rm, type FileHandle } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { JetError } from '../core/errors.ts';
 import type { Reading } from './aligned.ts';
 import type { PartIdentity } from './identity.ts';
 import { Landing, type Checkpoint } from './landing.ts';
-import { partName } from './names.ts';
-import { tailOf } from './part.ts';
 import { syncFolder } from './place.ts';
 import { writeFailure } from './refusal.ts';
 import { Runs, type Run } from './runs.ts';
+import {
+  changed,
+  checkParts,
+  makeFolder,
+  openFolder,
+  PACK,
+  packName,
+  partPath,
+  READ,
+  readStart,
+  removeStaging,
+  tailAt,
+} from './staging-folder.ts';
 
 /** Large files whose last bytes are made durable at once, while others come. */
 const MOST_CLOSING = 4;
-const MAX_ATTEMPTS = 8;
-const MODE = 0o700;
-/** What all the small files stand in, with the list before and the states behind them. */
-const PACK = 'pack';
-/** Not followed, and not waited for, whatever lies there. */
-const READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 /** A folder that was set aside. */
 export interface Kept {
@@ -67,6 +69,8 @@ export class Staging {
   /** A large file that is open for reading. */
   #open: { readonly part: number; readonly file: FileHandle } | undefined;
   #failure: Error | undefined;
+  /** It was set aside or given up: nothing is opened any more. */
+  #over = false;
   /** Something in the folder has a name that is not durable yet. */
   #named = true;
   /** What stands behind it could not be written. */
@@ -201,6 +205,7 @@ export class Staging {
 
   /** As `Landing.suspend`. */
   async suspend(): Promise<Checkpoint> {
+    this.#over = true;
     try {
       await this.#checkpointing;
       await Promise.all(this.#closing);
@@ -210,6 +215,7 @@ export class Staging {
       const runs = this.#runs;
       return await this.#identify(runs, this.#reach(runs, this.#at, pack, part?.written ?? 0));
     } catch (error) {
+      await this.#part?.abort('keep');
       throw writeFailure(this.path, error);
     } finally {
       await this.#close();
@@ -218,9 +224,9 @@ export class Staging {
 
   /** As `Landing.abort`; `remove` takes the whole folder. Never rejects. */
   async abort(part: 'keep' | 'remove'): Promise<void> {
+    this.#over = true;
     await this.#checkpointing;
     await Promise.all(this.#closing);
-    // What goes away is not cut to its length first.
     await this.#pack.abort(part);
     await this.#part?.abort(part);
     if (part === 'remove') await this.#remove();
@@ -268,6 +274,10 @@ export class Staging {
     if (opened?.part !== partPath(this.path, part)) {
       await opened?.abort('remove');
       throw changed(this.path, 'something lies there that jet has not made');
+    }
+    if (this.#over) {
+      await opened.abort('keep');
+      throw new Error('the folder is closed');
     }
     this.#part = opened;
     this.#named = true;
@@ -370,18 +380,9 @@ export class Staging {
     return file;
   }
 
-  /** Only if it is the one that was made, or found, here. */
   async #remove(): Promise<void> {
-    try {
-      const [own, there] = await Promise.all([
-        this.#folder.stat({ bigint: true }),
-        lstat(this.path, { bigint: true }),
-      ]);
-      if (own.dev === there.dev && own.ino === there.ino)
-        await rm(this.path, { recursive: true, force: true });
-    } catch {
-      // It is gone already.
-    }
+    const own = await this.#folder.stat({ bigint: true }).catch(() => undefined);
+    if (own !== undefined) await removeStaging(this.path, own).catch(() => undefined);
   }
 
   async #close(): Promise<void> {
@@ -390,131 +391,4 @@ export class Staging {
     this.#open = undefined;
     await this.#folder.close().catch(() => undefined);
   }
-}
-
-const packName = `${PACK}.jet-part`;
-
-function partPath(folder: string, part: number): string {
-  return join(folder, `${part}.jet-part`);
-}
-
-async function makeFolder(target: string): Promise<string> {
-  let path = join(dirname(target), partName(basename(target)));
-  for (let attempt = 0; ; attempt++)
-    try {
-      await mkdir(path, MODE);
-      return path;
-    } catch (error) {
-      if (systemCode(error) !== 'EEXIST' || attempt > MAX_ATTEMPTS) throw error;
-      path = join(dirname(target), partName(basename(target), randomId().slice(0, 8)));
-    }
-}
-
-/** @throws JetError (exit 8) `part-missing`, `part-changed` unless it is the one that is expected */
-async function openFolder(path: string, expected?: PartIdentity): Promise<FileHandle> {
-  const flags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
-  const folder = await open(path, flags).catch((error: unknown) => {
-    throw refusal(path, error);
-  });
-  try {
-    const { dev, ino, uid, mode } = await folder.stat({ bigint: true });
-    if (expected === undefined) return folder;
-    if (dev !== expected.dev || ino !== expected.ino) throw changed(path, 'it is another folder');
-    if (uid !== expected.uid) throw changed(path, 'it belongs to another user');
-    if (mode !== expected.mode) throw changed(path, 'its permissions were changed');
-    return folder;
-  } catch (error) {
-    await folder.close();
-    throw error;
-  }
-}
-
-/** The first bytes of a part. */
-async function readStart(part: string, length: number, folder: string): Promise<Buffer> {
-  const bytes = Buffer.alloc(length);
-  let done = 0;
-  const file = await openPart(part, folder);
-  try {
-    while (done < length) {
-      const { bytesRead } = await file.read(bytes, done, length - done, done);
-      if (bytesRead === 0) throw changed(folder, 'something in it is shorter');
-      done += bytesRead;
-    }
-    return bytes;
-  } finally {
-    await file.close();
-  }
-}
-
-/** SHA-256 over what was written last: in the pack, and in the large file that is under way. */
-async function tailAt(path: string, runs: Runs, written: number): Promise<Buffer> {
-  const hash = createHash('sha256');
-  const add = async (part: string, end: number) => {
-    if (end === 0) return;
-    const file = await openPart(part, path);
-    try {
-      if ((await file.stat()).size < end) throw changed(path, 'something in it is shorter');
-      hash.update(await tailOf(file, end));
-    } finally {
-      await file.close();
-    }
-  };
-  await add(join(path, packName), runs.packed(written));
-  const run = runs.runs[runs.indexOf(written)];
-  if (run?.part !== undefined) await add(partPath(path, run.part), written - run.start);
-  return hash.digest();
-}
-
-/**
- * Looks at the parts of all large files that are over, and removes what is not known.
- *
- * @remarks They may have a second name: that of the file, where landing was cut off. Nothing is written to them.
- * @throws JetError (exit 8) `part-missing`, `part-changed`
- */
-async function checkParts(path: string, runs: Runs, written: number): Promise<void> {
-  const known = new Set([packName]);
-  for (const { part, start, size } of runs.runs) {
-    if (part === undefined || start >= written) continue;
-    known.add(`${part}.jet-part`);
-    if (start + size > written) continue;
-    const there = await lstat(partPath(path, part)).catch((error: unknown) => {
-      throw refusal(path, error);
-    });
-    if (!there.isFile()) throw changed(path, 'something in it is no file now');
-    if (there.size !== size) throw changed(path, 'the size of something in it is another');
-  }
-  for (const name of await readdir(path))
-    if (!known.has(name)) await rm(join(path, name), { recursive: true, force: true });
-}
-
-async function openPart(part: string, folder: string): Promise<FileHandle> {
-  const file = await open(part, READ).catch((error: unknown) => {
-    throw refusal(folder, error);
-  });
-  if ((await file.stat()).isFile()) return file;
-  await file.close();
-  throw changed(folder, 'something in it is no file now');
-}
-
-/** What opening something of it failed with, for the user. */
-function refusal(path: string, error: unknown): unknown {
-  const code = systemCode(error) ?? '';
-  if (code === 'ENOENT') return gone(path);
-  if (code === 'ELOOP') return changed(path, 'it is, or holds, a link now');
-  if (code === 'ENOTDIR') return changed(path, 'it is no folder now');
-  if (code === 'ENXIO') return changed(path, 'something in it is no file now');
-  if (code === 'EACCES') return changed(path, 'permissions were changed');
-  return asError(error);
-}
-
-const AGAIN = 'Start the transfer again from the beginning.';
-
-function gone(path: string): JetError {
-  const message = `${path}, or some of what had come of the folder in it, is gone. ${AGAIN}`;
-  return new JetError(Exit.localFile, 'part-missing', message);
-}
-
-function changed(path: string, why: string): JetError {
-  const message = `${path} is not what was left there of the folder: ${why}. ${AGAIN}`;
-  return new JetError(Exit.localFile, 'part-changed', message);
 }

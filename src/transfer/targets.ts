@@ -13,6 +13,7 @@ import {
 } from '../files/landing.ts';
 import { sourceIdentity } from '../files/identity.ts';
 import { FileSource } from '../files/source.ts';
+import { removeStaging } from '../files/staging-folder.ts';
 import type { Algorithm, Hash } from '../jingle/hashes.ts';
 import type { Built, Target } from './decrypting.ts';
 import { joined, total } from './doubt.ts';
@@ -217,9 +218,8 @@ function beginsAnew(recorder: Recorder, say: Say | undefined, why: string): void
 export async function removePart({ part, partIdentity, state }: TransferRow): Promise<void> {
   if (state === 'done' || part === undefined || partIdentity === undefined) return;
   const there = await lstat(part, { bigint: true }).catch(() => undefined);
-  if (there?.dev !== partIdentity.dev || there.ino !== partIdentity.ino) return;
-  // What stands there of a folder lies in one of its own.
-  await rm(part, { recursive: there.isDirectory() });
+  if (there?.isDirectory() === true) await removeStaging(part, partIdentity);
+  else if (there?.dev === partIdentity.dev && there.ino === partIdentity.ino) await rm(part);
 }
 
 function policyOf(word: unknown): ConflictPolicy {

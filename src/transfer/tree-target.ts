@@ -157,8 +157,7 @@ export class TreeLanding implements Vessel {
   /** The list comes first, and says where everything else goes. */
   async #begin(bytes: Buffer): Promise<void> {
     const { head, size } = this.#plan;
-    const listed = this.#list.reduce((sum, { length }) => sum + length, 0);
-    const first = Buffer.from(bytes.subarray(0, head.list - listed));
+    const first = Buffer.from(bytes.subarray(0, head.list - this.#staging.position));
     const rest = bytes.subarray(first.length);
     // Whoever writes the bytes may free them.
     this.#list.push(Buffer.from(first));

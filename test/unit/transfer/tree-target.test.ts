@@ -21,6 +21,7 @@ import { Hasher } from '../../../src/files/hashing.ts';
 import { decodePart, encodePart } from '../../../src/files/identity.ts';
 import type { Checkpoint, ConflictPolicy } from '../../../src/files/landing.ts';
 import { LARGE } from '../../../src/files/runs.ts';
+import { removeStaging } from '../../../src/files/staging-folder.ts';
 import { allowedMode } from '../../../src/files/umask.ts';
 import type { TreeEntry } from '../../../src/files/walk.ts';
 import { writeTree } from '../../../src/transfer/tree-list.ts';
@@ -190,6 +191,31 @@ describe('a folder that is cut off', () => {
     await write(landing, what.stream.subarray(0, 1_000_000));
     await landing.abort('remove');
     expect(await readdir(what.plan.out)).toEqual([]);
+  });
+
+  test('and given up, or forgotten, leaves what somebody else has put among its parts', async () => {
+    for (const forgotten of [false, true]) {
+      const what = await sample();
+      const landing = await TreeLanding.open(what.plan);
+      await write(landing, what.stream.subarray(0, 1_000_000));
+      const { part } = landing;
+      await writeFile(join(part, 'mine'), 'mine');
+      await mkdir(join(part, '77'));
+      const { identity } = await landing.checkpoint();
+      if (forgotten) await landing.suspend();
+      if (forgotten) await removeStaging(part, identity);
+      else await landing.abort('remove');
+      expect((await readdir(part)).sort()).toEqual(['77', 'mine']);
+    }
+  });
+
+  test('that another folder lies in place of is left alone, though it has its number', async () => {
+    const part = join(await testFolder(), 'x.jet-part');
+    await mkdir(part);
+    await writeFile(join(part, 'pack.jet-part'), 'mine');
+    const { dev, ino, uid } = await stat(part, { bigint: true });
+    await removeStaging(part, { dev, ino, uid, mode: 0o40700n });
+    expect(await readdir(part)).toEqual(['pack.jet-part']);
   });
 
   test('makes its parts beside what lies there under their name, and never in it', async () => {
