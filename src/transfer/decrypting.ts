@@ -74,6 +74,8 @@ export class DecryptingSide {
   sha256: Buffer | undefined;
   /** What is kept of a transfer that was interrupted. */
   kept: Checkpoint | undefined;
+  /** The part of the file that this session brought and proved. */
+  proven: Extent | undefined;
   readonly #what: Decrypting;
   readonly #reporter: Reporter;
   #digests: readonly Hash[] | undefined;
@@ -158,6 +160,7 @@ export class DecryptingSide {
     if (this.#digests === undefined) throw new Error('nothing to land');
     const { proof, whole, target } = this.#what;
     proof.check(this.#digests, this.#wire);
+    if (this.#what.sealed !== undefined && !this.#what.aside) this.proven = this.#what.extent;
     if (whole !== undefined || this.#what.aside) {
       const sha256 = await this.#proven(whole);
       if (sha256 === undefined) return false;

@@ -157,11 +157,11 @@ async function goesFurther(
   { fetching, reporter }: Course,
   recorder: Recorder,
   { request, opening }: Asking,
-  { kept, flows }: Requesting,
+  { kept, proven, flows }: Requesting,
   end: SessionEnd,
 ): Promise<boolean> {
   if (end.kind === 'continues') {
-    if (kept !== undefined) recorder.checkpoint(kept);
+    if (kept !== undefined) recorder.keep(kept, proven);
   } else if (request.hashes !== undefined && opening !== undefined && isRefusal(end))
     await startAnew({ recorder, say: fetching.say });
   else return false;
@@ -255,6 +255,10 @@ class Requesting implements Side {
 
   get kept(): Checkpoint | undefined {
     return this.#decrypting?.kept ?? this.#unused;
+  }
+
+  get proven(): Extent | undefined {
+    return this.#decrypting?.proven;
   }
 
   get moved(): number {

@@ -85,6 +85,13 @@ export class JournalWriter {
     this.#store.lightly(() => this.#update({ written, verified }));
   }
 
+  /** All up to here is written and proven, if all up to `from` was. */
+  prove(from: number, to: number): void {
+    const { written, verified } = this.row();
+    if (verified < from || verified >= to) return;
+    this.#update({ written: Math.max(written, to), verified: to });
+  }
+
   /** As `checkpoint`, of a part whose row says that it is being written: as `progress`, it may be set back. */
   advance(checkpoint: Checkpoint): void {
     this.#store.lightly(() => this.checkpoint(checkpoint));

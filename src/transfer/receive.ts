@@ -31,7 +31,7 @@ import { conclude, type Recorder, type Records } from './recorder.ts';
 import { Reporter } from './reporter.ts';
 import { checkBuildable, endOf, isRefusal } from './rounds.ts';
 import { goOnReceiving, goOnStreaming, knownHashes, type GoesOn, type Taken } from './going-on.ts';
-import { clearDescription, type LandedAs, type OfferedFile } from './sealed.ts';
+import { clearDescription, type Extent, type LandedAs, type OfferedFile } from './sealed.ts';
 import type { EndedOffer, Membership } from './several.ts';
 import { StreamTarget } from './stream-target.ts';
 import {
@@ -263,7 +263,7 @@ export class Receiver {
       transfer.fail(asError(error));
     }
     const end = await ended;
-    const { kept, flow } = side;
+    const { kept, proven, flow } = side;
     const over = (outcome: Outcome) => {
       for (const [name, key] of this.#flows) if (key === recorder?.key) this.#flows.delete(name);
       this.#over(peer, offer, side, reporter, recorder, outcome, accepted);
@@ -271,7 +271,7 @@ export class Receiver {
     const goes = end.kind === 'continues' && !this.#stop.signal.aborted;
     try {
       if (goes && recorder !== undefined) {
-        if (kept !== undefined) recorder.checkpoint(kept);
+        if (kept !== undefined) recorder.keep(kept, proven);
         if (recorder.row().written === 0 && flow === undefined) reporter.restart();
         this.#pauses.add({ recorder, reporter, ...(flow && { flow }) }, over);
         this.live.delete(transfer);
@@ -386,6 +386,10 @@ class Receiving implements Side {
 
   get kept(): Checkpoint | undefined {
     return this.#decrypting?.kept;
+  }
+
+  get proven(): Extent | undefined {
+    return this.#decrypting?.proven;
   }
 
   /** Makes the part; false when the file is there and is to be skipped. @throws JetError (exit 8) */

@@ -8,7 +8,7 @@ import type { JournalWriter } from './journal-writer.ts';
 import type { Outcome } from './machine.ts';
 import { isBroken, mayGoOn, statusOf, wordOf } from './outcome.ts';
 import type { Reporter } from './reporter.ts';
-import type { LandedAs } from './sealed.ts';
+import type { Extent, LandedAs } from './sealed.ts';
 
 /** Milliseconds after which bytes that have moved are written down. */
 const EVERY_MS = 3_000;
@@ -204,6 +204,12 @@ export class Recorder {
     this.#writer.advance(checkpoint);
   }
 
+  /** What a session leaves for the next one, and which bytes of it are proven. */
+  keep(kept: Checkpoint, proven: Extent | undefined): void {
+    this.#writer.checkpoint(kept);
+    if (proven !== undefined) this.#writer.prove(proven.offset, proven.offset + proven.length);
+  }
+
   /** What had come is of no use. */
   restart(): void {
     this.#writer.restart();
@@ -214,7 +220,7 @@ export class Recorder {
    *
    * @returns the id by which it can be gone on with, if it can
    */
-  end({ outcome, exit, path, sha256, kept }: Ending): string | undefined {
+  end({ outcome, exit, path, sha256, kept, as }: Ending): string | undefined {
     this.#live.delete(this.key);
     try {
       const row = this.row();
@@ -224,6 +230,9 @@ export class Recorder {
       if (!goesOn && outcome.kind !== 'landed' && row.direction === 'receive') this.restart();
       if (path !== undefined) this.note({ path });
       if (sha256 !== undefined) this.note({ sha256: sha256.toString('hex') });
+      // A receipt, or the file in its place, is for all of it; a word without a receipt is no proof.
+      const proven = outcome.kind === 'landed' || outcome.kind === 'verified';
+      if (proven && as !== 'range') this.#writer.prove(0, this.row().size ?? 0);
       this.#writer.end({
         ...{ state: stateOf(outcome, goesOn), exit, status: statusOf(outcome) },
         ...(kept !== undefined && { kept }),
