@@ -93,8 +93,10 @@ export async function keptTarget(keeping: Keeping): Promise<Opening | undefined>
     try {
       const kept = await Landing.resume({ ...plan, part, offset, expected });
       if (kept === undefined) return undefined;
-      // The first write makes untrue what the row says of the part's times.
-      recorder.checkpoint(await kept.landing.checkpoint());
+      // The first write makes untrue what the row says of the part's times, and perhaps of its end.
+      const { doubt } = recorder.row();
+      const [wrong] = typeof doubt === 'object' ? doubt : [];
+      recorder.checkpoint(await kept.landing.checkpoint(wrong));
       return await missingOf(keeping, kept.landing, kept.start);
     } catch (error) {
       const lost = error instanceof JetError && error.code.startsWith('part-');

@@ -61,6 +61,7 @@ export async function createExchange({
     return sealed ? withIdentity(envelope, own, peer) : envelope;
   };
   const refused: string[] = [];
+  const said: string[] = [];
   const surroundings = (side: Side) => {
     const { connection } = side;
     const transports = new TransportRegistry();
@@ -84,7 +85,7 @@ export async function createExchange({
     decide: () => Promise.resolve(true),
     on: (event) => void bob.events.push(event),
     skipped: (path, why) => void skipped.push(`${path}: ${why}`),
-    say: () => undefined,
+    say: (code) => void said.push(code),
     ended: () => undefined,
     refused: (_peer, why) => void refused.push(why),
   });
@@ -109,7 +110,20 @@ export async function createExchange({
       signal: options.signal ?? new AbortController().signal,
       ...(options.limitRate !== undefined && { limitRate: options.limitRate }),
     });
-  return { clock, network, alice, bob, receiver, send, offer, folder, refused, skipped, theirs };
+  return {
+    clock,
+    network,
+    alice,
+    bob,
+    receiver,
+    send,
+    offer,
+    folder,
+    refused,
+    skipped,
+    said,
+    theirs,
+  };
 }
 
 /** The stub of the specification, with an eye on the secrets that pass it. */

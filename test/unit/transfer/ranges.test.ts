@@ -56,6 +56,22 @@ describe('a file larger than one message', () => {
     expect(alice.events.at(-1)).toMatchObject({ event: 'error', code: 'wrong-receipt' });
   });
 
+  test('begins from zero once where its whole is not right again, and then the other side is wrong', async () => {
+    let streams = 0;
+    cheat('checksum', (extent, { range, file }) => {
+      if (extent.offset === 0) streams += 1;
+      // Of the file, not of the list.
+      const lie = file && { file: extent.offset === 0 ? file : randomBytes(32) };
+      return [extent, { range, ...lie }];
+    });
+    const { send, bob, said } = await createExchange({ sealed: true, most: MOST });
+    expect(await send(BYTES)).not.toBe(0);
+    expect(await bob.told('error')).toMatchObject({ code: 'hash-mismatch', exit: 6 });
+    expect(said).toEqual(['starts-anew']);
+    // The file, the hashes of its blocks, and the file once more.
+    expect(streams).toBe(3);
+  });
+
   test('whose ranges are right and whose whole is not what was said does not land', async () => {
     const lie = (file: Buffer | undefined) => file && { file: randomBytes(32) };
     cheat('checksum', (extent, { range, file }) => [extent, { range, ...lie(file) }]);
