@@ -17,8 +17,10 @@ export interface PartIdentity {
   readonly ino: bigint;
   readonly uid: bigint;
   readonly mode: bigint;
-  /** SHA-256 of its last block: up to TAIL bytes before what is written ends. */
+  /** SHA-256 of its last block: up to TAIL bytes before what is written ends, or before `until`. */
   readonly tail: Buffer;
+  /** Where the tail ends, while what is behind it is written again; only without `rest`. */
+  readonly until?: number;
   /** Size and times when it was set aside; none while it is written, since they change then. */
   readonly rest?: {
     readonly size: bigint;
@@ -61,8 +63,9 @@ export function decodeSource(text: string): SourceIdentity | undefined {
 }
 
 /** One line of text. */
-export function encodePart({ dev, ino, uid, mode, tail, rest }: PartIdentity): string {
-  const end = rest === undefined ? [] : [rest.size, rest.mtimeNs, rest.ctimeNs];
+export function encodePart({ dev, ino, uid, mode, tail, until, rest }: PartIdentity): string {
+  const last = until === undefined ? [] : [until];
+  const end = rest === undefined ? last : [rest.size, rest.mtimeNs, rest.ctimeNs];
   return [tail.toString('hex'), dev, ino, uid, mode, ...end].join(' ');
 }
 
@@ -71,10 +74,15 @@ export function decodePart(text: string): PartIdentity | undefined {
   const space = text.indexOf(' ');
   const tail = fromHex(text.slice(0, space));
   const numbers = decimals(text.slice(space + 1));
-  if (tail?.length !== 32 || (numbers?.length !== 4 && numbers?.length !== 7)) return undefined;
-  const [dev = 0n, ino = 0n, uid = 0n, mode = 0n, size, mtimeNs = 0n, ctimeNs = 0n] = numbers;
+  if (tail?.length !== 32 || numbers === undefined || ![4, 5, 7].includes(numbers.length))
+    return undefined;
+  const [dev = 0n, ino = 0n, uid = 0n, mode = 0n, size, mtimeNs, ctimeNs] = numbers;
   const identity = { dev, ino, uid, mode, tail };
-  return size === undefined ? identity : { ...identity, rest: { size, mtimeNs, ctimeNs } };
+  if (size === undefined) return identity;
+  if (mtimeNs !== undefined && ctimeNs !== undefined)
+    return { ...identity, rest: { size, mtimeNs, ctimeNs } };
+  const until = Number(size);
+  return Number.isSafeInteger(until) && until >= 0 ? { ...identity, until } : undefined;
 }
 
 /** Times before 1970 are negative. */

@@ -2,7 +2,7 @@
 import { rm, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { alignDown, alignedBuffer, ALIGNMENT, alignUp, readAligned } from './aligned.ts';
-import type { PartIdentity } from './identity.ts';
+import { TAIL, type PartIdentity } from './identity.ts';
 import { release } from './memory.ts';
 import { checkName, makePart, partIdentity, reopenPart, type Part } from './part.ts';
 import { permit, place, syncFolder } from './place.ts';
@@ -172,14 +172,20 @@ export class Landing implements Sink {
   /**
    * Makes durable what came so far, while more may come.
    *
+   * @param range - is to be written again: by its bytes, and what is behind them, the part is not known then
    * @throws JetError (exit 8) `disk-full`, `write-failed`
    */
-  async checkpoint(): Promise<Checkpoint> {
+  async checkpoint(range?: {
+    readonly offset: number;
+    readonly length: number;
+  }): Promise<Checkpoint> {
     try {
       const ring = this.#ring;
       const written = Math.max(this.#base, await ring.reach());
       await this.file.datasync();
-      return { written, identity: await partIdentity(this.file, written, false) };
+      const inTail = range !== undefined && range.offset + range.length > written - TAIL;
+      const until = inTail ? Math.min(written, range.offset) : undefined;
+      return { written, identity: await partIdentity(this.file, written, false, until) };
     } catch (error) {
       throw writeFailure(this.#options.target, error);
     }

@@ -61,7 +61,8 @@ export async function reopenPart(
     const now = await part.file.stat({ bigint: true });
     const why = difference(now, written, expected);
     if (why !== undefined) throw changed(path, why);
-    if (expected !== undefined && !(await tailOf(part.file, written)).equals(expected.tail))
+    const end = Math.min(written, expected?.until ?? written);
+    if (expected !== undefined && !(await tailOf(part.file, end)).equals(expected.tail))
       throw changed(path, 'its last block is another');
     return part;
   } catch (error) {
@@ -114,15 +115,17 @@ function difference(
  * The identity of a part of which `written` bytes are written.
  *
  * @param resting - nothing writes to it any more
+ * @param until - its bytes from there on are written again, and say nothing about it
  */
 export async function partIdentity(
   file: FileHandle,
   written: number,
   resting: boolean,
+  until?: number,
 ): Promise<PartIdentity> {
-  const tail = await tailOf(file, written);
+  const tail = await tailOf(file, until ?? written);
   const { dev, ino, uid, mode, size, mtimeNs, ctimeNs } = await file.stat({ bigint: true });
-  const identity = { dev, ino, uid, mode, tail };
+  const identity = { dev, ino, uid, mode, tail, ...(until !== undefined && { until }) };
   return resting ? { ...identity, rest: { size, mtimeNs, ctimeNs } } : identity;
 }
 

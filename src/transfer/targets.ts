@@ -151,8 +151,10 @@ export async function keptTarget(keeping: Keeping): Promise<Opening | undefined>
           ? await Landing.resume({ ...plan, ...left })
           : await TreeLanding.resume({ ...tree, proven: proven(recorder) }, left);
       if (kept === undefined) return undefined;
-      // The first write makes untrue what the row says of the part's times.
-      recorder.checkpoint(await kept.landing.checkpoint());
+      // The first write makes untrue what the row says of the part's times, and perhaps of its end.
+      const { doubt } = recorder.row();
+      const [wrong] = typeof doubt === 'object' ? doubt : [];
+      recorder.checkpoint(await kept.landing.checkpoint(wrong));
       return await missingOf(keeping, kept.landing, kept.start);
     } catch (error) {
       const lost = error instanceof JetError && error.code.startsWith('part-');

@@ -76,6 +76,24 @@ describe.skipIf(!(await hasProsody()))('a damaged part', () => {
     expect(again).toBeLessThan((SIZE - reached) * 0.1 + 2 * BLOCK * 1.5 + 300_000);
   });
 
+  test('is put right by a later run when the one that repairs it is killed', async () => {
+    await flip(1000);
+    await flip(1_000_000);
+    const holder = await waitsForAny(pair.alice, pair.out);
+    const killed = pair.bob.start(['resume', '--json']);
+    await killed.said(/"code":"part-wrong"/);
+    killed.child.kill('SIGKILL');
+    await killed.ended;
+    expect(await pair.landed()).toEqual(['big.bin.jet-part']);
+    const got = await ended(pair.bob.start(['resume', '--json']));
+    expect(got, got.stdout + got.stderr).toMatchObject({ status: 0 });
+    // All that was right stays: what is wrong is known still, and comes alone.
+    expect(got.stdout).not.toMatch(/"code":"(starts-anew|part-wrong)"/);
+    expect(got.event('end')).toMatchObject({ status: 'verified' });
+    await landed();
+    expect(await terminate(holder)).toBe(0);
+  });
+
   test('is taken from zero when the other side cannot say what is wrong, and that is said', async () => {
     await flip(1000);
     const holder = await waitsForAny(pair.alice, pair.out);

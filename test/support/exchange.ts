@@ -61,6 +61,7 @@ export async function createExchange({
     return sealed ? withIdentity(envelope, own, peer) : envelope;
   };
   const refused: string[] = [];
+  const said: string[] = [];
   const surroundings = (side: Side) => {
     const { connection } = side;
     const transports = new TransportRegistry();
@@ -84,7 +85,7 @@ export async function createExchange({
     decide: () => Promise.resolve(true),
     on: (event) => void bob.events.push(event),
     skipped: (path, why) => void skipped.push(`${path}: ${why}`),
-    say: () => undefined,
+    say: (code) => void said.push(code),
     ended: () => undefined,
     refused: (_peer, why) => void refused.push(why),
   });
@@ -115,7 +116,7 @@ export async function createExchange({
       ...(options.began && { began: options.began }),
     });
   const { records } = ours;
-  const sides = { clock, network, alice, bob, receiver, records, theirs };
+  const sides = { clock, network, alice, bob, receiver, records, theirs, said };
   return { ...sides, send, offer, folder, refused, skipped };
 }
 

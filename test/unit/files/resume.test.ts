@@ -253,6 +253,33 @@ test('a process that is killed leaves what its last checkpoint said', async () =
   await resumed?.landing.abort('remove');
 });
 
+test.each([true, false])(
+  'a part is known again when a range at its end was being written again (direct: %s)',
+  async (direct) => {
+    const written = 5 * MIB;
+    const aside = await setAside(written, direct);
+    const { landing } = await resume(aside);
+    const range = { offset: written - 300_000, length: 100_000 };
+    const known = await landing.checkpoint(range);
+    const blind = await landing.checkpoint();
+    const sink = await landing.range(range.offset, range.length);
+    await sink.write(Buffer.alloc(range.length, 1));
+    // On the disk; what a kill leaves has no more than that.
+    await landing.settle();
+    const again = async (checkpoint: Checkpoint) => {
+      const left = await Landing.resume(resumeOptions({ ...aside, ...checkpoint }));
+      await left?.landing.abort('keep');
+    };
+    await again(known);
+    await expect(again(blind)).rejects.toMatchObject({ code: 'part-changed' });
+    const part = await open(aside.part, 'r+');
+    await part.write(Buffer.of(1, 2, 3, 4), 0, 4, range.offset - 10_000);
+    await part.close();
+    await expect(again(known)).rejects.toMatchObject({ code: 'part-changed' });
+    await landing.abort('remove');
+  },
+);
+
 test('ranges are written at their positions, over what stands there', async () => {
   await fc.assert(
     fc.asyncProperty(
@@ -341,8 +368,12 @@ test.skipIf(!canMount('tmpfs')).each([true, false])(
 test('the journal’s form of a part is read strictly', () => {
   const tail = Buffer.alloc(32, 9);
   const big = { dev: 2n ** 64n - 1n, ino: 2n ** 63n, uid: 0n, mode: 0o100600n, tail };
-  for (const identity of [big, { ...big, rest: { size: 1n, mtimeNs: -5n, ctimeNs: 2n ** 62n } }])
+  const rest = { size: 1n, mtimeNs: -5n, ctimeNs: 2n ** 62n };
+  for (const identity of [big, { ...big, until: 1 }, { ...big, rest }])
     expect(decodePart(encodePart(identity))).toEqual(identity);
-  for (const text of ['', 'x', encodePart(big).slice(2), `${encodePart(big)} 1`, '00 1 2 3 4'])
+  const more = (end: string) => `${encodePart(big)} ${end}`;
+  const far = String(2 ** 60);
+  for (const text of ['', 'x', encodePart(big).slice(2), more('-1'), more('1 2'), more(far)])
     expect(decodePart(text)).toBeUndefined();
+  expect(decodePart('00 1 2 3 4')).toBeUndefined();
 });

@@ -6,10 +6,15 @@ import { Writable } from 'node:stream';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { decodeDoubt, encodeDoubt, joined, total } from '../../../src/transfer/doubt.ts';
+import { Landing } from '../../../src/files/landing.ts';
 import { blockOf, hashList, listSize, readHashList } from '../../../src/transfer/hash-list.ts';
 import { memoryBytes } from '../../../src/transfer/listing.ts';
+import { fileTarget, keptTarget } from '../../../src/transfer/targets.ts';
 import { cheat } from '../../support/cheat.ts';
+import { FakeClock } from '../../support/clock.ts';
 import { createExchange } from '../../support/exchange.ts';
+import { testFolder } from '../../support/folder.ts';
+import { testRecords } from '../../support/records.ts';
 
 const MOST = 16_384;
 const BYTES = randomBytes(3 * MOST + 1);
@@ -54,6 +59,22 @@ describe('a file larger than one message', () => {
     const { send, alice } = await createExchange({ sealed: true, most: MOST });
     expect(await send(BYTES)).toBe(6);
     expect(alice.events.at(-1)).toMatchObject({ event: 'error', code: 'wrong-receipt' });
+  });
+
+  test('begins from zero once where its whole is not right again, and then the other side is wrong', async () => {
+    let streams = 0;
+    cheat('checksum', (extent, { range, file }) => {
+      if (extent.offset === 0) streams += 1;
+      // Of the file, not of the list.
+      const lie = file && { file: extent.offset === 0 ? file : randomBytes(32) };
+      return [extent, { range, ...lie }];
+    });
+    const { send, bob, said } = await createExchange({ sealed: true, most: MOST });
+    expect(await send(BYTES)).not.toBe(0);
+    expect(await bob.told('error')).toMatchObject({ code: 'hash-mismatch', exit: 6 });
+    expect(said).toEqual(['starts-anew']);
+    // The file, the hashes of its blocks, and the file once more.
+    expect(streams).toBe(3);
   });
 
   test('whose ranges are right and whose whole is not what was said does not land', async () => {
@@ -169,6 +190,32 @@ describe('hashes of blocks', () => {
 });
 
 describe('what is wrong in a part', () => {
+  test('is nothing that the part is known by while it comes again', async () => {
+    const size = 100_000;
+    const wrong = { offset: 70_000, length: 20_000 };
+    const recorder = testRecords(new FakeClock()).begin({
+      ...{ account: 'bob@b.test', peer: 'alice@a.test', direction: 'receive', jet: true },
+      ...{ name: 'a.bin', size },
+    });
+    const plan = { target: join(await testFolder(), 'a.bin'), size, onConflict: 'rename' } as const;
+    const target = await fileTarget(plan, 'file', recorder);
+    await target?.write(randomBytes(size));
+    const kept = await target?.abort(true);
+    if (kept === undefined) throw new Error('nothing was kept');
+    recorder.checkpoint(kept);
+    recorder.note({ doubt: [wrong] });
+    const keeping = { recorder, size, most: size, say: () => expect.unreachable() };
+    const opened = await keptTarget(keeping);
+    expect(opened?.extent).toEqual(wrong);
+    await opened?.target.write(randomBytes(wrong.length));
+    // What a process has that comes after one which was killed here: what the row says now.
+    const { part = '', partIdentity: expected, written: offset } = recorder.row();
+    if (expected === undefined) throw new Error('no identity');
+    await opened?.target.abort(true);
+    const again = await Landing.resume({ ...plan, part, offset, expected });
+    await again?.landing.abort('remove');
+  });
+
   const extents = fc
     .array(fc.tuple(fc.nat(1000), fc.integer({ min: 1, max: 1000 })), {
       minLength: 1,
