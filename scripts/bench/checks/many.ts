@@ -13,30 +13,43 @@ import { figure, rateOf, type Check } from '../results.ts';
 /** Processes of one account that may be connected at once. */
 const SLOTS = 4;
 
-/** One send of many small files. */
+/** One send of many small files: in a folder, and named one by one. */
 export async function manyFiles(stage: Stage, count: number): Promise<Check[]> {
   const folder = join(stage.folder, 'many');
   const out = join(stage.folder, 'many-out');
   await mkdir(folder);
-  await mkdir(out);
+  for (const made of [out, join(stage.folder, 'many-in')]) await mkdir(made);
   const files = Array.from({ length: count }, (_, i) => join(folder, `file-${i}.bin`));
   for (const file of files) await writeFile(file, randomBytes(10_240));
   const couple = await makeCouple(stage);
   const path = new Path({ rtt: 0 });
   await transfer(stage, couple, files.slice(0, 1), join(stage.folder), { path });
-  const { run } = await transfer(stage, couple, files, out, { path });
-  const landed = await readdir(out);
-  if (landed.length !== count) throw new Error(`${landed.length} of ${count} files landed`);
-  for (const name of landed) await sameBytes(join(folder, name), join(out, name));
-  await couple.alice.remove();
-  await couple.bob.remove();
-  return [
-    {
-      title: `${count} files of 10 KiB in one \`jet send\``,
+  const rateOfSend = async (items: readonly string[], into: string, within = into) => {
+    const { run } = await transfer(stage, couple, items, into, { path });
+    const landed = await readdir(within);
+    if (landed.length !== count) throw new Error(`${landed.length} of ${count} files landed`);
+    for (const name of landed) await sameBytes(join(folder, name), join(within, name));
+    return {
       figure: figure([(count * 1000) / run.wall]),
       unit: 'files/s',
       target: { at: 'least', value: 200 },
-      note: 'from the start of the sender to the end of both, each file compared',
+    } as const;
+  };
+  const inFolder = await rateOfSend(
+    [folder],
+    join(stage.folder, 'many-in'),
+    join(stage.folder, 'many-in/many'),
+  );
+  const named = await rateOfSend(files, out);
+  await couple.alice.remove();
+  await couple.bob.remove();
+  const note = 'from the start of the sender to the end of both, each file compared';
+  return [
+    { title: `${count} files of 10 KiB in one \`jet send\`, as a folder`, ...inFolder, note },
+    {
+      title: `${count} files of 10 KiB in one \`jet send\`, named one by one`,
+      ...named,
+      note: `${note}; each has a session of its own, three at a time`,
     },
   ];
 }
