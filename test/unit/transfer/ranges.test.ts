@@ -204,7 +204,8 @@ describe('what is wrong in a part', () => {
     if (kept === undefined) throw new Error('nothing was kept');
     recorder.checkpoint(kept);
     recorder.note({ doubt: [wrong] });
-    const keeping = { recorder, size, most: size, say: () => expect.unreachable() };
+    const never = () => expect.unreachable();
+    const keeping = { recorder, size, most: size, say: never, skipped: never };
     const opened = await keptTarget(keeping);
     expect(opened?.extent).toEqual(wrong);
     await opened?.target.write(randomBytes(wrong.length));
