@@ -12,6 +12,7 @@ import {
   type TransferRow,
   type EndState,
 } from './journal-row.ts';
+import type { Extent } from './sealed.ts';
 
 /** How a transfer ended. */
 export interface TransferEnd {
@@ -90,6 +91,14 @@ export class JournalWriter {
     const { written, verified } = this.row();
     if (verified < from || verified >= to) return;
     this.#update({ written: Math.max(written, to), verified: to });
+  }
+
+  /** A checkpoint, and what of it is proven, in one step. */
+  keep(kept: Checkpoint, proven: Extent | undefined): void {
+    this.#store.transaction(() => {
+      this.checkpoint(kept);
+      if (proven !== undefined) this.prove(proven.offset, proven.offset + proven.length);
+    });
   }
 
   /** As `checkpoint`, of a part whose row says that it is being written: as `progress`, it may be set back. */

@@ -206,8 +206,7 @@ export class Recorder {
 
   /** What a session leaves for the next one, and which bytes of it are proven. */
   keep(kept: Checkpoint, proven: Extent | undefined): void {
-    this.#writer.checkpoint(kept);
-    if (proven !== undefined) this.#writer.prove(proven.offset, proven.offset + proven.length);
+    this.#writer.keep(kept, proven);
   }
 
   /** What had come is of no use. */

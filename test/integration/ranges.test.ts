@@ -91,6 +91,8 @@ describe.skipIf(!(await hasProsody()))('a file larger than one message', () => {
     const slow = ['--limit-rate', '300k'];
     const sender = start(pair.alice, 'send', '-v', ...slow, file, pair.bob.jid);
     await sender.until(() => (sender.stderr.match(INITIATES) ?? []).length === 2, 'the next range');
+    // The sender may be that far before the receiver has written down what it has.
+    await durable(pair.bob, sender, MIB - 1);
     const [victim, left] = who === 'alice' ? [sender, receiver] : [receiver, sender];
     for (const process of [victim, left]) {
       process.child.kill('SIGKILL');
