@@ -4,7 +4,6 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { TransportSecret } from '../../../src/jet/envelope.ts';
 import { writeBundle } from '../../../src/omemo/bundle.ts';
 import { generateKeyPair, LEGACY, signPreKey } from '../../../src/omemo/crypto/index.ts';
-import { MAX_DEVICES } from '../../../src/omemo/devicelist.ts';
 import { describeEvent } from '../../../src/omemo/events.ts';
 import { bundleNode, NODE_DEVICES, NS_OMEMO } from '../../../src/omemo/names.ts';
 import type { PepPort } from '../../../src/omemo/pep-port.ts';
@@ -212,7 +211,7 @@ describe('a bundle that somebody copied', () => {
 });
 
 describe('a list full of made-up devices', () => {
-  const flood = Array.from({ length: 5 * MAX_DEVICES }, (_, i) => 1000 + i);
+  const flood = Array.from({ length: 500 }, (_, i) => 1000 + i);
 
   it('does not hide the pinned one, however long it is', async () => {
     await seal(alice, BOB);
@@ -269,7 +268,7 @@ describe('a list full of made-up devices', () => {
     const carol = await account('carol@c.example/jet', { pep });
     list(BOB, [keyOf(bob).device, ...flood]);
     expect(rids(await seal(carol, BOB))).toEqual([keyOf(bob).device]);
-    expect(asked).toBe(MAX_DEVICES);
+    expect(asked).toBe(100);
   });
 
   it('full of bundles that are none stops nobody', async () => {

@@ -1,5 +1,5 @@
 import { createDecipheriv, randomBytes } from 'node:crypto';
-import { xml } from '../../../src/xmpp/xml.ts';
+import { type Element, xml } from '../../../src/xmpp/xml.ts';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { TransportSecret } from '../../../src/jet/envelope.ts';
 import { writeBundle } from '../../../src/omemo/bundle.ts';
@@ -95,6 +95,23 @@ describe('JET-OMEMO between two accounts', () => {
     const { envelope } = await carry(alice, bob);
     const again = bob.omemo.envelope().open(envelope, alice.jid, 16);
     await expect(again).rejects.toMatchObject({ reason: 'replayed' });
+  });
+
+  it('refuses a repeated envelope of a session, also of one that came late', async () => {
+    const [alice, bob] = await pair();
+    await carry(alice, bob);
+    await carry(bob, alice);
+    const open = (envelope: Element) => bob.omemo.envelope().open(envelope, alice.jid, 16);
+    const seal = () => alice.omemo.envelope().seal(fresh(), bob.jid);
+    const [late, next] = [await seal(), await seal()];
+    for (const envelope of [next, late]) {
+      const keys = envelope.getChild('header')?.getChildren('key') ?? [];
+      expect(keys.map(({ attrs }) => attrs['prekey'])).toEqual([undefined]);
+      await open(envelope);
+      await expect(open(envelope)).rejects.toMatchObject({ reason: 'replayed' });
+    }
+    for (const envelope of [next, late])
+      await expect(open(envelope)).rejects.toMatchObject({ reason: 'replayed' });
   });
 
   it('refuses a replayed key exchange even after its session is gone', async () => {
