@@ -57,8 +57,16 @@ export async function approach(
   // Its list is asked for while it answers: what it encrypts with stood there before its presence came. A
   // contact that comes and goes all the time does not make us ask all the time.
   let asked = 0;
+  const there = new Set<string>();
   const deaf = presence.onChange((jid, resource) => {
-    if (jid.sameBare(to) && resource !== undefined) omemo.foresee(to, asked++ < MOST_ASKED);
+    if (!jid.sameBare(to)) return;
+    const key = jid.toString();
+    if (resource === undefined) there.delete(key);
+    else if (!there.has(key)) {
+      // One that says once more that it is there has put nothing on its list since.
+      there.add(key);
+      omemo.foresee(to, asked++ < MOST_ASKED);
+    }
   });
   // A device that stands on the list already need not be waited for: the peer answers while the rest is looked up.
   const early = omemo.device !== undefined;

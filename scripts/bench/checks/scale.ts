@@ -11,7 +11,7 @@ import { figure, ratio, type Check } from '../results.ts';
 import { fileURLToPath } from 'node:url';
 import { SMALL } from '../tables.ts';
 
-const OPENING = fileURLToPath(new URL('./open-store.mjs', import.meta.url));
+const OPENING = fileURLToPath(new URL('./open-store.ts', import.meta.url));
 const PROBE = fileURLToPath(new URL('./probe-lock.mjs', import.meta.url));
 
 /** A journal with very many rows. */
@@ -39,8 +39,7 @@ export async function longJournal(stage: Stage, rows: number, times: number): Pr
   for (let i = 0; i < times; i++) {
     const command = [
       process.execPath,
-      OPENING,
-      stage.program.folder,
+      ...['--import', 'tsx', OPENING],
       databaseOf(couple.alice.home),
     ];
     opened.push(Number((await runs(command)).stdout));
