@@ -1,11 +1,12 @@
 /** `jet resume` on both sides, where nobody waits: real processes over a real server. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { interruptMidway } from '../support/interrupting.ts';
 import type { JetHome } from '../support/jet.ts';
-import { ended, linesOf, makePair, noise, type Ended, type Pair } from '../support/pair.ts';
-import { hasProsody, startProsody, type Prosody } from '../support/prosody.ts';
+import { freshPairs } from '../support/fresh-pairs.ts';
+import { ended, linesOf, noise, type Ended, type Pair } from '../support/pair.ts';
+import { hasProsody } from '../support/prosody.ts';
 
 const SIZE = 6_000_000;
 /** A session that a side begins, in its log. */
@@ -13,21 +14,15 @@ const BEGINS = /^> <iq[^>]*><jingle[^>]*action="session-initiate"/gm;
 const FIRST = { rate: '2M', least: 1_500_000 };
 
 describe.skipIf(!(await hasProsody()))('jet resume on both sides', () => {
-  let server: Prosody;
   let pair: Pair;
   let content: Buffer;
   let file: string;
 
-  beforeAll(async () => {
-    server = await startProsody();
-  });
-  afterAll(() => server.stop());
-  beforeEach(async () => {
-    pair = await makePair(server);
+  freshPairs(async (made) => {
+    pair = made;
     content = noise(SIZE);
     file = await pair.file('big.bin', content);
   });
-  afterEach(() => pair.remove());
 
   const resume = (home: JetHome, ...args: string[]) =>
     home.start(['resume', '-v', '--json', ...args]);

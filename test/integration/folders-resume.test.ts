@@ -11,12 +11,13 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { durable, interruptMidway, RATE, waitsForAny, written } from '../support/interrupting.ts';
 import type { JetHome } from '../support/jet.ts';
-import { ended, linesOf, makePair, noise, type Pair } from '../support/pair.ts';
+import { freshPairs } from '../support/fresh-pairs.ts';
+import { ended, linesOf, noise, type Pair } from '../support/pair.ts';
 import { terminate } from '../support/people.ts';
-import { hasProsody, startProsody, type Prosody } from '../support/prosody.ts';
+import { hasProsody } from '../support/prosody.ts';
 
 const LEAST = 1_500_000;
 const HOW = { rate: '800k', least: LEAST };
@@ -25,17 +26,12 @@ const LARGE_PART = '22.jet-part';
 const MANY = 1500;
 
 describe.skipIf(!(await hasProsody()))('a folder that was interrupted', () => {
-  let server: Prosody;
   let pair: Pair;
   let root: string;
   let contents: Map<string, Buffer>;
 
-  beforeAll(async () => {
-    server = await startProsody();
-  });
-  afterAll(() => server.stop());
-  beforeEach(async () => {
-    pair = await makePair(server);
+  freshPairs(async (made) => {
+    pair = made;
     contents = new Map([
       ['a/empty', Buffer.alloc(0)],
       // Small ones, which stand together, on both sides of large ones.
@@ -48,7 +44,6 @@ describe.skipIf(!(await hasProsody()))('a folder that was interrupted', () => {
     for (const [name, bytes] of contents) await make(name, bytes);
     await mkdir(join(root, 'nothing in it'));
   });
-  afterEach(() => pair.remove());
 
   const make = async (name: string, bytes: Buffer) => {
     await mkdir(dirname(join(root, name)), { recursive: true });

@@ -2,12 +2,13 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { durable, written } from '../support/interrupting.ts';
 import type { JetHome } from '../support/jet.ts';
-import { ended, linesOf, makePair, noise, type Ended, type Pair } from '../support/pair.ts';
+import { freshPairs } from '../support/fresh-pairs.ts';
+import { ended, linesOf, noise, type Ended, type Pair } from '../support/pair.ts';
 import { terminate } from '../support/people.ts';
-import { hasProsody, startProsody, type Prosody } from '../support/prosody.ts';
+import { hasProsody } from '../support/prosody.ts';
 
 const MIB = 1024 * 1024;
 /** Five messages, the last one shorter. */
@@ -16,21 +17,15 @@ const INITIATES = /action="session-initiate"/g;
 const env = { JET_TEST_MESSAGE_BYTES: String(MIB) };
 
 describe.skipIf(!(await hasProsody()))('a file larger than one message', () => {
-  let server: Prosody;
   let pair: Pair;
   let content: Buffer;
   let file: string;
 
-  beforeAll(async () => {
-    server = await startProsody();
-  });
-  afterAll(() => server.stop());
-  beforeEach(async () => {
-    pair = await makePair(server);
+  freshPairs(async (made) => {
+    pair = made;
     content = noise(SIZE);
     file = await pair.file('big.bin', content);
   });
-  afterEach(() => pair.remove());
 
   const start = (home: JetHome, ...args: string[]) => home.start([...args, '--json'], { env });
   const receive = async (...args: string[]) => {

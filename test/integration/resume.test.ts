@@ -2,31 +2,26 @@
 import { createHash } from 'node:crypto';
 import { open, readFile, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { durable, interruptMidway, RATE, waitsForAny, written } from '../support/interrupting.ts';
 import type { JetHome } from '../support/jet.ts';
-import { ended, linesOf, makePair, noise, type Pair } from '../support/pair.ts';
+import { freshPairs } from '../support/fresh-pairs.ts';
+import { ended, linesOf, noise, type Pair } from '../support/pair.ts';
 import { terminate } from '../support/people.ts';
-import { hasProsody, startProsody, type Prosody } from '../support/prosody.ts';
+import { hasProsody } from '../support/prosody.ts';
 
 const SIZE = 12_000_000;
 
 describe.skipIf(!(await hasProsody()))('a transfer that was interrupted', () => {
-  let server: Prosody;
   let pair: Pair;
   let content: Buffer;
   let file: string;
 
-  beforeAll(async () => {
-    server = await startProsody();
-  });
-  afterAll(() => server.stop());
-  beforeEach(async () => {
-    pair = await makePair(server);
+  freshPairs(async (made) => {
+    pair = made;
     content = noise(SIZE);
     file = await pair.file('big.bin', content);
   });
-  afterEach(() => pair.remove());
 
   const interrupt = (victim: 'sender' | 'receiver') => interruptMidway(pair, file, victim);
   const waits = (home: JetHome) => waitsForAny(home, pair.out);

@@ -1,31 +1,26 @@
 /** `jet send` of what was sent before: only what is missing goes. Real processes over a real server. */
 import { appendFile, open, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { interruptMidway, waitsForAny, written } from '../support/interrupting.ts';
 import type { JetProcess } from '../support/jet.ts';
-import { ended, linesOf, makePair, noise, type Ended, type Pair } from '../support/pair.ts';
+import { freshPairs } from '../support/fresh-pairs.ts';
+import { ended, linesOf, noise, type Ended, type Pair } from '../support/pair.ts';
 import { terminate } from '../support/people.ts';
-import { hasProsody, startProsody, type Prosody } from '../support/prosody.ts';
+import { hasProsody } from '../support/prosody.ts';
 
 const SIZE = 400_000;
 
 describe.skipIf(!(await hasProsody()))('a second run of jet send', () => {
-  let server: Prosody;
   let pair: Pair;
   let receiver: JetProcess;
 
-  beforeAll(async () => {
-    server = await startProsody();
-  });
-  afterAll(() => server.stop());
-  beforeEach(async () => {
-    pair = await makePair(server);
+  freshPairs(async (made) => {
+    pair = made;
     receiver = await waitsForAny(pair.bob, pair.out);
   });
   afterEach(async () => {
     if (receiver.child.exitCode === null) await terminate(receiver);
-    await pair.remove();
   });
 
   const send = (...files: string[]) =>

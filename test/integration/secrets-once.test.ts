@@ -1,34 +1,29 @@
 /** No key and IV encrypts twice (XEP-0391 §4.3), however often a transfer is interrupted. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { JetProcess } from '../support/jet.ts';
-import { ended, linesOf, makePair, noise, type Pair } from '../support/pair.ts';
+import { freshPairs } from '../support/fresh-pairs.ts';
+import { ended, linesOf, noise, type Pair } from '../support/pair.ts';
 import { terminate } from '../support/people.ts';
-import { hasProsody, startProsody, type Prosody } from '../support/prosody.ts';
+import { hasProsody } from '../support/prosody.ts';
 
 const PRELOAD = new URL('../support/ciphers.mjs', import.meta.url).href;
 const INTERRUPTIONS = 20;
 const SIZE = 24_000_000;
 
 describe.skipIf(!(await hasProsody()))('keys and IVs', () => {
-  let server: Prosody;
   let pair: Pair;
   let log: string;
   let env: Record<string, string>;
   let content: Buffer;
 
-  beforeAll(async () => {
-    server = await startProsody();
-  });
-  afterAll(() => server.stop());
-  beforeEach(async () => {
-    pair = await makePair(server);
+  freshPairs((made) => {
+    pair = made;
     log = join(pair.alice.home, 'ciphers.log');
     env = { NODE_OPTIONS: `--import=${PRELOAD}`, CIPHERS_FILE: log };
     content = noise(SIZE);
   });
-  afterEach(() => pair.remove());
 
   /** What encrypted, in both processes of every session: one line each. */
   const used = async () => (await readFile(log, 'utf8')).trim().split('\n');

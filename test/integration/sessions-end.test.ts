@@ -2,8 +2,9 @@
 import { spawn } from 'node:child_process';
 import { readFile, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { JetProcess } from '../support/jet.ts';
+import { freshPairs } from '../support/fresh-pairs.ts';
 import { ended, makePair, midway, noise, type Pair } from '../support/pair.ts';
 import { hasProsody, startProsody, type Prosody } from '../support/prosody.ts';
 
@@ -17,15 +18,11 @@ describe.skipIf(!present)('an end', () => {
   let server: Prosody;
   let pair: Pair;
   let file: string;
-  beforeAll(async () => {
-    server = await startProsody();
-  });
-  afterAll(() => server.stop());
-  beforeEach(async () => {
-    pair = await makePair(server);
+  freshPairs(async (made, its) => {
+    pair = made;
+    server = its;
     file = await pair.file('file.bin', noise(SIZE));
   });
-  afterEach(() => pair.remove());
 
   /** A transfer that is under way. */
   async function underWay(...args: string[]) {
@@ -144,21 +141,15 @@ describe.skipIf(!present)('an end', () => {
 });
 
 describe.skipIf(!present)('what is there already, and what is too large', () => {
-  let server: Prosody;
   let pair: Pair;
   const old = Buffer.from('old');
   const fresh = Buffer.from('fresh');
   let file: string;
-  beforeAll(async () => {
-    server = await startProsody();
-  });
-  afterAll(() => server.stop());
-  beforeEach(async () => {
-    pair = await makePair(server);
+  freshPairs(async (made) => {
+    pair = made;
     file = await pair.file('note.txt', fresh);
     await writeFile(join(pair.out, 'note.txt'), old);
   });
-  afterEach(() => pair.remove());
   const content = (name: string) => readFile(join(pair.out, name));
 
   it('rename keeps both', async () => {
