@@ -7,7 +7,7 @@ import { FILE_TRANSFER } from '../jingle/file-description.ts';
 import { Proposal } from '../jingle/message-initiation.ts';
 import { JINGLE } from '../jingle/stanza.ts';
 import { jetDevice, mayWaitFor, type WaitsFor } from '../transfer/jet-form.ts';
-import { findPeer } from '../xmpp/find.ts';
+import { findPeer, type FoundPeer } from '../xmpp/find.ts';
 import type { OnEvent, RouteOptions } from './types.ts';
 import type { Workbench } from './workbench.ts';
 
@@ -70,34 +70,34 @@ export async function approach(
   });
   // A device that stands on the list already need not be waited for: the peer answers while the rest is looked up.
   const early = omemo.device !== undefined;
+  // A proposal is about a file for the peer: what we want from it is asked of a resource that is there.
+  const proposal = what === 'offer' ? new Proposal(connection, to.bare) : undefined;
+  let found: FoundPeer;
   try {
     await Promise.all([readying, early && presence.direct(to)]);
     if (roster.sees(to)) await presence.available();
-  } catch (error) {
+    found = await findPeer({
+      ...{ connection, roster, presence, clock, signal },
+      caps: bench.caps,
+      target: to,
+      wanted: {
+        features: [JINGLE, FILE_TRANSFER, NS_JET],
+        envelopes: envelopes.all.map(({ feature }) => feature),
+        serves: (candidate) =>
+          mayWaitFor(candidate, what) && (only === undefined || jetDevice(candidate) === only),
+      },
+      wait: wait === Infinity ? 'forever' : wait,
+      greeted: early,
+      ...(proposal && { asking: proposal }),
+      notify: () => {
+        const peer = to.toString();
+        const text = `${peer} to be online`;
+        on({ id: randomId(), time: clock.now(), event: 'waiting', what: text, peer });
+      },
+    });
+  } finally {
     deaf();
-    throw error;
   }
-  // A proposal is about a file for the peer: what we want from it is asked of a resource that is there.
-  const proposal = what === 'offer' ? new Proposal(connection, to.bare) : undefined;
-  const found = await findPeer({
-    ...{ connection, roster, presence, clock, signal },
-    caps: bench.caps,
-    target: to,
-    wanted: {
-      features: [JINGLE, FILE_TRANSFER, NS_JET],
-      envelopes: envelopes.all.map(({ feature }) => feature),
-      serves: (candidate) =>
-        mayWaitFor(candidate, what) && (only === undefined || jetDevice(candidate) === only),
-    },
-    wait: wait === Infinity ? 'forever' : wait,
-    greeted: early,
-    ...(proposal && { asking: proposal }),
-    notify: () => {
-      const peer = to.toString();
-      const text = `${peer} to be online`;
-      on({ id: randomId(), time: clock.now(), event: 'waiting', what: text, peer });
-    },
-  }).finally(deaf);
   bench.log(`the resource ${found.jid.toString()} was chosen`);
   const envelope = envelopes.all.find(({ feature }) => found.features.has(feature));
   if (envelope === undefined) throw new Error('a peer without an envelope was found');

@@ -5,6 +5,7 @@ import type { Jid } from '../core/jid.ts';
 import type { Omemo } from '../omemo/omemo.ts';
 import { isRequest } from '../transfer/incoming.ts';
 import type { LiveTransfers } from '../transfer/live.ts';
+import { notMade } from '../transfer/targets.ts';
 import type { Receiver } from '../transfer/receive.ts';
 import type { Holder } from '../transfer/share.ts';
 import type { Waiting } from '../transfer/waiting.ts';
@@ -53,6 +54,11 @@ export function refusing(
   const named = what === 'offer' ? 'an offer' : 'a request';
   return (peer, why) =>
     ui.notice(`${what}-refused`, sentence(`Refused ${named} of ${peer.bare.toString()}: ${why}`));
+}
+
+/** Tells the user what of a folder is not made, and why. */
+export function leavingOut({ ui }: Workbench): (path: string, why: string) => void {
+  return (path, why) => ui.notice('left-out', notMade(path, why));
 }
 
 /**

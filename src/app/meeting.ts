@@ -11,7 +11,7 @@ import { Receiver } from '../transfer/receive.ts';
 import { Holder } from '../transfer/share.ts';
 import { announce } from '../xmpp/find.ts';
 import type { Approached } from './approach.ts';
-import { acknowledging, answer, refusing } from './attending.ts';
+import { acknowledging, answer, leavingOut, refusing } from './attending.ts';
 import type { OnEvent, RouteOptions } from './types.ts';
 import type { Workbench } from './workbench.ts';
 
@@ -50,7 +50,7 @@ export class Meeting {
         ...{ onConflict: 'rename', goesOn, on, opened },
         decide: () => Promise.resolve(false),
         say: (code, message) => bench.ui.notice(code, message),
-        skipped: (path, why) => bench.ui.notice('left-out', `Not made: ${path}: ${why}.`),
+        skipped: leavingOut(bench),
         ended: () => undefined,
         refused: refusing(bench, 'offer'),
       },

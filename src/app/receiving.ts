@@ -7,7 +7,7 @@ import { LiveTransfers } from '../transfer/live.ts';
 import { Holder } from '../transfer/share.ts';
 import { StreamTarget } from '../transfer/stream-target.ts';
 import { Waiting } from '../transfer/waiting.ts';
-import { acknowledging, answer, attend, refusing } from './attending.ts';
+import { acknowledging, answer, attend, leavingOut, refusing } from './attending.ts';
 import { Once } from './once.ts';
 import type { OnEvent, ReceiveOptions } from './types.ts';
 import type { Workbench } from './workbench.ts';
@@ -55,7 +55,7 @@ export async function receive(
       },
       on,
       say: (code, message) => ui.notice(code, message),
-      skipped: (path, why) => ui.notice('left-out', `Not made: ${path}: ${why}.`),
+      skipped: leavingOut(bench),
       opened,
       ended: (offer) => once.ended(offer),
       refused: refusing(bench, 'offer'),

@@ -2,7 +2,7 @@
 import { randomId } from '../core/bytes.ts';
 import { Exit, JetError, type ExitStatus } from '../core/errors.ts';
 import { warmUp } from '../files/memory.ts';
-import { expired } from '../transfer/journal.ts';
+import { checkNotOver } from '../transfer/journal.ts';
 import type { TransferEvent } from '../transfer/events.ts';
 import type { TransferRow } from '../transfer/journal-row.ts';
 import { isBroken } from '../transfer/outcome.ts';
@@ -47,15 +47,9 @@ export async function resume(
 
 /** @throws JetError (exit 2) for what nobody can go on with */
 function checkResumable(row: TransferRow): void {
-  const { id, adopted, jet, state } = row;
+  const { id, adopted, jet } = row;
   const word = id.slice(0, 8);
-  if (state === 'done' || state === 'declined')
-    throw new JetError(
-      Exit.usage,
-      'transfer-over',
-      `Transfer ${word} is ${state}; there is nothing to resume. Send or fetch it again.`,
-    );
-  if (state === 'expired') throw expired(row);
+  checkNotOver(row, word);
   if (adopted) return;
   throw new JetError(
     Exit.usage,

@@ -1,6 +1,6 @@
 /** `jet send`: from files and an address to transfers, a few at a time. */
 import { randomBytes } from 'node:crypto';
-import { asError, Exit, JetError, type ExitStatus } from '../core/errors.ts';
+import { asError, Exit, JetError, listed, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import { warmUp } from '../files/memory.ts';
 import type { Condition } from '../jingle/stanza.ts';
@@ -17,8 +17,6 @@ import type { Workbench } from './workbench.ts';
 const ANSWER_MS = 120_000;
 /** Sessions at once. */
 const AT_ONCE = 3;
-/** Most names in the last line. */
-const MOST_NAMES = 20;
 
 /** @see OpenAccount.send */
 export async function send(
@@ -63,10 +61,8 @@ export async function send(
   );
   const status = overall(statuses);
   if (statuses.length > 1 && failed.length > 0) {
-    const names = failed.slice(0, MOST_NAMES).join(', ');
-    const more = failed.length > MOST_NAMES ? ` and ${failed.length - MOST_NAMES} more` : '';
     const what = `${failed.length} of ${statuses.length}`;
-    tell('some-failed', `${what} did not reach ${to.bare.toString()}: ${names}${more}.`, status);
+    tell('some-failed', `${what} did not reach ${to.bare.toString()}: ${listed(failed)}.`, status);
   }
   return status;
 }
@@ -157,9 +153,7 @@ class Sender {
   }
 
   #lost({ label }: Item, paths: readonly string[]): ExitStatus {
-    const names = paths.slice(0, MOST_NAMES).join(', ');
-    const more = paths.length > MOST_NAMES ? ` and ${paths.length - MOST_NAMES} more` : '';
-    const message = `Not everything in ${label} could be read and sent: ${names}${more}. Send it again.`;
+    const message = `Not everything in ${label} could be read and sent: ${listed(paths)}. Send it again.`;
     const event = { id: 'jet', time: this.#bench.clock.now(), event: 'error' } as const;
     this.#on({ ...event, code: 'some-unread', message, exit: Exit.partial });
     return Exit.partial;

@@ -4,7 +4,7 @@ import { Exit, JetError, type ExitStatus } from '../core/errors.ts';
 import { Jid } from '../core/jid.ts';
 import { Hasher } from '../files/hashing.ts';
 import { warmUp } from '../files/memory.ts';
-import { Catalogue, digestOf, type CatalogueEntry } from '../transfer/catalogue.ts';
+import { Catalogue, type CatalogueEntry } from '../transfer/catalogue.ts';
 import { LIST_NAME, memoryBytes, writeList } from '../transfer/listing.ts';
 import type { Request } from '../transfer/sealed.ts';
 import { LiveTransfers } from '../transfer/live.ts';
@@ -154,7 +154,7 @@ function find(catalogue: Catalogue, { file, list }: Request): Held | undefined {
       hashes: [],
       hashUsed: [],
     },
-    sha256: digestOf(entry, 'sha-256'),
+    sha256: entry.digest('sha-256'),
     source: entry,
     open: () => catalogue.open(entry),
   };
@@ -166,7 +166,7 @@ function sharedFile(entry: CatalogueEntry): SharedFile {
     path,
     name,
     size: Number(identity.size),
-    sha256: digestOf(entry, 'sha-256').toString('hex'),
+    sha256: entry.digest('sha-256').toString('hex'),
   };
 }
 

@@ -53,6 +53,15 @@ export function asError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error(String(thrown));
 }
 
+/** Most names in a sentence. */
+const MOST_NAMES = 20;
+
+/** Names for a sentence: the first ones, and how many more there are. */
+export function listed(names: readonly string[]): string {
+  const more = names.length > MOST_NAMES ? ` and ${names.length - MOST_NAMES} more` : '';
+  return `${names.slice(0, MOST_NAMES).join(', ')}${more}`;
+}
+
 /** A text with its full stop, whether or not it has one. */
 export function sentence(text: string): string {
   return /[.!?]$/.test(text) ? text : `${text}.`;

@@ -44,8 +44,11 @@ export interface CatalogueEntry {
   /** As others see it: a relative path with `/`. */
   readonly name: string;
   readonly identity: SourceIdentity;
-  readonly hashes: readonly Hash[];
+  /** Its digest by one of SELECTING. */
+  digest(wanted: Selecting): Buffer;
 }
+
+type Selecting = (typeof SELECTING)[number];
 
 /** A file to share. */
 export interface Shared {
@@ -55,8 +58,12 @@ export interface Shared {
   readonly identity?: SourceIdentity;
 }
 
-/** Bytes of the digests. */
-const LENGTHS = { 'sha-256': 32, 'sha-512': 64, 'sha-1': 20 } as const;
+/** Where each digest lies behind the others, and how many bytes it has. */
+const PLACES = {
+  'sha-256': { start: 0, length: 32 },
+  'sha-512': { start: 32, length: 64 },
+  'sha-1': { start: 96, length: 20 },
+} as const;
 
 /** All digests of an entry lie in one buffer: objects for each of very many would take several times the memory. */
 class Entry implements CatalogueEntry {
@@ -65,7 +72,7 @@ class Entry implements CatalogueEntry {
   readonly identity: SourceIdentity;
   readonly #digests: Buffer;
 
-  /** @param digests - those of SELECTING, one behind the other */
+  /** @param digests - as PLACES has them */
   constructor({ path, name }: Shared, identity: SourceIdentity, digests: Buffer) {
     this.path = path;
     this.name = name;
@@ -73,12 +80,9 @@ class Entry implements CatalogueEntry {
     this.#digests = digests;
   }
 
-  get hashes(): Hash[] {
-    let at = 0;
-    return SELECTING.map((algorithm) => {
-      const digest = this.#digests.subarray(at, (at += LENGTHS[algorithm]));
-      return { algorithm, digest };
-    });
+  digest(wanted: Selecting): Buffer {
+    const { start, length } = PLACES[wanted];
+    return this.#digests.subarray(start, start + length);
   }
 }
 
@@ -108,7 +112,7 @@ export class Catalogue {
   readonly #hasher: Hasher;
   readonly #byPath = new Map<string, CatalogueEntry>();
   /** By the digests of an algorithm, from when one is first asked for. */
-  readonly #byHash = new Map<(typeof SELECTING)[number], Index>();
+  readonly #byHash = new Map<Selecting, Index>();
   readonly #byName: Index = new Map();
 
   /** @param store - with `catalogueSchema` */
@@ -164,7 +168,7 @@ export class Catalogue {
     if (entry === undefined) return;
     this.#byPath.delete(path);
     for (const [algorithm, digests] of this.#byHash)
-      drop(digests, hashKey(digestOf(entry, algorithm)), entry);
+      drop(digests, hashKey(entry.digest(algorithm)), entry);
     drop(this.#byName, entry.name, entry);
   }
 
@@ -273,16 +277,14 @@ export class Catalogue {
           String(dev),
           String(ino),
         );
-      for (const { identity, hashes } of fresh) {
-        const { dev, ino, size, mtimeNs, ctimeNs } = identity;
+      for (const entry of fresh) {
+        const { dev, ino, size, mtimeNs, ctimeNs } = entry.identity;
         if (ctimeNs > settled || mtimeNs > settled) continue;
-        const digest = (name: Algorithm) =>
-          hashes.find(({ algorithm }) => algorithm === name)?.digest ?? null;
         this.#store.run(
           `INSERT OR REPLACE INTO file_hash (dev, ino, size, mtime, ctime, sha1, sha256, sha512, used)
            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
           ...[String(dev), String(ino), Number(size), String(mtimeNs), String(ctimeNs)],
-          ...[digest('sha-1'), digest('sha-256'), digest('sha-512'), now],
+          ...[entry.digest('sha-1'), entry.digest('sha-256'), entry.digest('sha-512'), now],
         );
       }
     });
@@ -292,7 +294,7 @@ export class Catalogue {
     this.remove(entry.path);
     this.#byPath.set(entry.path, entry);
     for (const [algorithm, digests] of this.#byHash)
-      index(digests, hashKey(digestOf(entry, algorithm)), entry);
+      index(digests, hashKey(entry.digest(algorithm)), entry);
     index(this.#byName, entry.name, entry);
   }
 
@@ -303,8 +305,7 @@ export class Catalogue {
     if (known !== undefined) return known;
     const made: Index = new Map();
     this.#byHash.set(selecting, made);
-    for (const entry of this.#byPath.values())
-      index(made, hashKey(digestOf(entry, selecting)), entry);
+    for (const entry of this.#byPath.values()) index(made, hashKey(entry.digest(selecting)), entry);
     return made;
   }
 }
@@ -323,13 +324,6 @@ function digestsOf(row: Row): Buffer {
   if (!Buffer.isBuffer(sha256) || !Buffer.isBuffer(sha512) || !Buffer.isBuffer(sha1))
     throw new Error('a cached file without its hashes');
   return Buffer.concat([sha256, sha512, sha1]);
-}
-
-/** The digest of a file by one of SELECTING. */
-export function digestOf({ hashes }: CatalogueEntry, wanted: (typeof SELECTING)[number]): Buffer {
-  const found = hashes.find(({ algorithm }) => algorithm === wanted);
-  if (found === undefined) throw new Error(`a catalogued file without its ${wanted}`);
-  return found.digest;
 }
 
 function hashKey(digest: Buffer): string {

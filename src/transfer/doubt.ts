@@ -12,6 +12,11 @@ const WORDS = ['unknown', 'repaired', 'anew'] as const;
  */
 export type Doubt = (typeof WORDS)[number] | readonly Extent[];
 
+/** What is known to be wrong, the first of it first. */
+export function wrongRanges(doubt: Doubt | undefined): readonly Extent[] {
+  return typeof doubt === 'object' ? doubt : [];
+}
+
 /** One line of text. */
 export function encodeDoubt(doubt: Doubt): string {
   if (typeof doubt === 'string') return doubt;

@@ -24,7 +24,7 @@ import { Reporter } from './reporter.ts';
 import { checkBuildable, endOf, endOfError, isRefusal, mostSessions } from './rounds.ts';
 import type { Extent, LandedAs, NamedFile, Request, SealedContent } from './sealed.ts';
 import { StreamTarget } from './stream-target.ts';
-import { keptTarget, startAnew, type Opening, type Say } from './targets.ts';
+import { keptTarget, notMade, startAnew, type Opening, type Say } from './targets.ts';
 import { shownName } from './tree-list.ts';
 import { Transfer, type ContentId, type Side, type Surroundings } from './transfer.ts';
 
@@ -189,7 +189,7 @@ async function rest({ around, fetching }: Course, recorder: Recorder): Promise<A
   const { id, name, size = 0 } = recorder.row();
   const { maxBytes: most } = cipherOf(fetching.envelope, around.ciphers);
   const { say } = fetching;
-  const skipped = (path: string, why: string) => say('left-out', `Not made: ${path}: ${why}.`);
+  const skipped = (path: string, why: string) => say('left-out', notMade(path, why));
   const opening = await keptTarget({ recorder, size, most, say, skipped });
   if (opening === undefined)
     throw new JetError(Exit.localFile, 'target-exists', `${name} is there already.`);

@@ -76,13 +76,7 @@ export class Journal {
       const row = this.#row(key);
       if (row === undefined) throw unknown('the transfer');
       const { id, state } = row;
-      if (state === 'done' || state === 'declined')
-        throw new JetError(
-          Exit.usage,
-          'transfer-over',
-          `Transfer ${id} is ${state}; there is nothing to resume. Send or fetch it again.`,
-        );
-      if (state === 'expired') throw expired(row);
+      checkNotOver(row, id);
       if (state === 'cancelled' && by === 'peer')
         throw new JetError(
           Exit.declined,
@@ -298,10 +292,22 @@ function unknown(what: string): JetError {
   );
 }
 
-/** What is told of a row that has expired. */
-export function expired({ id, updated }: TransferRow): JetError {
+/**
+ * Nobody goes on with what has ended for good, or lay for too long.
+ *
+ * @param word - by which the user is told of it
+ * @throws JetError (exit 2) `transfer-over`, `transfer-expired`
+ */
+export function checkNotOver({ id, state, updated }: TransferRow, word: string): void {
+  if (state === 'done' || state === 'declined')
+    throw new JetError(
+      Exit.usage,
+      'transfer-over',
+      `Transfer ${word} is ${state}; there is nothing to resume. Send or fetch it again.`,
+    );
+  if (state !== 'expired') return;
   const day = new Date(updated).toISOString().slice(0, 10);
-  return new JetError(
+  throw new JetError(
     Exit.usage,
     'transfer-expired',
     `Nobody has gone on with transfer ${id.slice(0, 8)} since ${day}, and it has expired. Send or fetch it again.`,

@@ -16,7 +16,7 @@ import { FileSource } from '../files/source.ts';
 import { removeStaging } from '../files/staging-folder.ts';
 import type { Algorithm, Hash } from '../jingle/hashes.ts';
 import type { Built, Target } from './decrypting.ts';
-import { joined, total } from './doubt.ts';
+import { joined, total, wrongRanges } from './doubt.ts';
 import { blockOf, listSize, readHashList } from './hash-list.ts';
 import type { TransferRow } from './journal-row.ts';
 import type { Recorder } from './recorder.ts';
@@ -122,6 +122,11 @@ export interface Keeping {
 /** A word for programs, and a sentence. */
 export type Say = (code: 'starts-anew' | 'part-wrong' | 'left-out', message: string) => void;
 
+/** Of a folder, as it is told. */
+export function notMade(path: string, why: string): string {
+  return `Not made: ${path}: ${why}.`;
+}
+
 /** What comes first of a new target. */
 export function opening(target: Target, size: number, most: number): Opening {
   return { target, size, extent: { offset: 0, length: Math.min(size, most) }, fresh: true };
@@ -152,8 +157,7 @@ export async function keptTarget(keeping: Keeping): Promise<Opening | undefined>
           : await TreeLanding.resume({ ...tree, proven: proven(recorder) }, left);
       if (kept === undefined) return undefined;
       // The first write makes untrue what the row says of the part's times, and perhaps of its end.
-      const { doubt } = recorder.row();
-      const [wrong] = typeof doubt === 'object' ? doubt : [];
+      const [wrong] = wrongRanges(row.doubt);
       recorder.checkpoint(await kept.landing.checkpoint(wrong));
       return await missingOf(keeping, kept.landing, kept.start);
     } catch (error) {
@@ -182,7 +186,7 @@ async function missingOf(keeping: Keeping, landing: Vessel, start: number): Prom
     const target = new HashTarget(keeping, landing, hashes);
     return { target, size: list, extent: { offset: 0, length: list }, hashes, fresh: false };
   }
-  const [wrong, ...others] = typeof doubt === 'object' ? doubt : [];
+  const [wrong, ...others] = wrongRanges(doubt);
   if (wrong === undefined || landing.range === undefined) {
     const target = new FileTarget(landing, 'file', start, size, recorder, keeping);
     return {

@@ -2,7 +2,7 @@
 import { constants } from 'node:fs';
 import { lstat, open, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { Exit, JetError, messageOf, systemCode } from '../core/errors.ts';
+import { Exit, JetError, listed, messageOf, systemCode } from '../core/errors.ts';
 import { Landing, type ConflictPolicy } from '../files/landing.ts';
 import { place, syncFolder } from '../files/place.ts';
 import { checkLanding, writeFailure } from '../files/refusal.ts';
@@ -15,8 +15,6 @@ import { WHOLE } from './tree-list.ts';
 const AT_ONCE = 16;
 /** Of its owner. */
 const READABLE = 0o400;
-/** Most names in a sentence. */
-const MOST_NAMES = 20;
 /** Bytes that are compared, or copied, at once. */
 const BLOCK = 1024 * 1024;
 
@@ -203,12 +201,10 @@ class TreeBuilding {
 
   #error(files: number): JetError {
     const failed = [...this.#failed];
-    const names = failed.slice(0, MOST_NAMES).join(', ');
-    const more = failed.length > MOST_NAMES ? ` and ${failed.length - MOST_NAMES} more` : '';
     return new JetError(
       Exit.partial,
       'some-failed',
-      `${failed.length} of ${files} files did not land: ${names}${more}. The others are there`,
+      `${failed.length} of ${files} files did not land: ${listed(failed)}. The others are there`,
     );
   }
 }

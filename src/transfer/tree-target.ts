@@ -171,7 +171,7 @@ export class TreeLanding implements Vessel {
   }
 
   async #finish(): Promise<string> {
-    const { out, skipped, again, onConflict, name, head, size, proven } = this.#plan;
+    const { out, skipped, again, head, size, proven } = this.#plan;
     const staging = this.#staging;
     const entries = this.#entries;
     if (entries === undefined || staging.position !== size) throw new Error('nothing to land');
@@ -181,16 +181,7 @@ export class TreeLanding implements Vessel {
     const tree = await Tree.open(out, { skipped, resumed: again });
     this.#tree = tree;
     const states = await staging.bytes(size - head.files, head.files);
-    const root = await buildTree({
-      name,
-      staging,
-      tree,
-      entries,
-      states,
-      onConflict,
-      again,
-      skipped,
-    });
+    const root = await buildTree({ ...this.#plan, staging, tree, entries, states });
     await staging.abort('remove');
     return root;
   }
