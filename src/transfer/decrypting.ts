@@ -168,6 +168,7 @@ export class DecryptingSide {
     }
     this.landed = await target.finish();
     this.#complete = true;
+    this.#reporter.landed();
     return true;
   }
 
