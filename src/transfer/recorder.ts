@@ -1,6 +1,7 @@
 /** What the journal is told of a transfer while it goes on, and who is told when another session takes over. */
 import type { Clock } from '../core/clock.ts';
 import { asError, Exit, JetError, type ExitStatus } from '../core/errors.ts';
+import { LandedFiles } from '../files/landed-files.ts';
 import type { Checkpoint } from '../files/landing.ts';
 import type { Journal, NewTransfer } from './journal.ts';
 import { canGoOn, type EndState, type TransferDetails, type TransferRow } from './journal-row.ts';
@@ -207,6 +208,17 @@ export class Recorder {
   /** What a session leaves for the next one, and which bytes of it are proven. */
   keep(kept: Checkpoint, proven: Extent | undefined): void {
     this.#writer.keep(kept, proven);
+  }
+
+  /** What the other side's identity key has landed of a folder before; undefined where that is unknown. */
+  landedFiles(folder: string): LandedFiles | undefined {
+    const files = this.#writer.landedFiles(folder);
+    return files && new LandedFiles(files);
+  }
+
+  /** Remembers what of a folder has landed. */
+  rememberLanded(folder: string, files: Buffer): void {
+    this.#writer.rememberLanded(folder, files);
   }
 
   /** What had come is of no use. */

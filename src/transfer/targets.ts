@@ -1,6 +1,6 @@
 /** Where received bytes go: a file of its name, or a part of one. */
 import { lstat, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { asError, Exit, JetError } from '../core/errors.ts';
 import type { Reading } from '../files/aligned.ts';
 import { differingRanges, Hasher } from '../files/hashing.ts';
@@ -32,6 +32,8 @@ export interface Vessel extends Pick<
   readonly file: Reading;
   /** Only of what is put right where it is wrong. */
   readonly range?: Landing['range'];
+  /** Only of what may lie here in part already: where the next bytes go, and up to where they are to come. */
+  readonly ahead?: TreeLanding['ahead'];
 }
 
 /**
@@ -61,6 +63,9 @@ export async function fileTarget(
   return new FileTarget(landing, as, 0, options.size, recorder, keeping);
 }
 
+/** What is received of a folder, as a peer has offered it. */
+export type TreeOffer = Omit<TreePlan, 'proven' | 'landed' | 'anew' | 'remember'>;
+
 /**
  * A folder beside the target, from which it is built when all is proven.
  *
@@ -68,14 +73,11 @@ export async function fileTarget(
  * @throws JetError (exit 8)
  */
 export async function treeTarget(
-  plan: Omit<TreePlan, 'proven'>,
+  plan: TreeOffer,
   recorder?: Recorder,
   keeping?: Pick<Keeping, 'say'>,
 ): Promise<Target> {
-  const landing = await TreeLanding.open({
-    ...plan,
-    ...(recorder && { proven: proven(recorder) }),
-  });
+  const landing = await TreeLanding.open(recorder ? recorded(plan, recorder) : plan);
   try {
     recorder?.note({ path: targetOf(plan), part: landing.part });
     recorder?.checkpoint(await landing.checkpoint());
@@ -83,7 +85,22 @@ export async function treeTarget(
     await landing.abort('remove');
     throw error;
   }
-  return new FileTarget(landing, 'file', 0, plan.size, recorder, keeping);
+  const target = new FileTarget(landing, 'file', 0, plan.size, recorder, keeping);
+  target.first = (await landing.ahead()).end;
+  return target;
+}
+
+/** Of what has landed of the folder before nothing comes again, and what lands now is remembered. */
+function recorded(plan: TreeOffer, recorder: Recorder): TreePlan {
+  const folder = resolve(targetOf(plan));
+  const landed = recorder.landedFiles(folder);
+  return {
+    ...plan,
+    // What turned out not to fit is of no use a second time.
+    ...(landed && { landed, anew: recorder.row().doubt !== undefined }),
+    proven: proven(recorder),
+    remember: (files) => recorder.rememberLanded(folder, files),
+  };
 }
 
 /** Writes down that the files of a folder are about to get their names. */
@@ -129,7 +146,8 @@ export function notMade(path: string, why: string): string {
 
 /** What comes first of a new target. */
 export function opening(target: Target, size: number, most: number): Opening {
-  return { target, size, extent: { offset: 0, length: Math.min(size, most) }, fresh: true };
+  const length = Math.min(target.first ?? size, most);
+  return { target, size, extent: { offset: 0, length }, fresh: true };
 }
 
 /**
@@ -154,7 +172,7 @@ export async function keptTarget(keeping: Keeping): Promise<Opening | undefined>
       const kept =
         tree === undefined
           ? await Landing.resume({ ...plan, ...left })
-          : await TreeLanding.resume({ ...tree, proven: proven(recorder) }, left);
+          : await TreeLanding.resume(recorded(tree, recorder), left);
       if (kept === undefined) return undefined;
       // The first write makes untrue what the row says of the part's times, and perhaps of its end.
       const [wrong] = wrongRanges(row.doubt);
@@ -188,10 +206,11 @@ async function missingOf(keeping: Keeping, landing: Vessel, start: number): Prom
   }
   const [wrong, ...others] = wrongRanges(doubt);
   if (wrong === undefined || landing.range === undefined) {
-    const target = new FileTarget(landing, 'file', start, size, recorder, keeping);
+    const next = (await landing.ahead?.()) ?? { start, end: size };
+    const target = new FileTarget(landing, 'file', next.start, size, recorder, keeping);
     return {
       ...{ target, size, fresh: start === 0 },
-      extent: { offset: start, length: Math.min(size - start, most) },
+      extent: { offset: next.start, length: Math.min(next.end - next.start, most) },
     };
   }
   const length = Math.min(wrong.length, most);
@@ -278,6 +297,7 @@ interface Again {
 /** A part that becomes a file. */
 export class FileTarget implements Target {
   readonly as: 'file' | 'range';
+  first?: number;
   readonly built?: Built;
   readonly #landing: Vessel;
   readonly #size: number;
