@@ -31,7 +31,7 @@ export interface Vessel extends Pick<
 > {
   readonly file: Reading;
   /** Only of what is put right where it is wrong. */
-  readonly range?: Landing['range'];
+  readonly range?: Landing['range'] | undefined;
   /** Only of what may lie here in part already: where the next bytes go, and up to where they are to come. */
   readonly ahead?: TreeLanding['ahead'];
 }

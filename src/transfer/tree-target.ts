@@ -144,6 +144,15 @@ export class TreeLanding implements Vessel {
     return this.#staging.file;
   }
 
+  /**
+   * As `Staging.range`. Undefined where files may have got their names: what stands there may be theirs, and
+   * changed by their user.
+   */
+  get range(): Staging['range'] | undefined {
+    if (this.#plan.again) return undefined;
+    return (offset, length) => this.#staging.range(offset, length);
+  }
+
   /** Rejects with a JetError: exit 8 as `Staging.write`, exit 9 `bad-list`, `unsafe-path`. */
   write(bytes: Buffer): Promise<void> | undefined {
     if (this.#entries === undefined) return this.#begin(bytes);

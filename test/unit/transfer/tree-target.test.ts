@@ -257,6 +257,39 @@ describe('a folder that is cut off', () => {
     expect(await readdir(what.plan.out)).not.toContain('x');
   });
 
+  test('is written once more where it is wrong, also over the ends of files', async () => {
+    const what = await sample();
+    const first = await TreeLanding.open(what.plan);
+    const wrong = Buffer.from(what.stream);
+    const from = (what.starts.get('x/b') ?? 0) - 5;
+    const to = (what.starts.get('x/in/f') ?? 0) + 100;
+    wrong.fill(0, from, to);
+    await write(first, wrong);
+    const left = await first.suspend();
+    const { landing } = await resume(what, first.part, left);
+    const range = await landing.range?.(from, to - from);
+    if (range === undefined) throw new Error('nothing can be put right');
+    for (let at = from; at < to; at += 99_991)
+      await range.write(Buffer.from(what.stream.subarray(at, Math.min(to, at + 99_991))));
+    await expect(range.write(Buffer.alloc(1))).rejects.toThrow(RangeError);
+    await expect(landing.range?.(to, what.stream.length)).rejects.toThrow(RangeError);
+    const next = await landing.suspend();
+    const again = await resume(what, first.part, next);
+    expect(again.start).toBe(what.stream.length);
+    await again.landing.finish();
+    await isThere(what);
+  });
+
+  test('is not written once more where files may have got their names', async () => {
+    const what = await sample();
+    const first = await TreeLanding.open(what.plan);
+    await write(first, what.stream);
+    const left = await first.suspend();
+    const { landing } = await resume(what, first.part, left, true);
+    expect(landing.range).toBeUndefined();
+    await landing.abort('remove');
+  });
+
   test('by a full disk goes on from where it was (needs mount)', async ({ skip }) => {
     skip(!canMount('tmpfs'));
     const what = await sample(SIZES, [], { out: mount('tmpfs', 'size=8m') });
