@@ -14,6 +14,7 @@ import { Exit, JetError, messageOf, systemCode } from '../core/errors.ts';
 import { randomId } from '../core/bytes.ts';
 import { systemClock } from '../core/clock.ts';
 import { Jid } from '../core/jid.ts';
+import { shellCommand } from '../core/shell.ts';
 
 /** An account; its password is here or, without one, in the system's keyring. */
 export interface SavedAccount {
@@ -144,7 +145,7 @@ export async function passwordOf(account: SavedAccount): Promise<string> {
   throw new JetError(
     Exit.account,
     'no-password',
-    `The keyring holds no password for ${jid}: run jet login ${jid}.`,
+    `The keyring holds no password for ${jid}: run ${shellCommand('jet login', jid)}.`,
   );
 }
 

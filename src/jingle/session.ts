@@ -119,9 +119,8 @@ export class Session {
   }
 
   /** Takes note of the session-initiate that began this session. */
-  offered(id: string, jingle: Jingle): void {
-    for (const content of jingle.contents) this.#known.add(contentKey(content));
-    this.#seen.set(id, Promise.resolve(undefined));
+  offered({ contents }: Jingle): void {
+    for (const content of contents) this.#known.add(contentKey(content));
   }
 
   /** Sets who is told. A promise that rejects ends the session. */

@@ -127,10 +127,10 @@ export class Sessions {
     const known = this.#live.get(key) ?? this.#ended.get(key)?.session;
     if (known) return known.receive(id, jingle);
     if (jingle.action !== 'session-initiate') throw jingleError('unknown-session');
-    return this.#initiated(from, id, jingle, key);
+    return this.#initiated(from, jingle, key);
   }
 
-  #initiated(from: Jid, id: string, jingle: Jingle, key: string): Promise<undefined> {
+  #initiated(from: Jid, jingle: Jingle, key: string): Promise<undefined> {
     // Who acts is known from the stream alone; the attribute is a claim.
     if (jingle.initiator && !jingle.initiator.equals(from)) throw badRequest('another initiator');
     if (!this.#onInitiate) throw new StanzaError('cancel', 'service-unavailable');
@@ -141,7 +141,7 @@ export class Sessions {
       role: 'responder',
       initiator: from,
     });
-    session.offered(id, jingle);
+    session.offered(jingle);
     this.#live.set(key, session);
     try {
       const decision = this.#onInitiate({ session, contents: jingle.contents, jingle });

@@ -95,16 +95,17 @@ export class Encryption {
   }
 
   #nobody(jid: string): JetError {
+    const trust = shellCommand('jet trust', jid, 'FINGERPRINT');
     return this.#options.trust.isFirstContact(jid)
       ? new JetError(
           Exit.security,
           'no-omemo',
-          `${jid} has no OMEMO device to encrypt to${this.#options.trust.verifiedOnly ? ' that is verified' : ''}. Start jet or an OMEMO client there, or run “jet trust ${jid} FINGERPRINT”.`,
+          `${jid} has no OMEMO device to encrypt to${this.#options.trust.verifiedOnly ? ' that is verified' : ''}. Start jet or an OMEMO client there, or run “${trust}”.`,
         )
       : new JetError(
           Exit.security,
           'untrusted',
-          `None of the present OMEMO devices of ${jid} is trusted. Compare a fingerprint with the owner, then run “jet trust ${jid} FINGERPRINT”.`,
+          `None of the present OMEMO devices of ${jid} is trusted. Compare a fingerprint with the owner, then run “${trust}”.`,
         );
   }
 }

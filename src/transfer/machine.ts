@@ -124,7 +124,8 @@ export interface Step {
 
 /** Milliseconds that a state may last without an event; the person's own decision is not bounded here. */
 export const BOUNDS: Partial<Record<State['at'], number>> = {
-  connecting: 60_000,
+  // Longer than any negotiation, so that another transport can take its place.
+  connecting: 75_000,
   'awaiting-replace': 30_000,
   replacing: 30_000,
   overtaken: 10_000,

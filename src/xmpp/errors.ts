@@ -1,5 +1,6 @@
 /** Failures of reaching and entering a server, as sentences for the user. */
 import { Exit, JetError, messageOf, systemCode } from '../core/errors.ts';
+import { shellCommand } from '../core/shell.ts';
 
 const CERTIFICATE =
   /CERT|SELF_SIGNED|UNABLE_TO_(?:GET|VERIFY|DECODE|DECRYPT)|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH|CRL/;
@@ -43,7 +44,7 @@ export function wrongPassword(account: string): JetError {
   return new JetError(
     Exit.account,
     'wrong-password',
-    `The server refuses the password of ${account}. Run "jet login ${account}" to enter it again.`,
+    `The server refuses the password of ${account}. Run “${shellCommand('jet login', account)}” to enter it again.`,
   );
 }
 

@@ -91,12 +91,17 @@ export function createHolding(sharing: Partial<Sharing> = {}, sealed = false) {
   const fetch = (hash: Hash, range?: FileRange) =>
     ask({ file: { hashes: [hash], hashUsed: [], ...(range && { range }) }, list: false });
   const list = () => ask({ file: { hashes: [], hashUsed: [] }, list: true });
-  const ask = async (request: Request) => {
+  /** Asks from another address. */
+  const from = (address: string) => {
+    const by = side(address, keys);
+    return (hash: Hash) => ask({ file: { hashes: [hash], hashUsed: [] }, list: false }, by);
+  };
+  const ask = async (request: Request, by = alice) => {
     const target = memoryTarget(request.file.range?.length ?? HELD.length);
     const events: TransferEvent[] = [];
-    const exit = await fetchFile(alice, {
+    const exit = await fetchFile(by, {
       to: bob.connection.jid,
-      envelope: alice.envelope,
+      envelope: by.envelope,
       ...(sealed && { device: DEVICE }),
       request,
       label: 'wanted',
@@ -123,5 +128,5 @@ export function createHolding(sharing: Partial<Sharing> = {}, sealed = false) {
     if (data) blocks.push(Buffer.from(data.getText(), 'base64'));
     return undefined;
   });
-  return { clock, fetch, list, refused, taken, served, ends, farewells, blocks, secrets };
+  return { clock, fetch, from, list, refused, taken, served, ends, farewells, blocks, secrets };
 }

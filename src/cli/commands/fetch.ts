@@ -1,6 +1,7 @@
 /** `jet fetch HASH... JID` */
 import { resolve } from 'node:path';
 import { Exit, type ExitStatus } from '../../core/errors.ts';
+import { shellCommand } from '../../core/shell.ts';
 import { parseRange, parseSelector } from '../../transfer/selector.ts';
 import { statSync } from 'node:fs';
 import { parseAddress, usage } from '../arguments.ts';
@@ -31,7 +32,7 @@ export async function fetch(
   if (hashes.length === 0)
     throw usage(
       'no-hash',
-      `No hash given: write jet fetch HASH ${last}, or jet fetch --list ${last}.`,
+      `No hash given: write ${shellCommand('jet fetch', 'HASH', last)}, or ${shellCommand('jet fetch --list', last)}.`,
     );
   const { settings } = context;
   const out = resolve(settings.text('out') ?? '.');

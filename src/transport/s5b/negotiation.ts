@@ -38,7 +38,7 @@ import {
 } from './stanza.ts';
 
 /** Milliseconds for the whole negotiation: peers that try one address after another need most of it. */
-const NEGOTIATION_TIME = 60_000;
+export const NEGOTIATION_TIME = 60_000;
 /** Milliseconds that a closed stream may take to get rid of what was written. */
 const LINGER_TIME = 2_000;
 /** Sockets that the peer may have open to our listener in one negotiation. */

@@ -14,7 +14,7 @@ import {
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { decodeSource, encodeSource } from '../../../src/files/identity.ts';
+import { decodeSource, encodeSource, sameSource } from '../../../src/files/identity.ts';
 import { FileSource } from '../../../src/files/source.ts';
 import { isRoot, NOBODY, runChild } from '../../support/children.ts';
 import { testFolder } from '../../support/folder.ts';
@@ -147,6 +147,15 @@ test('a range ends with a look at the whole file', async () => {
   await appendFile(path, 'x');
   await expect(blocks.next()).rejects.toMatchObject({ code: 'source-changed', exit: 8 });
 });
+
+test.each(['dev', 'ino', 'size', 'mtimeNs', 'ctimeNs'])(
+  'a file of another %s is another one',
+  (field) => {
+    const one = { dev: 1n, ino: 2n, size: 3n, mtimeNs: 4n, ctimeNs: 5n };
+    expect(sameSource(one, { ...one })).toBe(true);
+    expect(sameSource(one, { ...one, [field]: 6n })).toBe(false);
+  },
+);
 
 test('a file is opened again only as what it was', async () => {
   const { path, source } = await opened(10);

@@ -1,10 +1,11 @@
-import xml from '@xmpp/xml';
+import xml, { type Element } from '@xmpp/xml';
 import { describe, expect, it } from 'vitest';
 import { Jid } from '../../../src/core/jid.ts';
 import type { SessionHandler } from '../../../src/jingle/handler.ts';
 import { Sessions } from '../../../src/jingle/sessions.ts';
 import type { Session } from '../../../src/jingle/session.ts';
 import { JINGLE, encodeJingle } from '../../../src/jingle/stanza.ts';
+import type { Connection } from '../../../src/xmpp/connection.ts';
 import { FakeClock, settle } from '../../support/clock.ts';
 import { createNetwork } from '../../support/network.ts';
 
@@ -140,6 +141,61 @@ describe('two sides', () => {
     await settle();
     expect(events.b).toEqual([]);
     expect(theirs.size).toBe(1);
+  });
+
+  it('refuse an accept in the name of another, and a content that there is not', async () => {
+    const { start, b, ours, events } = setUp();
+    await start();
+    const send = (action: string, name: string, more: Record<string, string> = {}) =>
+      b.iq(
+        alice,
+        'set',
+        xml(
+          'jingle',
+          { xmlns: JINGLE, sid: 's', action, ...more },
+          xml('content', { creator: 'initiator', name }, transport()),
+        ),
+      );
+    for (const refused of [
+      send('session-accept', 'c', { responder: 'eve@e.test/one' }),
+      send('session-accept', 'other'),
+      send('transport-info', 'other'),
+    ])
+      await expect(refused).rejects.toThrow('bad-request');
+    expect(events.a).toEqual([]);
+    expect(ours.size).toBe(1);
+    await send('session-accept', 'c', { responder: bob.toString() });
+    expect(events.a).toEqual(['accepted']);
+  });
+
+  it('are bounded in number, with one peer and in all', async () => {
+    const { a, network, theirs } = setUp();
+    const offer = (by: Pick<Connection, 'iq'>, sid: string) => {
+      const attrs = { xmlns: JINGLE, action: 'session-initiate', sid };
+      return by.iq(
+        bob,
+        'set',
+        xml('jingle', attrs, xml('content', { creator: 'initiator', name: 'c' })),
+      );
+    };
+    for (let n = 0; n < 64; n++) await offer(a, `s${n}`);
+    await expect(offer(a, 'more')).rejects.toThrow('too many sessions');
+    for (let n = 64; n < 256; n++) await offer(network.connect(`p${n}@p.test/x`), 's');
+    await expect(offer(network.connect('late@p.test/x'), 's')).rejects.toThrow('too many sessions');
+    expect(theirs.size).toBe(256);
+  });
+
+  it('queue few stanzas before a slow decision, and the end is always one of them', async () => {
+    const { a, ours, theirs } = setUp();
+    theirs.onInitiate(() => new Promise(() => undefined));
+    await ours.initiate(bob, () => [content], recorder([]), 's');
+    const say = (action: string, child: Element) =>
+      a.iq(bob, 'set', xml('jingle', { xmlns: JINGLE, sid: 's', action }, child));
+    const info = () => say('session-info', xml('checksum', { xmlns: 'urn:test' }));
+    for (let n = 0; n < 64; n++) await info();
+    await expect(info()).rejects.toThrow('too many stanzas');
+    await say('session-terminate', xml('reason', {}, xml('cancel')));
+    expect(theirs.size).toBe(0);
   });
 
   it('end by silence', async () => {

@@ -192,6 +192,30 @@ describe('a bundle that somebody copied', () => {
     await open(bob, await seal(alice, BOB), 'alice@a.example');
   });
 
+  /** Something that was sealed with a party's key has opened as coming from an address. */
+  const sealed = (by: Party, from: string) => {
+    const key = Buffer.from(keyOf(by).fingerprint, 'hex');
+    alice.omemo.envelope().identity?.().rememberJet(key, jid(from));
+  };
+
+  it('is refused, too, once its owner has sealed something', async () => {
+    await seal(alice, BOB);
+    sealed(bob, BOB);
+    copyBundle(bob, MALLORY, 9);
+    await expect(seal(alice, MALLORY)).rejects.toMatchObject({ exit: 6 });
+    expect(said(alice, 'refused')).toMatchObject([{ jid: MALLORY, why: 'other-jid', owner: BOB }]);
+  });
+
+  it('locks nobody out where it was admitted before its owner used the key', async () => {
+    copyBundle(bob, MALLORY, 9);
+    await seal(alice, MALLORY);
+    await seal(alice, BOB);
+    await open(alice, await seal(bob, 'alice@a.example'), BOB);
+    sealed(bob, MALLORY);
+    expect(said(alice, 'bound')).toMatchObject([{ jid: BOB, other: MALLORY }]);
+    await open(alice, await seal(bob, 'alice@a.example'), BOB);
+  });
+
   it('beside the own device of a contact does not keep that from being pinned', async () => {
     await open(alice, await seal(bob, 'alice@a.example'), BOB);
     const mallory = await account(`${MALLORY}/jet`);
@@ -298,12 +322,13 @@ describe('a list full of made-up devices', () => {
     for (let i = 0; i < 2; i++) expect(rids(await seal(carol, BOB))).toEqual([keyOf(bob).device]);
     expect(asked).toBe(5);
     expect(said(carol, 'refused')).toHaveLength(20);
-    // What one account publishes does not silence what is to be said of another.
+    // What one account publishes does not silence what is to be asked, or said, of another.
     const dave = await account('dave@d.example/jet');
     await seal(carol, 'dave@d.example');
     const late = madeUp('dave@d.example', 7);
     list('dave@d.example', [keyOf(dave).device, 7]);
     await seal(carol, 'dave@d.example');
+    expect(asked).toBe(6);
     expect(said(carol, 'refused').at(-1)).toMatchObject(late);
   });
 });
@@ -349,6 +374,13 @@ it('a device list that cannot be read is a refusal like any other', async () => 
   });
 });
 
+it('a device that is on no list is not taken at first contact', async () => {
+  const envelope = await seal(bob, 'alice@a.example');
+  list(BOB, []);
+  await expect(open(alice, envelope, BOB)).rejects.toMatchObject({ reason: 'untrusted' });
+  expect(alice.omemo.devices(bob.jid)).toEqual([]);
+});
+
 it('verified keys are demanded by whoever demands them first', async () => {
   await seal(alice, BOB);
   alice.omemo.requireVerified();
@@ -391,6 +423,22 @@ describe('what is said', () => {
     const evil = '$(reboot)@e.example';
     expect(refused(evil).message).toContain(`jet trust '${evil}' ${fingerprint}`);
     expect(refused('-x@e.example').message).toContain(`jet trust -- -x@e.example ${fingerprint}`);
+  });
+
+  it('holds none either where nobody there is trusted', async () => {
+    const evil = '$(reboot)@e.example';
+    await expect(seal(alice, evil)).rejects.toMatchObject({
+      ...{ code: 'no-omemo', exit: 6 },
+      message: expect.stringContaining(`“jet trust '${evil}' FINGERPRINT”`) as unknown,
+    });
+    madeUp(evil, 7);
+    list(evil, [7]);
+    await seal(alice, evil);
+    list(evil, []);
+    await expect(seal(alice, evil)).rejects.toMatchObject({
+      ...{ code: 'untrusted', exit: 6 },
+      message: expect.stringContaining(`“jet trust '${evil}' FINGERPRINT”`) as unknown,
+    });
   });
 
   it('is about trust but for what concerns our own devices', () => {

@@ -13,7 +13,7 @@ import { encodeBody, encodeMessage } from '../../../src/omemo/crypto/message.ts'
 import { editDeviceList } from '../../../src/omemo/devicelist.ts';
 import { writeEncrypted } from '../../../src/omemo/header.ts';
 import { bundleNode, NODE_DEVICES, NS_OMEMO } from '../../../src/omemo/names.ts';
-import type { Element } from '../../../src/xmpp/xml.ts';
+import { type Element, xml } from '../../../src/xmpp/xml.ts';
 import { FakeClock, settle } from '../../support/clock.ts';
 import {
   carry,
@@ -221,11 +221,21 @@ describe('empty messages', () => {
 
   it('never answer a message that does not decrypt', async () => {
     await meet();
-    bob.store.run('DELETE FROM omemo_session');
+    // An answer is owed from before.
+    bob.store.run('UPDATE omemo_session SET reply_due = 1');
     const before = bob.sent.length;
-    await alice.omemo.greet(bob.jid);
-    await settle();
+    for (const chain of ['known', 'new'] as const)
+      world.inject(bob.jid, xml('message', { type: 'chat' }, forged(3, chain)), alice.jid);
+    await settle(40);
     expect(bob.sent).toHaveLength(before);
+    await alice.omemo.greet(bob.jid);
+    await settle(40);
+    expect(bob.sent).toHaveLength(before + 1);
+
+    bob.store.run('DELETE FROM omemo_session');
+    await alice.omemo.greet(bob.jid);
+    await settle(40);
+    expect(bob.sent).toHaveLength(before + 1);
   });
 });
 

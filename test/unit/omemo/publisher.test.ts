@@ -2,8 +2,9 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { readBundle } from '../../../src/omemo/bundle.ts';
 import { editDeviceList, parseDeviceList } from '../../../src/omemo/devicelist.ts';
 import { bundleNode, NODE_DEVICES } from '../../../src/omemo/names.ts';
+import type { PepPort } from '../../../src/omemo/pep-port.ts';
 import { FakeClock } from '../../support/clock.ts';
-import { type Party, World } from '../../support/omemo-world.ts';
+import { jid, type Party, World } from '../../support/omemo-world.ts';
 
 const ALICE = 'alice@a.example';
 const DAY = 86_400_000;
@@ -32,6 +33,23 @@ it('puts our device back when another client drops it, after a pause, and says s
   await clock.advance(700);
   expect(list()).toEqual([5, id]);
   expect(alice.said.at(-1)).toEqual({ event: 'device-restored', device: id });
+});
+
+it('does not look at our list for the list of somebody else', async () => {
+  const real = world.pep(jid('carol@c.example'));
+  let looked = 0;
+  const fetch: PepPort['fetch'] = (of, node) => {
+    if (of === null && node === NODE_DEVICES) looked++;
+    return real.fetch(of, node);
+  };
+  const carol = world.party('carol@c.example/jet', { clock, pep: { ...real, fetch } });
+  const made = carol.omemo.ensureDevice();
+  await clock.advance(5000);
+  await made;
+  const before = looked;
+  world.set(ALICE, NODE_DEVICES, others());
+  await clock.advance(5000);
+  expect(looked).toBe(before);
 });
 
 it('rests after five times in an hour, each later than the last, and tries again in the next', async () => {

@@ -3,7 +3,11 @@ import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { Jid } from '../../../src/core/jid.ts';
 import type { Session } from '../../../src/jingle/session.ts';
-import { TransportRegistry, type Negotiation } from '../../../src/jingle/transport.ts';
+import {
+  TransportRegistry,
+  type Bytestream,
+  type Negotiation,
+} from '../../../src/jingle/transport.ts';
 import { LiveTransfers } from '../../../src/transfer/live.ts';
 import { Transfer, type Side } from '../../../src/transfer/transfer.ts';
 import { StanzaError, type Connection } from '../../../src/xmpp/connection.ts';
@@ -14,10 +18,23 @@ import { testRecords } from '../../support/records.ts';
 
 const NS = 'urn:example:transport';
 
-/** @param acknowledged - when the peer has acknowledged the end of the session */
-async function offered(acknowledged: Promise<unknown> = Promise.resolve()) {
+const open = (): Bytestream => ({
+  route: { kind: 'direct', via: '' },
+  duplex: new PassThrough(),
+  taken: () => 0,
+});
+
+/**
+ * @param acknowledged - when the peer has acknowledged the end of the session
+ * @param connect - of each negotiation
+ */
+async function offered(
+  acknowledged: Promise<unknown> = Promise.resolve(),
+  connect = () => Promise.resolve(open()),
+) {
   const clock = new FakeClock();
   const said: string[] = [];
+  const streamed: Bytestream[] = [];
   let moved = 0;
   const negotiation: Negotiation = {
     namespace: NS,
@@ -26,12 +43,7 @@ async function offered(acknowledged: Promise<unknown> = Promise.resolve()) {
       if (transport.attrs['odd'] !== undefined) throw new StanzaError('modify', 'bad-request');
     },
     info: () => undefined,
-    connect: () =>
-      Promise.resolve({
-        route: { kind: 'direct', via: '' },
-        duplex: new PassThrough(),
-        taken: () => 0,
-      }),
+    connect,
     close: () => Promise.resolve(),
   };
   const transports = new TransportRegistry();
@@ -39,10 +51,13 @@ async function offered(acknowledged: Promise<unknown> = Promise.resolve()) {
     namespace: NS,
     features: [],
     usable: () => true,
-    negotiate: () => negotiation,
+    negotiate: () => ({ ...negotiation }),
   });
   const side: Side = {
-    stream: () => new Promise(() => undefined),
+    stream: (bytestream) => {
+      streamed.push(bytestream);
+      return new Promise(() => undefined);
+    },
     info: () => undefined,
     get moved() {
       return moved;
@@ -59,6 +74,7 @@ async function offered(acknowledged: Promise<unknown> = Promise.resolve()) {
     peer: Jid.parse('b@x.org/b'),
     role: 'initiator',
     info: () => Promise.resolve(said.push('info')),
+    acceptTransport: () => Promise.resolve(said.push('another transport')),
     terminate: (reason: string) => {
       said.push(`end: ${reason}`);
       return acknowledged;
@@ -69,7 +85,7 @@ async function offered(acknowledged: Promise<unknown> = Promise.resolve()) {
     transfer.accepted([
       { ...content, senders: 'initiator', transport: xml('transport', { sid: 's', ...attrs }) },
     ]);
-  return { clock, said, transfer, accept, move: () => moved++ };
+  return { clock, said, streamed, transfer, accept, move: () => moved++ };
 }
 
 describe('an answer to the offered transport that cannot be used', () => {
@@ -111,6 +127,52 @@ describe('a stream on which nothing moves', () => {
       await clock.advance(60_000);
     }
     expect(said.every((word) => word === 'info')).toBe(true);
+  });
+});
+
+describe('a connection that comes late', () => {
+  /** Connections that are made when the test says so. */
+  function connections() {
+    const made: ((stream: Bytestream) => void)[] = [];
+    return { made, connect: () => new Promise<Bytestream>((resolve) => made.push(resolve)) };
+  }
+
+  it('of a transport that was replaced carries nothing: the other one does, once', async () => {
+    const { made, connect } = connections();
+    const { said, streamed, transfer, accept } = await offered(undefined, connect);
+    await accept({ xmlns: NS });
+    transfer.transportReplace('initiator', 'c', xml('transport', { xmlns: NS, sid: 't' }));
+    await settle();
+    expect(said).toEqual(['another transport']);
+    const [late, right] = [open(), open()];
+    made[0]?.(late);
+    await settle();
+    expect(streamed).toEqual([]);
+    expect(late.duplex.destroyed).toBe(true);
+    made[1]?.(right);
+    await settle();
+    expect(streamed).toEqual([right]);
+  });
+
+  it('carries nothing when all is over, though the peer has not heard of that', async () => {
+    const { made, connect } = connections();
+    const { streamed, transfer, accept } = await offered(new Promise(() => undefined), connect);
+    await accept({ xmlns: NS });
+    transfer.cancel();
+    made[0]?.(open());
+    await settle();
+    expect(transfer.isOver).toBe(true);
+    expect(streamed).toEqual([]);
+  });
+
+  it('is not waited for without end', async () => {
+    const { clock, said, transfer, accept } = await offered(undefined, connections().connect);
+    await accept({ xmlns: NS });
+    await clock.advance(74_999);
+    expect(transfer.isOver).toBe(false);
+    await clock.advance(1);
+    expect(await transfer.done).toMatchObject({ kind: 'failed', fault: { by: 'route' } });
+    expect(said).toEqual(['end: connectivity-error']);
   });
 });
 

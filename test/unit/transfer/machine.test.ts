@@ -11,6 +11,7 @@ import {
 } from '../../../src/transfer/machine.ts';
 import { errorOf } from '../../../src/transfer/outcome.ts';
 import { endOf } from '../../../src/transfer/rounds.ts';
+import { NEGOTIATION_TIME } from '../../../src/transport/s5b/negotiation.ts';
 
 const SENDER: Part = { sends: true, initiates: true };
 const RECEIVER: Part = { sends: false, initiates: false };
@@ -175,10 +176,13 @@ describe('the receiver', () => {
   });
 
   test('refuses another transport once a byte may have arrived, and ends', () => {
-    const { effects } = play(RECEIVER, ...streaming, { on: 'replace-offered', usable: true });
-    expect(effects.slice(-3)).toEqual([
-      ...['reject-replace', 'terminate connectivity-error', 'finish failed'],
-    ]);
+    for (const more of [[], [{ on: 'stream-failed', error: broke } as const]]) {
+      const offered: Event = { on: 'replace-offered', usable: true };
+      const { effects } = play(RECEIVER, ...streaming, ...more, offered);
+      expect(effects.slice(-3)).toEqual([
+        ...['reject-replace', 'terminate connectivity-error', 'finish failed'],
+      ]);
+    }
   });
 
   test('takes another transport before that', () => {
@@ -223,9 +227,21 @@ const anyEvent: fc.Arbitrary<Event> = fc.oneof(
 );
 const anyPart = fc.record({ sends: fc.boolean(), initiates: fc.boolean() });
 
+/** What leads on: of events that are all as likely most end a transfer before it streams. */
+const onward = fc.constantFrom<Event>(
+  ...[{ on: 'accepted' } as const, { on: 'decided', accept: true } as const],
+  ...[{ on: 'connected' } as const, { on: 'unconnected', another: true } as const],
+  ...[{ on: 'replace-offered', usable: true } as const, { on: 'replace-accepted' } as const],
+  { on: 'stream-failed', error: broke },
+);
+const longWay = fc.array(
+  fc.oneof({ weight: 4, arbitrary: onward }, { weight: 1, arbitrary: anyEvent }),
+  { maxLength: 30 },
+);
+
 test('whatever comes, a transfer streams at most once, finishes at most once and does nothing after', () => {
   fc.assert(
-    fc.property(anyPart, fc.array(anyEvent, { maxLength: 30 }), (part, events) => {
+    fc.property(anyPart, longWay, (part, events) => {
       const { state, effects } = play(part, ...events);
       const streams = effects.filter((effect) => effect === 'stream').length;
       const finishes = effects.filter((effect) => effect.startsWith('finish'));
@@ -233,6 +249,7 @@ test('whatever comes, a transfer streams at most once, finishes at most once and
       expect(finishes.length).toBe(state.at === 'ended' ? 1 : 0);
       if (finishes.length > 0) expect(effects.at(-1)).toBe(finishes[0]);
     }),
+    { numRuns: 2000 },
   );
 });
 
@@ -253,6 +270,10 @@ test('every state that waits for the peer alone is bounded and ends or goes on b
       expect(BOUNDS[state.at], state.at).toBeGreaterThan(0);
       expect(step(part, state, { on: 'silence' }).effects).not.toEqual([]);
     }
+});
+
+test('a transport that fails at the very last is replaced all the same', () => {
+  expect(BOUNDS.connecting).toBeGreaterThan(NEGOTIATION_TIME);
 });
 
 test.each<[Event, readonly State['at'][]]>([

@@ -107,10 +107,10 @@ describe('a refusal', () => {
   });
 
   test('meets who asks too often, until a minute has passed', async () => {
-    const { clock, fetch, refused } = createHolding();
+    const { clock, fetch, from, refused } = createHolding();
     const nothing = sha256(Buffer.from('nothing'));
-    const ask = async () => {
-      const asked = fetch(nothing);
+    const ask = async (by: (hash: Hash) => Promise<unknown> = fetch) => {
+      const asked = by(nothing);
       await clock.advance(500);
       return asked;
     };
@@ -123,6 +123,11 @@ describe('a refusal', () => {
     await clock.advance(500);
     await Promise.all(more);
     expect(refused.filter((why) => why === 'it asks too often')).toHaveLength(10);
+    // It is the account that is counted, and no other one.
+    await ask(from('alice@a.test/two'));
+    expect(refused.at(-1)).toBe('it asks too often');
+    await ask(from('carol@c.test/one'));
+    expect(refused.at(-1)).toBe('what it asked for is not shared');
     await clock.advance(60_000);
     await ask();
     expect(refused.at(-1)).toBe('what it asked for is not shared');

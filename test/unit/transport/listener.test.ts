@@ -96,7 +96,8 @@ describe('listener', () => {
     ['another command', Buffer.concat([GREETING, Buffer.from([5, 2, 0, 3, 0, 0, 0])])],
     ['another kind of address', Buffer.concat([GREETING, Buffer.from([5, 1, 0, 1, 0, 0, 0])])],
   ])('drops %s', async (_, bytes) => {
-    const listener = await listening();
+    // At once, and not when the time for a handshake is over.
+    const listener = await listening(new FakeClock());
     listener.expect(orders, () => expect.unreachable());
     const socket = await client(listener.port);
     socket.write(bytes);

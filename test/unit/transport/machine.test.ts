@@ -173,6 +173,17 @@ describe('nomination', () => {
       for (const event of every) expect(step(state, event)).toEqual({ state, effects: [] });
   });
 
+  it('waits for the activation of the proxy that was nominated', () => {
+    const proxy = candidate('p', 1, 'proxy');
+    const { state: tried } = step(begin('initiator'), { kind: 'reached', candidate: proxy });
+    const { state } = step(tried, { kind: 'peer-error' });
+    const another = step(state, { kind: 'peer-activated', cid: 'q' });
+    expect(another).toEqual({ state, effects: [] });
+    expect(step(state, { kind: 'peer-activated', cid: 'p' }).effects).toMatchObject([
+      { kind: 'open', candidate: proxy, offeredBy: 'peer' },
+    ]);
+  });
+
   it('takes the first word of each side, and no later one', () => {
     for (const role of ['initiator', 'responder'] as const)
       for (const [first, later] of [

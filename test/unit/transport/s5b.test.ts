@@ -11,11 +11,14 @@ import {
   priority,
   worthTrying,
 } from '../../../src/transport/s5b/candidates.ts';
+import { dial } from '../../../src/transport/s5b/connector.ts';
 import { destination } from '../../../src/transport/s5b/dstaddr.ts';
 import { s5b } from '../../../src/transport/s5b/index.ts';
 import { Listener } from '../../../src/transport/s5b/listener.ts';
+import { NEGOTIATION_TIME } from '../../../src/transport/s5b/negotiation.ts';
 import { readInfo, readOffer, S5B } from '../../../src/transport/s5b/stanza.ts';
 import { StanzaError } from '../../../src/xmpp/connection.ts';
+import { FakeClock } from '../../support/clock.ts';
 import { connectBoth, openPolicy, pair, readAll } from '../../support/negotiations.ts';
 import { createNetwork, parseXml } from '../../support/network.ts';
 
@@ -157,6 +160,48 @@ describe('negotiation', () => {
     await Promise.all([initiator.close(), responder.close()]);
   });
 
+  it('keeps few connections that the peer opens, and takes no answer for another stream', async () => {
+    const { alice, bob } = ends();
+    const { initiator, responder, offer } = await pair(s5b, [alice, bob], systemClock);
+    const [, sid = ''] = /sid="([^"]+)"/.exec(offer) ?? [];
+    const [, port = ''] = / port="([^"]+)"/.exec(offer) ?? [];
+    const dialling = { clock: systemClock, socks: undefined, loopback: true };
+    const { signal } = new AbortController();
+    const knock = () =>
+      dial(
+        dialling,
+        { host: '127.0.0.1', port: Number(port) },
+        destination(sid, bob.jid, alice.jid),
+        signal,
+      );
+    const kept: Socket[] = [];
+    for (let n = 0; n < 16; n++) kept.push(await knock());
+    const more = await knock().catch(() => undefined);
+    // Half-open: it is for this side to close it, too.
+    if (more?.closed === false && !more.readableEnded) await once(more.resume(), 'end');
+    more?.destroy();
+    expect(kept.some(({ destroyed }) => destroyed)).toBe(false);
+    const answer = xml('transport', { xmlns: S5B, sid: 'another' });
+    expect(() => initiator.remote(answer)).toThrow('another sid');
+    for (const socket of kept) socket.destroy();
+    await Promise.all([initiator.close(), responder.close()]);
+  });
+
+  it('is given up in time when the peer says nothing', async () => {
+    const { alice, bob } = ends();
+    const clock = new FakeClock();
+    const policy = { ...openPolicy, direct: false, kinds: new Set(['direct'] as const) };
+    const { initiator, responder } = await pair(s5b, [alice, bob], clock, [policy, policy]);
+    let over = false;
+    const ended = initiator.connect(new AbortController().signal).finally(() => (over = true));
+    const failed = expect(ended).rejects.toBeInstanceOf(TransportFailed);
+    await clock.advance(NEGOTIATION_TIME - 1);
+    expect(over).toBe(false);
+    await clock.advance(1);
+    await failed;
+    await responder.close();
+  });
+
   it('ends with the reason of an abort', async () => {
     const { alice, bob } = ends();
     const { initiator, responder } = await pair(s5b, [alice, bob], systemClock);
@@ -203,6 +248,25 @@ describe('candidates', () => {
     expect(worthTrying([one], openPolicy, false)).toEqual([]);
     expect(worthTrying([one], openPolicy, true)).toEqual([one]);
     expect(worthTrying([one], { ...openPolicy, direct: false }, true)).toEqual([]);
+    const other = { ...one, host: '192.0.2.1' };
+    for (const host of [
+      'localhost',
+      'LOCALHOST.',
+      'x.localhost',
+      '169.254.1.1',
+      '::ffff:127.0.0.1',
+    ])
+      expect(worthTrying([{ ...one, host }, other], openPolicy, false)).toEqual([other]);
+    // Only what may be used at all, and where nothing is direct only our own server's proxies.
+    const proxy = { ...other, type: 'proxy' as const };
+    const proxies = { ...openPolicy, kinds: new Set(['proxy'] as const) };
+    expect(worthTrying([other, proxy], proxies, false)).toEqual([proxy]);
+    const indirect = { ...openPolicy, direct: false };
+    expect(worthTrying([other, proxy], indirect, false)).toEqual([]);
+    expect(worthTrying([other, proxy], indirect, false, [proxy])).toEqual([proxy]);
+    const many = Array.from({ length: 30 }, (_, n) => ({ ...other, cid: `${n}`, priority: n }));
+    const tried = worthTrying(many, openPolicy, false);
+    expect([tried.length, tried[0]?.priority]).toEqual([24, 29]);
     for (const address of ['0.0.0.0', '::', 'ff02::1', '::ffff:127.0.0.1', 'fe80::1%eth0', 'name'])
       expect(isAllowed(address, false)).toBe(false);
   });

@@ -4,9 +4,9 @@ import { afterEach, expect, test } from 'vitest';
 import { systemClock } from '../../../src/core/clock.ts';
 import { Jid } from '../../../src/core/jid.ts';
 import { connect } from '../../../src/xmpp/connect.ts';
-import { selfSigned } from '../../support/certificate.ts';
+import { selfSigned, type Certificate } from '../../support/certificate.ts';
 
-const { key, cert } = selfSigned('home.example');
+const home = selfSigned('home.example');
 let server: Server | undefined;
 
 afterEach(() => server?.close());
@@ -14,17 +14,36 @@ afterEach(() => server?.close());
 const NS = "xmlns='urn:ietf:params:xml:ns:xmpp-sasl'";
 const base64 = (text: string) => Buffer.from(text).toString('base64');
 
-/** A server with a certificate for home.example that knows no password. */
-async function meet(account: string, mechanisms: string[], answer: (got: string) => string) {
+interface Meeting {
+  readonly certificate?: Certificate;
+  /** As `--server` names it. */
+  readonly host?: string;
+  readonly password?: () => Promise<string>;
+  /** What follows the offer of mechanisms unasked. */
+  readonly more?: string;
+  /** Told once that has left. */
+  readonly offered?: () => void;
+}
+
+/** A server with a certificate, by default for home.example, that knows no password. */
+async function meet(
+  account: string,
+  mechanisms: string[],
+  answer: (got: string) => string,
+  meeting: Meeting = {},
+) {
+  const { certificate = home, host = '127.0.0.1', more = '', offered } = meeting;
+  const { password = () => 'secret' } = meeting;
   let heard = '';
-  const made = createServer({ key, cert }, (socket) => {
+  const made = createServer(certificate, (socket) => {
     socket.on('error', () => undefined);
     socket.on('data', (bytes: Buffer) => {
       const text = bytes.toString();
       heard += text;
       if (text.includes('<stream:stream'))
         socket.write(
-          `<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'><stream:features><mechanisms ${NS}>${mechanisms.map((m) => `<mechanism>${m}</mechanism>`).join('')}</mechanisms></stream:features>`,
+          `<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'><stream:features><mechanisms ${NS}>${mechanisms.map((m) => `<mechanism>${m}</mechanism>`).join('')}</mechanisms></stream:features>${more}`,
+          offered,
         );
       else socket.write(answer(text));
     });
@@ -37,9 +56,9 @@ async function meet(account: string, mechanisms: string[], answer: (got: string)
   if (jid === undefined) throw new Error(account);
   const error: unknown = await connect({
     jid,
-    password: () => 'secret',
-    ca: cert,
-    server: { host: '127.0.0.1', port: (made.address() as AddressInfo).port, tls: true },
+    password,
+    ca: certificate.cert,
+    server: { host, port: (made.address() as AddressInfo).port, tls: true },
     clock: systemClock,
   }).catch((reason: unknown) => reason);
   return { error, heard };
@@ -49,6 +68,28 @@ test('the certificate has to be for the domain of the address', async () => {
   const { error, heard } = await meet('romeo@other.example', ['PLAIN'], () => '');
   expect(error).toMatchObject({ code: 'untrusted-certificate', exit: 3 });
   expect(heard).toBe('');
+});
+
+test('a certificate for the place that --server names is none for the address', async () => {
+  const { error, heard } = await meet('romeo@home.example', ['PLAIN'], () => '', {
+    ...{ certificate: selfSigned('localhost'), host: 'localhost' },
+  });
+  expect(error).toMatchObject({ code: 'untrusted-certificate', exit: 3 });
+  expect(heard).toBe('');
+});
+
+test('a server that floods us while the password is asked for is left', async () => {
+  let reach: () => void = () => undefined;
+  const flooded = new Promise<void>((resolve) => (reach = resolve));
+  const { error, heard } = await meet('romeo@home.example', ['PLAIN'], () => '', {
+    ...{ more: '<a/>'.repeat(300), offered: () => setTimeout(reach, 50) },
+    password: async () => {
+      await flooded;
+      return 'secret';
+    },
+  });
+  expect(error).toMatchObject({ code: 'server-unreachable', exit: 3 });
+  expect(heard).not.toContain('<auth');
 });
 
 /** Challenges whoever logs in, and then ends with this. */
