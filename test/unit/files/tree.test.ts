@@ -269,6 +269,20 @@ describe('building a tree', () => {
     expect(readdirSync(join(out, 'top/d'))).toEqual([]);
   });
 
+  it('makes no link before all else is there', async () => {
+    const { out } = await outFolder();
+    const tree = await Tree.open(out, { skipped: () => undefined });
+    await tree.folder(folder('top'));
+    tree.link(link('top/l', 'x') as TreeEntry & { kind: 'link' });
+    const landing = await Landing.open({
+      ...{ target: await tree.file(file('top/l/x')), size: 0, onConflict: 'rename' },
+    });
+    await landing?.finish();
+    expect(below(out)).toEqual(['top', 'top/l (1)', 'top/l (1)/x']);
+    await tree.finish();
+    expect(readlinkSync(join(out, 'top/l'))).toBe('x');
+  });
+
   it('never goes through a link or a file that lies there', async () => {
     const { base, out } = await outFolder();
     symlinkSync('../elsewhere', join(out, 'top'));

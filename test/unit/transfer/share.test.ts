@@ -1,10 +1,15 @@
 /** Asking and serving in plain XEP-0391 §4.2, both sides in this process: what is answered, when, and how often. */
 import { createHash } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { FileSource } from '../../../src/files/source.ts';
+import type { FileRange } from '../../../src/jingle/file-description.ts';
 import type { Hash } from '../../../src/jingle/hashes.ts';
 import { memoryBytes } from '../../../src/transfer/listing.ts';
 import type { Sharing } from '../../../src/transfer/share.ts';
 import { settle } from '../../support/clock.ts';
+import { testFolder } from '../../support/folder.ts';
 import { createHolding, HELD as bytes, sha256 } from '../../support/holding.ts';
 
 test('a plain request by hash is served, and proven by the hash that was asked for', async () => {
@@ -29,27 +34,63 @@ test('of what the hash does not name nothing lands, whatever the holder sends', 
   expect(events.at(-1)).toMatchObject({ event: 'error', code: 'hash-mismatch' });
 });
 
+test('nor is it taken for that file where it comes in ranges, each of which is right', async () => {
+  const path = join(await testFolder(), 'held.bin');
+  await writeFile(path, bytes);
+  const source = await FileSource.open(path);
+  await source.close();
+  const find: Sharing['find'] = () =>
+    Promise.resolve({
+      ...{ file: { name: 'held.bin', size: bytes.length, hashes: [], hashUsed: [] }, source },
+      open: () => FileSource.open(path),
+    });
+  const { fetch } = createHolding({ find, goesOn: { allows: () => true } }, true, 16_384);
+  expect((await fetch(sha256(bytes))).exit).toBe(0);
+  const { exit, events } = await fetch(sha256(Buffer.from('what was asked for')));
+  expect(exit).toBe(6);
+  expect(events.at(-1)).toMatchObject({ event: 'error', code: 'hash-mismatch' });
+});
+
+/** Has whatever is asked for. */
+const HAS_ALL: Partial<Sharing> = {
+  find: () =>
+    Promise.resolve({
+      file: { name: 'held.bin', size: bytes.length, hashes: [], hashUsed: [] },
+      open: () => Promise.resolve(memoryBytes(bytes)),
+    }),
+};
+
 describe('a refusal', () => {
-  test.each<[string, Partial<Sharing>, Hash]>([
+  const SAME =
+    /^<jingle [^>]*action="session-terminate"[^>]*><reason><failed-application\/><file-not-available xmlns="[^"]+"\/><\/reason><\/jingle>$/;
+  const sha1: Hash = { algorithm: 'sha-1', digest: createHash('sha1').update(bytes).digest() };
+  test.each<[string, Partial<Sharing>, Hash, FileRange?]>([
     ['of what is not there', {}, sha256(Buffer.from('nothing'))],
-    ['of what this account may not have', { may: () => false }, sha256(bytes)],
-    ['of a request without sealed elements', { plain: () => false }, sha256(bytes)],
-    [
-      'of a hash that proves nothing',
-      {},
-      { algorithm: 'sha-1', digest: createHash('sha1').update(bytes).digest() },
-    ],
-  ])('%s looks the same, and leaves at the same time', async (_what, sharing, hash) => {
-    const { clock, fetch, refused, ends } = createHolding(sharing);
-    const asked = fetch(hash);
+    ['of what this account may not have', { ...HAS_ALL, may: () => false }, sha256(bytes)],
+    ['of a request without sealed elements', { ...HAS_ALL, plain: () => false }, sha256(bytes)],
+    ['of a hash that proves nothing', HAS_ALL, sha1],
+    ['of a part, in the clear', HAS_ALL, sha256(bytes), { offset: 1, length: 9, hashes: [] }],
+  ])('%s looks the same, and leaves at the same time', async (_what, sharing, hash, range) => {
+    const { clock, fetch, refused, ends, farewells } = createHolding(sharing);
+    const asked = fetch(hash, range);
     await clock.advance(499);
     expect(refused).toHaveLength(1);
     expect(ends).toEqual([]);
     await clock.advance(1);
     const { exit, events } = await asked;
     expect(ends).toEqual([500]);
+    expect(farewells).toEqual([expect.stringMatching(SAME)]);
     expect(exit).toBe(9);
     expect(events.at(-1)).toMatchObject({ code: 'peer-file-not-available' });
+  });
+
+  test('of what lies beyond the end looks the same, too', async () => {
+    const { clock, fetch, refused, ends, farewells } = createHolding({}, true);
+    const asked = fetch(sha256(bytes), { offset: bytes.length + 1, hashes: [] });
+    await clock.advance(500);
+    expect((await asked).exit).toBe(9);
+    expect(refused).toEqual(['it asked for bytes beyond the end of the file']);
+    expect([ends, farewells]).toEqual([[500], [expect.stringMatching(SAME)]]);
   });
 
   const NOBODY: Partial<Sharing> = { may: () => false };

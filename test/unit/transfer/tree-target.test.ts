@@ -125,6 +125,16 @@ describe('a folder that is cut off', () => {
     await isThere(what);
   });
 
+  test('and leads out of itself is refused as soon as its list is there', async () => {
+    const evil: TreeEntry = { kind: 'link', path: 'x/../evil', target: 'a', ...about };
+    const { plan, stream } = await sample(SIZES, [evil]);
+    const landing = await TreeLanding.open(plan);
+    const list = stream.subarray(0, plan.head.list);
+    await expect(write(landing, list)).rejects.toMatchObject({ code: 'unsafe-path', exit: 9 });
+    await landing.abort('remove');
+    expect(await readdir(plan.out)).toEqual([]);
+  });
+
   test('and given up leaves nothing', async () => {
     const what = await sample();
     const landing = await TreeLanding.open(what.plan);
@@ -290,6 +300,18 @@ describe('a folder that is cut off', () => {
     await landing.abort('remove');
   });
 
+  test('whose folder of parts is that of another user is not gone on with', async () => {
+    const what = await sample();
+    const first = await TreeLanding.open(what.plan);
+    await write(first, what.stream.subarray(0, what.starts.get('x/in/e')));
+    const { written, identity } = await first.suspend();
+    const theirs = { written, identity: { ...identity, uid: identity.uid + 1n } };
+    await expect(resume(what, first.part, theirs)).rejects.toMatchObject({
+      ...{ exit: 8, code: 'part-changed' },
+      message: expect.stringMatching(/another user/) as unknown,
+    });
+  });
+
   test('by a full disk goes on from where it was (needs mount)', async ({ skip }) => {
     skip(!canMount('tmpfs'));
     const what = await sample(SIZES, [], { out: mount('tmpfs', 'size=8m') });
@@ -365,20 +387,23 @@ describe('a folder that is being landed', () => {
     await isThere(what);
   });
 
-  test('and changed by its user before it goes on keeps what it was changed to', async () => {
-    const { what, part, left } = await cutOff();
-    const name = join(what.plan.out, 'x/in/file 3');
-    await writeFile(name, 'mine');
-    const { landing } = await resume(what, part, left, true);
-    await landing.finish();
-    expect(await readFile(name, 'utf8')).toBe('mine');
-    const beside = await readFile(join(what.plan.out, 'x/in/file 3 (1)')).catch(() => undefined);
-    const there = await readdir(join(what.plan.out, 'x/in'));
-    expect(there).toHaveLength(41);
-    expect(beside?.equals(what.files.get('x/in/file 3') ?? Buffer.alloc(0)), there.join()).toBe(
-      true,
-    );
-  });
+  test.each(['mine', 'm'.repeat(103)])(
+    'and changed by its user keeps what it was changed to: %s',
+    async (mine) => {
+      const { what, part, left } = await cutOff();
+      const name = join(what.plan.out, 'x/in/file 3');
+      await writeFile(name, mine);
+      const { landing } = await resume(what, part, left, true);
+      await landing.finish();
+      expect(await readFile(name, 'utf8')).toBe(mine);
+      const beside = await readFile(join(what.plan.out, 'x/in/file 3 (1)')).catch(() => undefined);
+      const there = await readdir(join(what.plan.out, 'x/in'));
+      expect(there).toHaveLength(41);
+      expect(beside?.equals(what.files.get('x/in/file 3') ?? Buffer.alloc(0)), there.join()).toBe(
+        true,
+      );
+    },
+  );
 
   test('tells once, before the first file has its name, that all is there', async () => {
     const what = await sample();

@@ -251,6 +251,7 @@ describe('a peer that cheats', () => {
     ['an absolute path', 'x', [dir('x'), file('/tmp/evil')], 'e'],
     ['an absolute name', '/tmp', [dir('/tmp'), file('/tmp/evil')], 'e'],
     ['another folder beside the one that was offered', 'x', [dir('x'), file('y/evil')], 'e'],
+    ['another folder in place of the one that was offered', 'x', [dir('y'), file('x/evil')], 'e'],
     ['a file in place of the folder', 'x', [file('x')], 'e'],
     ['an empty step', 'x', [dir('x'), file('x//evil')], 'e'],
     ['fewer bytes than the list says', 'x', [dir('x'), file('x/evil', 9)], 'e'],
@@ -311,6 +312,14 @@ describe('a peer that cheats', () => {
     const sha256 = createHash('sha256').update('other').digest();
     const lying = { ...source, ...(source.tree && { tree: { ...source.tree, sha256 } }) };
     expect(await offer(lying)).not.toBe(0);
+    expect((await bob.told('error')) as unknown).toMatchObject({ code: 'bad-list', exit: 9 });
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  test('a list of fewer files than were offered is not read', async () => {
+    const { offer, folder, bob } = await createExchange({ sealed: true });
+    const { tree, ...source } = forged('x', [dir('x'), file('x/a')], 'e1');
+    expect(await offer({ ...source, ...(tree && { tree: { ...tree, files: 2 } }) })).not.toBe(0);
     expect((await bob.told('error')) as unknown).toMatchObject({ code: 'bad-list', exit: 9 });
     expect(await readdir(folder)).toEqual([]);
   });

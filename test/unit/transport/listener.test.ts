@@ -210,7 +210,9 @@ describe('connector', () => {
   it('never has two connections to one proxy, which would join them', async () => {
     let open = 0;
     let most = 0;
+    let all = 0;
     const server = createServer((socket) => {
+      all++;
       most = Math.max(most, ++open);
       socket.on('error', () => undefined);
       socket.on('close', () => open--);
@@ -235,7 +237,8 @@ describe('connector', () => {
     const abort = new AbortController();
     const reached = await race(dialling, proxies, orders[0], abort.signal, () => undefined).winner;
     undo.push(() => reached?.socket.destroy());
-    expect([reached?.candidate.cid, most]).toEqual(['a', 1]);
+    await settle(40);
+    expect([reached?.candidate.cid, most, all]).toEqual(['a', 1, 1]);
   });
 
   it('ends at once when what is left cannot win', async () => {
@@ -272,37 +275,46 @@ describe('connector', () => {
       ).rejects.toThrow('no address');
   });
 
-  it('goes through the proxy of the user', async () => {
-    const listener = await listening();
-    const taken = new Promise<Socket>((resolve) => listener.expect(orders, resolve));
-    const seen: string[] = [];
-    const server = createServer((socket) => {
-      socket.once('data', () => {
-        socket.write(Buffer.from([5, 0]));
-        socket.once('data', (data) => {
-          seen.push(`${data.subarray(4, 8).join('.')}:${data.readUInt16BE(8)}`);
-          const onward = connect(listener.port, '127.0.0.1', () => {
-            socket.write(Buffer.from([5, 0, 0, 1, 0, 0, 0, 0, 0, 0]));
-            socket.pipe(onward).pipe(socket);
+  // A name is not looked up here.
+  it.each(['192.0.2.7', 'stream.invalid'])(
+    'goes through the proxy of the user to %s',
+    async (host) => {
+      const listener = await listening();
+      const taken = new Promise<Socket>((resolve) => listener.expect(orders, resolve));
+      const seen: string[] = [];
+      const server = createServer((socket) => {
+        socket.once('data', () => {
+          socket.write(Buffer.from([5, 0]));
+          socket.once('data', (data) => {
+            const [, , , type, length = 0] = data;
+            const name = type === 3;
+            const at = name
+              ? data.subarray(5, 5 + length).toString()
+              : data.subarray(4, 8).join('.');
+            seen.push(`${at}:${data.readUInt16BE(name ? 5 + length : 8)}`);
+            const onward = connect(listener.port, '127.0.0.1', () => {
+              socket.write(Buffer.from([5, 0, 0, 1, 0, 0, 0, 0, 0, 0]));
+              socket.pipe(onward).pipe(socket);
+            });
           });
         });
-      });
-    }).listen(0, '127.0.0.1');
-    undo.push(() => server.close());
-    await once(server, 'listening');
-    const socks = { host: '127.0.0.1', port: (server.address() as AddressInfo).port };
-    const target = { host: '192.0.2.7', port: 4444 };
-    const abort = new AbortController();
-    const socket = await dial({ ...dialling, socks }, target, orders[0], abort.signal);
-    const accepted = await taken;
-    undo.push(
-      () => socket.destroy(),
-      () => accepted.destroy(),
-    );
-    expect(seen).toEqual(['192.0.2.7:4444']);
-    socket.write('ping');
-    expect((await read(accepted, 4)).toString()).toBe('ping');
-  });
+      }).listen(0, '127.0.0.1');
+      undo.push(() => server.close());
+      await once(server, 'listening');
+      const socks = { host: '127.0.0.1', port: (server.address() as AddressInfo).port };
+      const target = { host, port: 4444 };
+      const abort = new AbortController();
+      const socket = await dial({ ...dialling, socks }, target, orders[0], abort.signal);
+      const accepted = await taken;
+      undo.push(
+        () => socket.destroy(),
+        () => accepted.destroy(),
+      );
+      expect(seen).toEqual([`${host}:4444`]);
+      socket.write('ping');
+      expect((await read(accepted, 4)).toString()).toBe('ping');
+    },
+  );
 
   it('names a stream by id, offerer and the other', () => {
     expect(destination('sid', alice, bob)).toMatch(/^[0-9a-f]{40}$/);

@@ -102,6 +102,17 @@ test('what is injected after proceed ends the attempt, whatever the real server 
   expect(heard).toBe('');
 });
 
+test('what comes in the clear in place of the handshake is no stream', async () => {
+  const { heard, error, asked } = await attack(
+    `${OPEN}<stream:features>${TLS}</stream:features>`,
+    PROCEED,
+    `${OPEN}<stream:features>${SASL}</stream:features>`,
+  );
+  expect(error).toMatchObject({ code: 'server-unreachable' });
+  expect(heard).not.toMatch(/auth|romeo/);
+  expect(asked).toBe(0);
+});
+
 test.each([
   ['document type', `<!DOCTYPE x [<!ENTITY a "b">]>${OPEN}`],
   ['entity', `${OPEN}<a>&a;</a>`],

@@ -7,7 +7,7 @@ import { orderRecords, resolveTargets } from '../../../src/xmpp/resolve.ts';
 import { choose } from '../../../src/xmpp/sasl/choose.ts';
 import { backOff } from '../../../src/xmpp/session.ts';
 import { repliesFor } from '../../../src/xmpp/stanza.ts';
-import { parse, redacted, uint, xml } from '../../../src/xmpp/xml.ts';
+import { attr, parse, redacted, uint, xml } from '../../../src/xmpp/xml.ts';
 
 const jid = (text: string): Jid => Jid.parse(text) as Jid;
 
@@ -43,6 +43,13 @@ test('the parser fails once, as an event, on everything hostile', () => {
     ['<s><a>', ...Array.from({ length: 20 }, () => `<b>${'x'.repeat(100_000)}</b>`)],
   ])
     expect(read(...hostile, '<a/>')).toMatchObject({ elements: [], errors: [expect.any(String)] });
+});
+
+test('no attribute reaches a prototype', () => {
+  const element = parse('<a __proto__="x" constructor="y" b="1"/>');
+  expect(Object.keys(element?.attrs ?? {})).toEqual(['constructor', 'b']);
+  expect(Object.getPrototypeOf(element?.attrs)).toBe(Object.prototype);
+  expect(element && [attr(element, 'b'), attr(element, 'toString')]).toEqual(['1', undefined]);
 });
 
 test('parse takes one element and nothing else', () => {

@@ -55,11 +55,11 @@ test('only the audience is answered; what a handler throws is no secret told', a
       return Promise.resolve();
     },
   });
-  const ask = (from: Jid, name: string) =>
+  const ask = (from: Jid, name: string, id = 'i') =>
     new Promise<void>((resolve) => {
       told = resolve;
       responder.take(
-        xml('iq', { type: 'get', id: 'i', from: from.toString() }, xml(name, { xmlns: 'n' })),
+        xml('iq', { type: 'get', id, from: from.toString() }, xml(name, { xmlns: 'n' })),
         from,
       );
     });
@@ -74,9 +74,15 @@ test('only the audience is answered; what a handler throws is no secret told', a
   await ask(peer, 'b');
   await ask(peer, 'c');
   await ask(address('eve@x.org'), 'a');
+  const long = 'i'.repeat(1025);
+  await ask(address('eve@x.org'), 'a', long);
+  await ask(peer, 'a', long);
   expect(out[0]).toContain('<fine');
   expect(out[1]).toContain('internal-server-error');
   expect(out[1]).not.toContain('inner');
   expect(out[2]).toContain('bad-request');
   expect(out[3]).toContain('service-unavailable');
+  // Of a request that is refused to others, too, a stranger learns no more.
+  expect(out[4]).toBe(out[3]?.replace('id="i"', `id="${long}"`));
+  expect(out[5]).toContain('bad-request');
 });
