@@ -1,5 +1,7 @@
 /** A folder that was interrupted is gone on with, from either side: real processes over a real server. */
+import { execFileSync } from 'node:child_process';
 import {
+  chmod,
   lstat,
   mkdir,
   open,
@@ -12,6 +14,7 @@ import {
 } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
+import { isRoot } from '../support/children.ts';
 import { durable, interruptMidway, RATE, waitsForAny, written } from '../support/interrupting.ts';
 import type { JetHome } from '../support/jet.ts';
 import { freshPairs } from '../support/fresh-pairs.ts';
@@ -24,6 +27,20 @@ const HOW = { rate: '800k', least: LEAST };
 /** The part of the first large file, by its number. */
 const LARGE_PART = '22.jet-part';
 const MANY = 1500;
+
+/** Runs a program as root whom permissions bind like others. */
+const CAPABILITIES = '-dac_override,-dac_read_search';
+const FORBIDDEN = ['setpriv', `--bounding-set=${CAPABILITIES}`, `--inh-caps=${CAPABILITIES}`];
+const canForbid = isRoot && runs([...FORBIDDEN, 'true']);
+
+function runs([command = '', ...args]: readonly string[]): boolean {
+  try {
+    execFileSync(command, args, { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 describe.skipIf(!(await hasProsody()))('a folder that was interrupted', () => {
   let pair: Pair;
@@ -156,6 +173,43 @@ describe.skipIf(!(await hasProsody()))('a folder that was interrupted', () => {
     expect(await pair.landed()).toEqual(['photos.jet-part']);
     expect(await terminate(holder)).toBe(0);
   });
+
+  test.skipIf(!canForbid)(
+    'without what may not be read has all the others, and says so',
+    async () => {
+      await make('b secret', noise(200_000));
+      await make('closed/inside', noise(10));
+      for (const name of ['b secret', 'closed']) await chmod(join(root, name), 0);
+      const mortal = { prefix: FORBIDDEN };
+      const receiver = pair.receive(['--once']);
+      await receiver.said(/"event":"waiting"/);
+      const to = ['send', '--json', ...RATE, root, pair.bob.jid];
+      const sender = pair.alice.start(to, mortal);
+      await durable(pair.bob, sender, LEAST);
+      sender.child.kill('SIGKILL');
+      await sender.ended;
+      await receiver.said(/"code":"(broke|resumable)"/);
+      await terminate(receiver);
+      const reached = written(pair.bob);
+      const waiting = await waits(pair.bob);
+      const sent = await ended(pair.alice.start(['resume', '--json'], mortal));
+      expect(sent, sent.stdout + sent.stderr).toMatchObject({ status: 10 });
+      expect(Number(sent.event('start')?.['resumed_from'])).toBeGreaterThan(reached - 4096);
+      expect(sent.events.at(-1)).toMatchObject({ code: 'some-unread', exit: 10 });
+      expect(sent.stderr.trimEnd().split('\n').at(-1)).toMatch(
+        /^jet: Not everything in photos could be read and sent: .*photos\/closed, .*photos\/b secret\./,
+      );
+      await waiting.said(/"code":"some-failed","message":"[^"]*photos\/b secret/);
+      expect(await terminate(waiting)).toBe(0);
+      contents.delete('b secret');
+      contents.delete('closed/inside');
+      const there = await readdir(join(pair.out, 'photos'), { recursive: true });
+      expect(there.filter((name) => /secret|closed/.test(name))).toEqual([]);
+      for (const [name, bytes] of contents)
+        expect((await readFile(join(pair.out, 'photos', name))).equals(bytes), name).toBe(true);
+      expect(await pair.landed()).toEqual(['photos']);
+    },
+  );
 
   test('starts from zero, which is said, when a link lies in place of its parts', async () => {
     await interrupt('sender');
