@@ -7,6 +7,7 @@ import type { PartIdentity } from '../files/identity.ts';
 import { rememberFiles, type LandedFiles, type Placed } from '../files/landed-files.ts';
 import type { Checkpoint, ConflictPolicy } from '../files/landing.ts';
 import { safeName } from '../files/names.ts';
+import type { Naming } from '../files/part-name.ts';
 import { Staging } from '../files/staging.ts';
 import { TreeNames } from '../files/tree-names.ts';
 import { inTheWay, Tree } from '../files/tree.ts';
@@ -33,6 +34,8 @@ export interface TreePlan {
   readonly skipped: (path: string, why: string) => void;
   /** Files of it may have got their names before: what lies there with the same bytes is one of them. */
   readonly again: boolean;
+  /** Told where it is kept until then, before there is anything. */
+  readonly naming?: Naming;
   /** Told before the first file gets its name, with how far all of it has come. */
   readonly proven?: (all: Checkpoint) => void;
   /** What of this folder has landed before: as far as it is what it was, it does not have to come again. */
@@ -86,7 +89,8 @@ export class TreeLanding implements Vessel {
     const there = await lstat(target).catch(() => undefined);
     if (there !== undefined && !there.isDirectory())
       throw inTheWay(there.isSymbolicLink() ? 'link' : 'file', target);
-    return new TreeLanding(plan, await Staging.make(target, plan.head.list, plan.size), []);
+    const { head, size, naming } = plan;
+    return new TreeLanding(plan, await Staging.make(target, head.list, size, naming), []);
   }
 
   /**
