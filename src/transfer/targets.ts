@@ -3,6 +3,7 @@ import { lstat, rm } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { asError, Exit, JetError } from '../core/errors.ts';
 import type { Reading } from '../files/aligned.ts';
+import { FoldersThere } from '../files/folders-there.ts';
 import { differingRanges, Hasher } from '../files/hashing.ts';
 import {
   Landing,
@@ -106,10 +107,11 @@ function recorded(plan: TreeOffer, recorder: Recorder): TreePlan {
 }
 
 /** Writes down that the files of a folder are about to get their names. */
-function proven(recorder: Recorder): (all: Checkpoint) => void {
-  return (all) => {
+function proven(recorder: Recorder): NonNullable<TreePlan['proven']> {
+  return (all, { words: there }) => {
     recorder.checkpoint(all);
-    recorder.note({ options: { ...recorder.row().options, landing: true } });
+    const { options } = recorder.row();
+    recorder.note({ options: { ...options, landing: true, ...(there !== '' && { there }) } });
   };
 }
 
@@ -167,7 +169,8 @@ export async function keptTarget(keeping: Keeping): Promise<Opening | undefined>
   const plan = { target: path, size, onConflict: policyOf(options['onConflict']) };
   const head = headOf(row);
   const again = options['landing'] === true;
-  const tree = head && { ...plan, out: dirname(path), name, head, again, skipped };
+  const there = FoldersThere.of(options['there']);
+  const tree = head && { ...plan, out: dirname(path), name, head, again, there, skipped };
   if (part !== undefined && expected !== undefined)
     try {
       const left = { part, offset, expected };

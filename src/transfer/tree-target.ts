@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Exit, JetError } from '../core/errors.ts';
 import type { Reading } from '../files/aligned.ts';
 import type { PartIdentity } from '../files/identity.ts';
+import { FoldersThere } from '../files/folders-there.ts';
 import { rememberFiles, type LandedFiles, type Placed } from '../files/landed-files.ts';
 import type { Checkpoint, ConflictPolicy } from '../files/landing.ts';
 import { safeName } from '../files/names.ts';
@@ -36,8 +37,10 @@ export interface TreePlan {
   readonly again: boolean;
   /** Told where it is kept until then, before there is anything. */
   readonly naming?: Naming;
-  /** Told before the first file gets its name, with how far all of it has come. */
-  readonly proven?: (all: Checkpoint) => void;
+  /** Which folders were there before that. */
+  readonly there?: FoldersThere;
+  /** Told before the first file gets its name, with how far all of it has come, and which folders are there. */
+  readonly proven?: (all: Checkpoint, there: FoldersThere) => void;
   /** What of this folder has landed before: as far as it is what it was, it does not have to come again. */
   readonly landed?: LandedFiles;
   /** It comes again all the same. */
@@ -239,8 +242,10 @@ export class TreeLanding implements Vessel {
     if (entries === undefined || staging.position !== size) throw new Error('nothing to land');
     await staging.settle();
     // From here on a crash leaves some files where they belong: the next run finds them by this.
-    if (proven !== undefined) proven(await staging.checkpoint());
-    const tree = await Tree.open(out, { skipped, resumed: again });
+    const { there = FoldersThere.none } = this.#plan;
+    const before = again ? there : await FoldersThere.look(out, entries, MOST_ENTRIES);
+    if (proven !== undefined) proven(await staging.checkpoint(), before);
+    const tree = await Tree.open(out, { skipped, ...(again && { before }) });
     this.#tree = tree;
     const states = await staging.bytes(size - head.files, head.files);
     const files: Placed[] = [];
