@@ -62,8 +62,11 @@ export async function send(
   );
   for (const { label, folder } of found.device === undefined ? given : [])
     if (folder !== undefined && folder.unread.length > 0) {
-      statuses.push(tellError(unreadError(label, folder.unread)));
-      failed.push(...folder.unread);
+      const exit = tellError(unreadError(label, folder.unread));
+      for (const path of folder.unread) {
+        statuses.push(exit);
+        failed.push(path);
+      }
     }
   const status = overall(statuses);
   if (statuses.length > 1 && failed.length > 0) {

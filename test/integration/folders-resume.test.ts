@@ -1,5 +1,4 @@
 /** A folder that was interrupted is gone on with, from either side: real processes over a real server. */
-import { execFileSync } from 'node:child_process';
 import {
   chmod,
   lstat,
@@ -14,12 +13,12 @@ import {
 } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
-import { isRoot } from '../support/children.ts';
 import { durable, interruptMidway, RATE, waitsForAny, written } from '../support/interrupting.ts';
 import type { JetHome } from '../support/jet.ts';
 import { freshPairs } from '../support/fresh-pairs.ts';
 import { ended, linesOf, noise, type Pair } from '../support/pair.ts';
 import { terminate } from '../support/people.ts';
+import { BOUND, canBind } from '../support/permissions.ts';
 import { hasProsody } from '../support/prosody.ts';
 
 const LEAST = 1_500_000;
@@ -27,20 +26,6 @@ const HOW = { rate: '800k', least: LEAST };
 /** The part of the first large file, by its number. */
 const LARGE_PART = '22.jet-part';
 const MANY = 1500;
-
-/** Runs a program as root whom permissions bind like others. */
-const CAPABILITIES = '-dac_override,-dac_read_search';
-const FORBIDDEN = ['setpriv', `--bounding-set=${CAPABILITIES}`, `--inh-caps=${CAPABILITIES}`];
-const canForbid = isRoot && runs([...FORBIDDEN, 'true']);
-
-function runs([command = '', ...args]: readonly string[]): boolean {
-  try {
-    execFileSync(command, args, { stdio: 'ignore' });
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 describe.skipIf(!(await hasProsody()))('a folder that was interrupted', () => {
   let pair: Pair;
@@ -174,13 +159,13 @@ describe.skipIf(!(await hasProsody()))('a folder that was interrupted', () => {
     expect(await terminate(holder)).toBe(0);
   });
 
-  test.skipIf(!canForbid)(
+  test.skipIf(!canBind)(
     'without what may not be read has all the others, and says so',
     async () => {
       await make('b secret', noise(200_000));
       await make('closed/inside', noise(10));
       for (const name of ['b secret', 'closed']) await chmod(join(root, name), 0);
-      const mortal = { prefix: FORBIDDEN };
+      const mortal = { prefix: BOUND };
       const receiver = pair.receive(['--once']);
       await receiver.said(/"event":"waiting"/);
       const to = ['send', '--json', ...RATE, root, pair.bob.jid];
