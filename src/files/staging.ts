@@ -10,6 +10,7 @@ import { JetError } from '../core/errors.ts';
 import type { Reading } from './aligned.ts';
 import type { PartIdentity } from './identity.ts';
 import { Landing, type Checkpoint, type Sink } from './landing.ts';
+import { PACK, packName, type Naming } from './part-name.ts';
 import { syncFolder } from './place.ts';
 import { writeFailure } from './refusal.ts';
 import { Rewriting } from './rewriting.ts';
@@ -19,8 +20,6 @@ import {
   checkParts,
   makeFolder,
   openFolder,
-  PACK,
-  packName,
   partPath,
   READ,
   readStart,
@@ -103,11 +102,11 @@ export class Staging {
    * @param size - bytes of the stream
    * @throws JetError (exit 8) as `Landing.open`
    */
-  static async make(target: string, head: number, size: number): Promise<Staging> {
+  static async make(target: string, head: number, size: number, naming?: Naming): Promise<Staging> {
     let path: string | undefined;
     let folder: FileHandle | undefined;
     try {
-      path = await makeFolder(target);
+      path = await makeFolder(target, naming);
       folder = await openFolder(path);
       const plan = { target: join(path, PACK), size, onConflict: 'fail', direct: false } as const;
       const pack = await Landing.open(plan);

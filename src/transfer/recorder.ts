@@ -7,7 +7,7 @@ import type { Journal, NewTransfer } from './journal.ts';
 import { canGoOn, type EndState, type TransferDetails, type TransferRow } from './journal-row.ts';
 import type { JournalWriter } from './journal-writer.ts';
 import type { Outcome } from './machine.ts';
-import { isBroken, mayGoOn, statusOf, wordOf } from './outcome.ts';
+import { isBroken, lacks, mayGoOn, statusOf, unreadError, wordOf } from './outcome.ts';
 import type { Reporter } from './reporter.ts';
 import type { Extent, LandedAs } from './sealed.ts';
 
@@ -110,6 +110,12 @@ export interface Ending {
   readonly as?: LandedAs;
 }
 
+/** What was sent, and what of it could not be read. */
+export interface Source {
+  readonly name: string;
+  readonly unread?: readonly string[];
+}
+
 /**
  * Writes the end of a transfer down, then tells it.
  *
@@ -121,12 +127,15 @@ export function conclude(
   recorder: Recorder | undefined,
   ending: Omit<Ending, 'exit'>,
   came: Buffer | undefined,
+  { name, unread = [] }: Source = { name: '' },
 ): { readonly exit: ExitStatus; readonly broke: boolean } {
   const { outcome, path, as } = ending;
-  const exit = reporter.exitOf(outcome);
+  const missed = unread.length > 0 && lacks(outcome) ? unreadError(name, unread) : undefined;
+  const exit = missed?.exit ?? reporter.exitOf(outcome);
   const id = recorder?.end({ ...ending, exit });
   if (id !== undefined) reporter.interrupted(id);
   reporter.end(outcome, path, came?.toString('hex'), as);
+  if (missed !== undefined) reporter.error(missed);
   return { exit, broke: id !== undefined && isBroken(wordOf(outcome)) };
 }
 

@@ -36,6 +36,8 @@ export interface Sendable extends Bytes {
   readonly tree?: TreeHead;
   /** Of a folder: how it can be read again. */
   readonly walked?: Walk;
+  /** Of a folder: paths of what could not be read, so far. */
+  readonly unread?: readonly string[];
   /** Where it lies and what it is, for what can be opened again. */
   readonly origin?: Pick<FileSource, 'path' | 'identity'>;
 }
@@ -129,7 +131,7 @@ export async function sendFile(
   const outcome = endOf(end);
   if (outcome.kind === 'verified') forgetEarlier(around.records, recorder.row());
   const ending = { outcome, ...(sha256 && { sha256 }), ...(landed && { as: landed.as }) };
-  return conclude(reporter, recorder, ending, sha256).exit;
+  return conclude(reporter, recorder, ending, sha256, source).exit;
 }
 
 /** What is the same in all sessions of a file. */

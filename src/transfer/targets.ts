@@ -3,6 +3,7 @@ import { lstat, rm } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { asError, Exit, JetError } from '../core/errors.ts';
 import type { Reading } from '../files/aligned.ts';
+import { FoldersThere } from '../files/folders-there.ts';
 import { differingRanges, Hasher } from '../files/hashing.ts';
 import {
   Landing,
@@ -13,6 +14,7 @@ import {
 } from '../files/landing.ts';
 import { sourceIdentity } from '../files/identity.ts';
 import { FileSource } from '../files/source.ts';
+import { removeUnused } from '../files/part-name.ts';
 import { removeStaging } from '../files/staging-folder.ts';
 import type { Algorithm, Hash } from '../jingle/hashes.ts';
 import type { Built, Target } from './decrypting.ts';
@@ -50,10 +52,11 @@ export async function fileTarget(
   recorder?: Recorder,
   keeping?: Pick<Keeping, 'say'>,
 ): Promise<Target | undefined> {
-  const landing = await Landing.open(options);
+  const { target: path } = options;
+  const naming = recorder && ((part: string) => recorder.note({ path, part }));
+  const landing = await Landing.open({ ...options, ...(naming && { naming }) });
   if (landing === undefined) return undefined;
   try {
-    recorder?.note({ path: options.target, part: landing.part });
     // Also a part that is killed before its first byte is known again.
     recorder?.checkpoint(await landing.checkpoint());
   } catch (error) {
@@ -64,7 +67,7 @@ export async function fileTarget(
 }
 
 /** What is received of a folder, as a peer has offered it. */
-export type TreeOffer = Omit<TreePlan, 'proven' | 'landed' | 'anew' | 'remember'>;
+export type TreeOffer = Omit<TreePlan, 'naming' | 'proven' | 'landed' | 'anew' | 'remember'>;
 
 /**
  * A folder beside the target, from which it is built when all is proven.
@@ -79,7 +82,6 @@ export async function treeTarget(
 ): Promise<Target> {
   const landing = await TreeLanding.open(recorder ? recorded(plan, recorder) : plan);
   try {
-    recorder?.note({ path: targetOf(plan), part: landing.part });
     recorder?.checkpoint(await landing.checkpoint());
   } catch (error) {
     await landing.abort('remove');
@@ -98,16 +100,18 @@ function recorded(plan: TreeOffer, recorder: Recorder): TreePlan {
     ...plan,
     // What turned out not to fit is of no use a second time.
     ...(landed && { landed, anew: recorder.row().doubt !== undefined }),
+    naming: (part) => recorder.note({ path: targetOf(plan), part }),
     proven: proven(recorder),
     remember: (files) => recorder.rememberLanded(folder, files),
   };
 }
 
 /** Writes down that the files of a folder are about to get their names. */
-function proven(recorder: Recorder): (all: Checkpoint) => void {
-  return (all) => {
+function proven(recorder: Recorder): NonNullable<TreePlan['proven']> {
+  return (all, { words: there }) => {
     recorder.checkpoint(all);
-    recorder.note({ options: { ...recorder.row().options, landing: true } });
+    const { options } = recorder.row();
+    recorder.note({ options: { ...options, landing: true, ...(there !== '' && { there }) } });
   };
 }
 
@@ -165,7 +169,8 @@ export async function keptTarget(keeping: Keeping): Promise<Opening | undefined>
   const plan = { target: path, size, onConflict: policyOf(options['onConflict']) };
   const head = headOf(row);
   const again = options['landing'] === true;
-  const tree = head && { ...plan, out: dirname(path), name, head, again, skipped };
+  const there = FoldersThere.of(options['there']);
+  const tree = head && { ...plan, out: dirname(path), name, head, again, there, skipped };
   if (part !== undefined && expected !== undefined)
     try {
       const left = { part, offset, expected };
@@ -187,6 +192,7 @@ export async function keptTarget(keeping: Keeping): Promise<Opening | undefined>
       if (tree !== undefined) await removePart(row);
       recorder.restart();
     }
+  else await removePart(row);
   const target =
     tree === undefined
       ? await fileTarget(plan, 'file', recorder, keeping)
@@ -241,7 +247,8 @@ function beginsAnew(recorder: Recorder, say: Say | undefined, why: string): void
 
 /** What lies there is removed only if it is the part that was left there. */
 export async function removePart({ part, partIdentity, state }: TransferRow): Promise<void> {
-  if (state === 'done' || part === undefined || partIdentity === undefined) return;
+  if (state === 'done' || part === undefined) return;
+  if (partIdentity === undefined) return removeUnused(part);
   const there = await lstat(part, { bigint: true }).catch(() => undefined);
   if (there?.isDirectory() === true) await removeStaging(part, partIdentity);
   else if (there?.dev === partIdentity.dev && there.ino === partIdentity.ino) await rm(part);

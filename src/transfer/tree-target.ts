@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import { Exit, JetError } from '../core/errors.ts';
 import type { Reading } from '../files/aligned.ts';
 import type { PartIdentity } from '../files/identity.ts';
+import { FoldersThere } from '../files/folders-there.ts';
 import { rememberFiles, type LandedFiles, type Placed } from '../files/landed-files.ts';
 import type { Checkpoint, ConflictPolicy } from '../files/landing.ts';
 import { safeName } from '../files/names.ts';
+import type { Naming } from '../files/part-name.ts';
 import { Staging } from '../files/staging.ts';
 import { TreeNames } from '../files/tree-names.ts';
 import { inTheWay, Tree } from '../files/tree.ts';
@@ -33,8 +35,12 @@ export interface TreePlan {
   readonly skipped: (path: string, why: string) => void;
   /** Files of it may have got their names before: what lies there with the same bytes is one of them. */
   readonly again: boolean;
-  /** Told before the first file gets its name, with how far all of it has come. */
-  readonly proven?: (all: Checkpoint) => void;
+  /** Told where it is kept until then, before there is anything. */
+  readonly naming?: Naming;
+  /** Which folders were there before that. */
+  readonly there?: FoldersThere;
+  /** Told before the first file gets its name, with how far all of it has come, and which folders are there. */
+  readonly proven?: (all: Checkpoint, there: FoldersThere) => void;
   /** What of this folder has landed before: as far as it is what it was, it does not have to come again. */
   readonly landed?: LandedFiles;
   /** It comes again all the same. */
@@ -86,7 +92,8 @@ export class TreeLanding implements Vessel {
     const there = await lstat(target).catch(() => undefined);
     if (there !== undefined && !there.isDirectory())
       throw inTheWay(there.isSymbolicLink() ? 'link' : 'file', target);
-    return new TreeLanding(plan, await Staging.make(target, plan.head.list, plan.size), []);
+    const { head, size, naming } = plan;
+    return new TreeLanding(plan, await Staging.make(target, head.list, size, naming), []);
   }
 
   /**
@@ -235,8 +242,10 @@ export class TreeLanding implements Vessel {
     if (entries === undefined || staging.position !== size) throw new Error('nothing to land');
     await staging.settle();
     // From here on a crash leaves some files where they belong: the next run finds them by this.
-    if (proven !== undefined) proven(await staging.checkpoint());
-    const tree = await Tree.open(out, { skipped, resumed: again });
+    const { there = FoldersThere.none } = this.#plan;
+    const before = again ? there : await FoldersThere.look(out, entries, MOST_ENTRIES);
+    if (proven !== undefined) proven(await staging.checkpoint(), before);
+    const tree = await Tree.open(out, { skipped, ...(again && { before }) });
     this.#tree = tree;
     const states = await staging.bytes(size - head.files, head.files);
     const files: Placed[] = [];
