@@ -1,5 +1,5 @@
 /** The whole suite: lint, format, types, then unit, property and integration tests. */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,28 +18,30 @@ interface Report {
   readonly success: boolean;
 }
 
-function runs(title: string, command: string, args: readonly string[]): boolean {
-  console.log(`\n== ${title}`);
-  const { status } = spawnSync(command, args, { cwd: root, stdio: 'inherit' });
-  return status === 0;
+/** Runs a command, and says whether it succeeded. */
+async function runs(command: string, args: readonly string[]): Promise<boolean> {
+  const child = spawn(command, args, { cwd: root, stdio: 'inherit' });
+  return (await ended(child)) === 0;
 }
 
-/** As `runs`, beside others: what it says is printed when it has ended. */
+/** As `runs`, beside others: what it says is kept until it is asked for. */
 async function runsBeside(
   title: string,
   command: string,
   args: readonly string[],
-): Promise<boolean> {
+): Promise<{ readonly ok: boolean; readonly said: string }> {
   const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
-  let said = '';
+  let said = `\n== ${title}\n`;
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding('utf8').on('data', (text: string) => (said += text));
-  const status = await new Promise<number | null>((resolve, reject) => {
+  return { ok: (await ended(child)) === 0, said: said.trimEnd() };
+}
+
+async function ended(child: ChildProcess): Promise<number | null> {
+  return new Promise((resolve, reject) => {
     child.once('error', reject);
     child.once('close', resolve);
   });
-  console.log(`\n== ${title}\n${said.trimEnd()}`);
-  return status === 0;
 }
 
 const bin = (name: string) => join(root, 'node_modules/.bin', name);
@@ -49,26 +51,29 @@ let passed = 0;
 let failed = 0;
 const count = (ok: boolean) => (ok ? passed++ : failed++);
 
-if (filters.length === 0) {
-  const prettier = ['--config', config('prettier.json'), '--check', '--log-level', 'warn', '.'];
-  const checks = await Promise.all([
-    runsBeside('lint', bin('eslint'), ['--config', config('eslint.config.js'), '.']),
-    runsBeside('format', bin('prettier'), prettier),
-    runsBeside('types', bin('tsc'), ['--noEmit']),
-  ]);
-  checks.forEach(count);
-}
+// Beside the tests, which wait more than they compute.
+const prettier = ['--config', config('prettier.json'), '--check', '--log-level', 'warn', '.'];
+const checks =
+  filters.length > 0
+    ? []
+    : [
+        runsBeside('lint', bin('eslint'), ['--config', config('eslint.config.js'), '.']),
+        runsBeside('format', bin('prettier'), prettier),
+        runsBeside('types', bin('tsc'), ['--noEmit']),
+      ];
 
 // The tests run the program as it is released: bundled, for it starts in a fraction of the time.
 const dist = join(root, 'dist');
 const hadBuild = existsSync(dist);
-if (!runs('build', process.execPath, ['scripts/build.mjs'])) failed++;
+console.log('\n== build');
+if (!(await runs(process.execPath, ['scripts/build.mjs']))) failed++;
 
 const folder = mkdtempSync(join(tmpdir(), 'jet-report-'));
 const file = join(folder, 'report.json');
 let skipped = 0;
 try {
-  const ok = runs('tests', bin('vitest'), [
+  console.log('\n== tests');
+  const ok = await runs(bin('vitest'), [
     ...['run', '--config', config('vitest.config.ts')],
     ...['--reporter=default', '--reporter=json', `--outputFile.json=${file}`, ...filters],
   ]);
@@ -82,6 +87,11 @@ try {
   rmSync(folder, { recursive: true, force: true });
   // A build left behind would be run in place of sources that are edited later.
   if (!hadBuild) rmSync(dist, { recursive: true, force: true });
+}
+
+for (const { ok, said } of await Promise.all(checks)) {
+  console.log(said);
+  count(ok);
 }
 
 console.log(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);

@@ -28,7 +28,7 @@ export default defineConfig({
     hookTimeout: 120_000,
     retry: 0,
     // Integration tests wait more than they compute: more of them than there are cores run side by side.
-    maxWorkers: 5,
+    maxWorkers: 7,
     sequence: { sequencer: LongFirst },
     passWithNoTests: false,
   },

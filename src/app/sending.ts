@@ -6,6 +6,7 @@ import { warmUp } from '../files/memory.ts';
 import type { Condition } from '../jingle/stanza.ts';
 import { piecesOf, type Gathered, type Item } from '../transfer/items.ts';
 import type { TransferEvent } from '../transfer/events.ts';
+import { unreadError } from '../transfer/outcome.ts';
 import { sendFile, type Sending } from '../transfer/send.ts';
 import { overall, type Membership } from '../transfer/several.ts';
 import { approach, type Approached } from './approach.ts';
@@ -59,6 +60,14 @@ export async function send(
       if (status !== Exit.done) failed.push(item.label);
     },
   );
+  for (const { label, folder } of found.device === undefined ? given : [])
+    if (folder !== undefined && folder.unread.length > 0) {
+      const exit = tellError(unreadError(label, folder.unread));
+      for (const path of folder.unread) {
+        statuses.push(exit);
+        failed.push(path);
+      }
+    }
   const status = overall(statuses);
   if (statuses.length > 1 && failed.length > 0) {
     const what = `${failed.length} of ${statuses.length}`;
@@ -128,10 +137,9 @@ class Sender {
     const { peer, envelope, device, hashForm } = this.#found;
     const { limitRate, wait } = this.#options;
     this.#signal.throwIfAborted();
-    const lost: string[] = [];
-    const source = await item.open((path) => lost.push(path));
+    const source = await item.open();
     try {
-      const status = await sendFile(this.#bench.surroundings(this.#options), {
+      return await sendFile(this.#bench.surroundings(this.#options), {
         ...{ source, to: peer, envelope, hashForm, signal: this.#signal },
         ...{ of: this.#of(index) },
         ...(device !== undefined && { device }),
@@ -139,8 +147,6 @@ class Sender {
         ...(limitRate !== undefined && { limitRate }),
         ...how,
       });
-      // What was not read here is why the other side has not everything, either.
-      return lost.length > 0 && status !== 'renewed' ? this.#lost(item, lost) : status;
     } finally {
       await source.close();
     }
@@ -150,13 +156,6 @@ class Sender {
   #of(index: number): Membership | undefined {
     const count = this.#count;
     return count > 1 ? { send: this.#id, index, count } : undefined;
-  }
-
-  #lost({ label }: Item, paths: readonly string[]): ExitStatus {
-    const message = `Not everything in ${label} could be read and sent: ${listed(paths)}. Send it again.`;
-    const event = { id: 'jet', time: this.#bench.clock.now(), event: 'error' } as const;
-    this.#on({ ...event, code: 'some-unread', message, exit: Exit.partial });
-    return Exit.partial;
   }
 
   /** New sessions for all that were refused, once. */

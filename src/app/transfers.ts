@@ -18,7 +18,12 @@ export function journalOf(store: Store): OpenJournal {
     clean: async () => {
       const rows = journal.clean(['done', 'failed', 'declined', 'expired']);
       for (const row of rows) if (row.state === 'expired') await removePart(row);
-      return rows.length;
+      // What had not begun when its process was killed, or is of a program that is no jet.
+      const dead = journal
+        .list({ states: ['interrupted', 'cancelled'] })
+        .filter((row) => !canGoOn(row));
+      for (const { key } of dead) await removePart(journal.forget(key));
+      return rows.length + dead.length;
     },
     close: () => store.close(),
   };

@@ -306,7 +306,7 @@ export interface OpenJournal {
   resumable(): readonly TransferRow[];
   /** Removes rows with the parts that they speak of. Throws JetError (exit 2, 8). */
   forget(ids: readonly string[]): Promise<void>;
-  /** Removes the rows of what has ended for good or expired, with the parts of these; gives how many. */
+  /** Removes the rows of what has ended for good, expired, or cannot be gone on with, with their parts; gives how many. */
   clean(): Promise<number>;
   close(): void;
 }

@@ -73,7 +73,10 @@ export const EVENTS: Readonly<
     },
   },
   progress: { about: 'Bytes have been taken.', fields: { bytes: count('so far'), size } },
-  finishing: { about: 'All bytes are through.', fields: { what: text('what is waited for') } },
+  finishing: {
+    about: 'All bytes are through; at the receiver once more when the file is in its place.',
+    fields: { what: text('what is waited for') },
+  },
   end: {
     about: 'A transfer ended.',
     fields: {

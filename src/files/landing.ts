@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { alignDown, alignedBuffer, ALIGNMENT, alignUp, readAligned } from './aligned.ts';
 import { TAIL, type PartIdentity } from './identity.ts';
 import { release } from './memory.ts';
+import type { Naming } from './part-name.ts';
 import { checkName, makePart, partIdentity, reopenPart, type Part } from './part.ts';
 import { permit, place, syncFolder } from './place.ts';
 import { checkLanding, type LandingPlan, writeFailure } from './refusal.ts';
@@ -27,6 +28,8 @@ export interface Sink {
 export interface LandingOptions extends LandingPlan {
   /** False: always through the page cache. Default true, where the file system takes it. */
   readonly direct?: boolean;
+  /** Told what the part is called, before there is one. */
+  readonly naming?: Naming;
 }
 
 /** How to go on with a part that was set aside. */
@@ -84,7 +87,11 @@ export class Landing implements Sink {
   static async open(options: LandingOptions): Promise<Landing | undefined> {
     if ((await checkLanding(options)) === 'skip') return undefined;
     try {
-      return new Landing(options, await makePart(options.target, wantsDirect(options)), 0);
+      return new Landing(
+        options,
+        await makePart(options.target, wantsDirect(options), options.naming),
+        0,
+      );
     } catch (error) {
       throw writeFailure(options.target, error);
     }

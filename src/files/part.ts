@@ -2,12 +2,10 @@
 import { createHash } from 'node:crypto';
 import { constants, type BigIntStats } from 'node:fs';
 import { lstat, open, rm, type FileHandle } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
-import { randomId } from '../core/bytes.ts';
 import { Exit, JetError, systemCode } from '../core/errors.ts';
 import { alignDown, alignedBuffer, alignUp, readAligned } from './aligned.ts';
 import { TAIL, type PartIdentity } from './identity.ts';
-import { partName } from './names.ts';
+import { makeNamed, PART_MODE, type Naming } from './part-name.ts';
 
 /** An open part. */
 export interface Part {
@@ -17,30 +15,23 @@ export interface Part {
   readonly direct: boolean;
 }
 
-const MAX_ATTEMPTS = 8;
 const NO_DIRECT = new Set(['EINVAL', 'EOPNOTSUPP']);
 
 /** Makes a part exclusively, so that neither a planted link nor another receiver's part is used. */
-export async function makePart(target: string, direct: boolean): Promise<Part> {
+export function makePart(target: string, direct: boolean, naming?: Naming): Promise<Part> {
   const base = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
-  let path = join(dirname(target), partName(basename(target)));
-  let wanted = direct;
-  for (let attempt = 0; ; attempt++) {
-    try {
-      const flags = wanted ? base | constants.O_DIRECT : base;
-      return { path, file: await open(path, flags, 0o600), direct: wanted };
-    } catch (error) {
-      const code = systemCode(error) ?? '';
-      if (attempt > MAX_ATTEMPTS) throw error;
-      if (NO_DIRECT.has(code) && wanted) {
-        wanted = false;
+  return makeNamed(target, naming, async (path) => {
+    if (direct)
+      try {
+        const file = await open(path, base | constants.O_DIRECT, PART_MODE);
+        return { path, file, direct };
+      } catch (error) {
+        if (!NO_DIRECT.has(systemCode(error) ?? '')) throw error;
         // Some kernels refuse O_DIRECT only after they have made the file; it is ours and empty.
         await rm(path, { force: true });
-      } else if (code === 'EEXIST') {
-        path = join(dirname(target), partName(basename(target), randomId().slice(0, 8)));
-      } else throw error;
-    }
-  }
+      }
+    return { path, file: await open(path, base, PART_MODE), direct: false };
+  });
 }
 
 /**

@@ -2,20 +2,13 @@
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { lstat, mkdir, open, readdir, rm, rmdir, type FileHandle } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
-import { randomId } from '../core/bytes.ts';
+import { join } from 'node:path';
 import { asError, Exit, JetError, systemCode } from '../core/errors.ts';
 import type { PartIdentity } from './identity.ts';
-import { partName } from './names.ts';
+import { FOLDER_MODE, makeNamed, packName, type Naming } from './part-name.ts';
 import { tailOf } from './part.ts';
 import type { Runs } from './runs.ts';
 
-/** What all the small files stand in, with the list before and the states behind them. */
-export const PACK = 'pack';
-export const packName = `${PACK}.jet-part`;
-
-const MAX_ATTEMPTS = 8;
-const MODE = 0o700;
 /** Not followed, and not waited for, whatever lies there. */
 export const READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
@@ -45,17 +38,12 @@ export function partPath(folder: string, part: number): string {
   return join(folder, `${part}.jet-part`);
 }
 
-/** Exclusively, for its user alone; `NAME.ID.jet-part` where the name is taken. @returns its path */
-export async function makeFolder(target: string): Promise<string> {
-  let path = join(dirname(target), partName(basename(target)));
-  for (let attempt = 0; ; attempt++)
-    try {
-      await mkdir(path, MODE);
-      return path;
-    } catch (error) {
-      if (systemCode(error) !== 'EEXIST' || attempt > MAX_ATTEMPTS) throw error;
-      path = join(dirname(target), partName(basename(target), randomId().slice(0, 8)));
-    }
+/** Exclusively, for its user alone. @returns its path */
+export function makeFolder(target: string, naming?: Naming): Promise<string> {
+  return makeNamed(target, naming, async (path) => {
+    await mkdir(path, FOLDER_MODE);
+    return path;
+  });
 }
 
 /** @throws JetError (exit 8) `part-missing`, `part-changed` unless it is the one that is expected */

@@ -9,17 +9,17 @@ import { dirname, join } from 'node:path';
 import { JetError } from '../core/errors.ts';
 import type { Reading } from './aligned.ts';
 import type { PartIdentity } from './identity.ts';
-import { Landing, type Checkpoint } from './landing.ts';
+import { Landing, type Checkpoint, type Sink } from './landing.ts';
+import { PACK, packName, type Naming } from './part-name.ts';
 import { syncFolder } from './place.ts';
 import { writeFailure } from './refusal.ts';
+import { Rewriting } from './rewriting.ts';
 import { Runs, type Run } from './runs.ts';
 import {
   changed,
   checkParts,
   makeFolder,
   openFolder,
-  PACK,
-  packName,
   partPath,
   READ,
   readStart,
@@ -68,6 +68,7 @@ export class Staging {
   #reading: Promise<unknown> = Promise.resolve();
   /** A large file that is open for reading. */
   #open: { readonly part: number; readonly file: FileHandle } | undefined;
+  readonly #rewriting: Rewriting;
   #failure: Error | undefined;
   /** It was set aside or given up: nothing is opened any more. */
   #over = false;
@@ -91,6 +92,7 @@ export class Staging {
     this.#position = position;
     this.#at = runs.indexOf(position);
     this.#part = part;
+    this.#rewriting = new Rewriting(path, pack.file);
   }
 
   /**
@@ -100,11 +102,11 @@ export class Staging {
    * @param size - bytes of the stream
    * @throws JetError (exit 8) as `Landing.open`
    */
-  static async make(target: string, head: number, size: number): Promise<Staging> {
+  static async make(target: string, head: number, size: number, naming?: Naming): Promise<Staging> {
     let path: string | undefined;
     let folder: FileHandle | undefined;
     try {
-      path = await makeFolder(target);
+      path = await makeFolder(target, naming);
       folder = await openFolder(path);
       const plan = { target: join(path, PACK), size, onConflict: 'fail', direct: false } as const;
       const pack = await Landing.open(plan);
@@ -193,7 +195,20 @@ export class Staging {
     await this.#closed();
     await this.#pack.settle();
     await this.#part?.settle();
+    await this.#rewriting.close();
     return this.#position;
+  }
+
+  /**
+   * As `Landing.range`, of what stands there already.
+   *
+   * @throws JetError (exit 8) `disk-full`, `write-failed`; RangeError
+   */
+  async range(offset: number, length: number): Promise<Sink> {
+    await this.settle();
+    if (!(offset >= 0 && length >= 0 && offset + length <= this.#position))
+      throw new RangeError('the range leaves what is there');
+    return this.#rewriting.range(this.#runs, offset, length);
   }
 
   /** As `Landing.checkpoint`. */
@@ -206,9 +221,11 @@ export class Staging {
   /** As `Landing.suspend`. */
   async suspend(): Promise<Checkpoint> {
     this.#over = true;
+    this.#rewriting.stop();
     try {
       await this.#checkpointing;
       await Promise.all(this.#closing);
+      await this.#rewriting.close();
       const { written: pack } = await this.#pack.suspend();
       const part = await this.#part?.suspend();
       await this.#syncNames();
@@ -225,6 +242,7 @@ export class Staging {
   /** As `Landing.abort`; `remove` takes the whole folder. Never rejects. */
   async abort(part: 'keep' | 'remove'): Promise<void> {
     this.#over = true;
+    this.#rewriting.stop();
     await this.#checkpointing;
     await Promise.all(this.#closing);
     await this.#pack.abort(part);
@@ -321,6 +339,7 @@ export class Staging {
     const [at, part, runs] = [this.#at, this.#part, this.#runs];
     try {
       await Promise.all(this.#closing);
+      await this.#rewriting.sync();
       const { written: pack } = await this.#pack.checkpoint();
       const own = await part?.checkpoint();
       await this.#syncNames();
@@ -389,6 +408,7 @@ export class Staging {
     await this.#reading;
     await this.#open?.file.close().catch(() => undefined);
     this.#open = undefined;
+    await this.#rewriting.close().catch(() => undefined);
     await this.#folder.close().catch(() => undefined);
   }
 }

@@ -12,6 +12,7 @@ import {
 } from 'node:fs/promises';
 import { dirname, join, posix } from 'node:path';
 import { Exit, JetError, systemCode } from '../core/errors.ts';
+import type { FoldersThere } from './folders-there.ts';
 import { resolveLink } from './links.ts';
 import { permit } from './place.ts';
 import { writeFailure } from './refusal.ts';
@@ -21,8 +22,8 @@ import type { TreeEntry } from './walk.ts';
 
 /** How to build. */
 export interface TreeOptions {
-  /** The folders that are there already are this transfer's own, of an earlier run. */
-  readonly resumed?: boolean;
+  /** Of what an earlier run of this transfer had begun: which folders were there before it. */
+  readonly before?: FoldersThere;
   /** Most entries; default a million. */
   readonly most?: number;
   /** A link that is not made, and why; for the user. */
@@ -49,6 +50,8 @@ export class Tree {
   readonly #names: TreeNames;
   readonly #made = new Set<string>();
   readonly #folders = new Map<string, Attributes>();
+  /** Folders of the list so far. */
+  #count = 0;
   readonly #links: { readonly local: string; readonly path: string; readonly target: string }[] =
     [];
 
@@ -68,16 +71,17 @@ export class Tree {
   }
 
   /**
-   * Makes a folder, unless it is there.
+   * Makes a folder, unless it is there: then it keeps its permissions and times.
    *
    * @returns its path here
    * @throws JetError: exit 8 `link-in-the-way`, `file-in-the-way` and as `Landing`; exit 9
    * `unsafe-path`, `too-many-entries`
    */
   async folder(entry: TreeEntry): Promise<string> {
+    const earlier = this.#options.before?.has(this.#count++) === false;
     const local = this.#names.folder(entry.path);
     const path = await this.#descend(local);
-    if (this.#made.has(path) || this.#options.resumed === true) this.#folders.set(local, entry);
+    if (this.#made.has(path) || earlier) this.#folders.set(local, entry);
     return path;
   }
 

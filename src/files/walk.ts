@@ -13,7 +13,7 @@ import {
 import { basename, join, resolve, sep } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import picomatch from 'picomatch';
-import { Exit, JetError, messageOf } from '../core/errors.ts';
+import { Exit, JetError, messageOf, systemCode } from '../core/errors.ts';
 import { type SourceIdentity, sourceIdentity } from './identity.ts';
 import { staysInside } from './links.ts';
 
@@ -43,6 +43,8 @@ export interface WalkOptions {
   readonly identify?: boolean;
   /** What is left out although nobody asked for it, and why; for the user. */
   readonly skipped: (path: string, why: string) => void;
+  /** What may not be read, or cannot, and why. Default: `skipped`. */
+  readonly unread?: (path: string, why: string) => void;
 }
 
 /** Deeper folders are refused: paths have to fit the system. */
@@ -54,7 +56,7 @@ const SLICE = 500;
  * Everything in a folder: the folder itself, then what it holds, sorted by the bytes of the names.
  *
  * @throws JetError (exit 8) `not-a-folder`, `folder-unreadable` for the folder itself; what lies in it
- * and cannot be read is skipped
+ * and cannot be read is told to `unread`
  */
 export async function* walk(
   root: string,
@@ -109,7 +111,7 @@ class Walker {
           `${source} could not be read (${messageOf(error)})`,
           error,
         );
-      skipped(source, `it could not be read (${messageOf(error)})`);
+      this.#missed(source, error);
       return;
     }
     yield { kind: 'folder', path, source, ...about(stats) };
@@ -124,9 +126,14 @@ class Walker {
 
   *#entry(source: string, path: string, depth: number): Generator<Walked, void, undefined> {
     const { links, skipped, identify } = this.#options;
-    const stats = attempt(() => lstatSync(source, { bigint: true }));
-    if (stats === undefined) skipped(source, 'it is gone');
-    else if (stats.isDirectory()) yield* this.folder(source, path, stats, depth);
+    let stats: BigIntStats;
+    try {
+      stats = lstatSync(source, { bigint: true });
+    } catch (error) {
+      this.#missed(source, error);
+      return;
+    }
+    if (stats.isDirectory()) yield* this.folder(source, path, stats, depth);
     else if (stats.isFile()) {
       const identity = identify === true ? { identity: sourceIdentity(stats) } : {};
       yield { kind: 'file', path, source, size: Number(stats.size), ...about(stats), ...identity };
@@ -138,6 +145,13 @@ class Walker {
         yield { kind: 'link', path, source, target, ...about(stats) };
       else skipped(source, 'it is a link that leads outside');
     }
+  }
+
+  /** What is gone by now is no part of the folder any more. */
+  #missed(source: string, error: unknown): void {
+    const { skipped, unread = skipped } = this.#options;
+    if (systemCode(error) === 'ENOENT') skipped(source, 'it is gone');
+    else unread(source, `it could not be read (${messageOf(error)})`);
   }
 
   /** Where the link really ends, through other links; one that ends nowhere leads to no place outside. */

@@ -32,6 +32,8 @@ export interface Target extends Sink {
   abort(keep: boolean): Promise<Checkpoint | undefined>;
   /** Of what more than one session may build. */
   readonly built?: Built;
+  /** Bytes that are to come first, where they tell what of the rest has to come. */
+  readonly first?: number;
 }
 
 /** A target that more than one session may build. */
@@ -168,6 +170,7 @@ export class DecryptingSide {
     }
     this.landed = await target.finish();
     this.#complete = true;
+    this.#reporter.landed();
     return true;
   }
 

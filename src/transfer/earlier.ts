@@ -32,7 +32,9 @@ export function takesPart({ journal }: Records, recorder: Recorder, out: string)
     .find((row) => row.options['tree'] === options['tree']);
   if (left === undefined) return false;
   journal.inherit(left.key, recorder.key);
-  if (left.options['landing'] === true) recorder.note({ options: { ...options, landing: true } });
+  const { landing, there } = left.options;
+  if (landing === true)
+    recorder.note({ options: { ...options, landing, ...(there !== undefined && { there }) } });
   return true;
 }
 

@@ -4,9 +4,8 @@ import { basename, resolve } from 'node:path';
 import { asError } from '../core/errors.ts';
 import { FileSource } from '../files/source.ts';
 import { spool } from '../files/spool.ts';
-import type { Walked } from '../files/walk.ts';
 import type { Sendable } from './send.ts';
-import { treeSource, walkFolder } from './tree-source.ts';
+import { treeSource, walkFolder, type WalkedFolder } from './tree-source.ts';
 
 /** Standard input among the arguments. */
 export const STDIN = '-';
@@ -19,19 +18,16 @@ const TEXT_NAME = 'text.txt';
 export interface Item {
   /** For the user. */
   readonly label: string;
-  /**
-   * @param broken - called with what of a folder could not be read
-   * @throws JetError (exit 8)
-   */
-  open(broken: (path: string) => void): Promise<Sendable>;
+  /** @throws JetError (exit 8) */
+  open(): Promise<Sendable>;
   /** Of a folder: what is in it. */
-  readonly entries?: readonly Walked[];
+  readonly folder?: WalkedFolder;
 }
 
 /** What is offered to a program that builds no folders: the files in it, named by their paths. */
 export function piecesOf(item: Item): Item[] {
-  if (item.entries === undefined) return [item];
-  return item.entries
+  if (item.folder === undefined) return [item];
+  return item.folder.entries
     .filter(({ kind }) => kind === 'file')
     .map(({ path, source }) => ({
       label: path,
@@ -117,12 +113,8 @@ async function folder(path: string, options: GatherOptions): Promise<Item> {
   const { links, exclude, skipped, signal } = options;
   const name = options.name ?? (basename(resolve(path)) || 'root');
   const walked = { path: resolve(path), name, links, exclude };
-  const entries = await walkFolder(walked, skipped, signal);
-  return {
-    label: name,
-    entries,
-    open: (broken) => Promise.resolve(treeSource(walked, entries, broken)),
-  };
+  const held = await walkFolder(walked, skipped, signal);
+  return { label: name, folder: held, open: () => Promise.resolve(treeSource(walked, held)) };
 }
 
 /** Of a text there is no file that a later `jet resume` could read again. */

@@ -54,6 +54,14 @@ export const journalSchema: Schema = {
     'ALTER TABLE transfer ADD COLUMN seen INTEGER NOT NULL DEFAULT 0',
     'CREATE INDEX transfer_state ON transfer (account, state)',
     'CREATE INDEX transfer_name ON transfer (account, identity, name, size)',
+    `CREATE TABLE landed_folder (
+       account TEXT NOT NULL,
+       identity TEXT NOT NULL,
+       folder TEXT NOT NULL,
+       transfer INTEGER NOT NULL,
+       files BLOB NOT NULL,
+       PRIMARY KEY (account, identity, folder)) WITHOUT ROWID`,
+    'CREATE INDEX landed_folder_transfer ON landed_folder (transfer)',
   ],
 };
 

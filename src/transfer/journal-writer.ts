@@ -117,6 +117,26 @@ export class JournalWriter {
     this.#update({ written, verified, part_identity: partColumn(identity) });
   }
 
+  /** What the row's identity key has landed of a folder, in this transfer or an earlier one. */
+  landedFiles(folder: string): Buffer | undefined {
+    const { account, identity } = this.row();
+    const sql = 'SELECT files FROM landed_folder WHERE account = ? AND identity = ? AND folder = ?';
+    const files = this.#store.get(sql, account, identity ?? null, folder)?.['files'];
+    return Buffer.isBuffer(files) ? files : undefined;
+  }
+
+  /** Remembers what of a folder has landed, in place of what was; as long as the row is there. */
+  rememberLanded(folder: string, files: Buffer): void {
+    this.#store.transaction(() => {
+      const { account, identity } = this.row();
+      if (identity === undefined) return;
+      this.#store.run(
+        'INSERT OR REPLACE INTO landed_folder (account, identity, folder, transfer, files) VALUES (?, ?, ?, ?, ?)',
+        ...[account, identity, folder, this.key, files],
+      );
+    });
+  }
+
   /** Nothing of the part is of use: from zero, and nothing is known of a part until the next checkpoint. */
   restart(): void {
     this.#update({ written: 0, verified: 0, part: null, part_identity: null, doubt: null });

@@ -240,6 +240,7 @@ export class Journal {
 
   #remove(key: number): void {
     this.#store.run('DELETE FROM transfer WHERE key = ?', key);
+    this.#store.run('DELETE FROM landed_folder WHERE transfer = ?', key);
     dropLock(this.#store, lockName(key));
   }
 

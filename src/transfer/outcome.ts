@@ -1,6 +1,6 @@
 /** How an outcome is told: to the peer as a Jingle reason (XEP-0166 §7.4), to the user as an error. */
 import type { Element } from '@xmpp/xml';
-import { Exit, JetError, sentence } from '../core/errors.ts';
+import { Exit, JetError, listed, sentence } from '../core/errors.ts';
 import { fileError } from '../jingle/file-description.ts';
 import type { Condition } from '../jingle/stanza.ts';
 import type { EndStatus } from './events.ts';
@@ -177,6 +177,19 @@ export function mayGoOn(outcome: SessionEnd): boolean {
   const { error } = fault;
   if (!(error instanceof JetError)) return false;
   return error.exit === Exit.transport || ['disk-full', 'write-failed'].includes(error.code);
+}
+
+/** Whether what could not be read on this side is why the other one has not all of it, and the transfer is over. */
+export function lacks(outcome: Outcome): boolean {
+  if (outcome.kind === 'verified' || outcome.kind === 'delivered') return true;
+  if (outcome.kind !== 'failed' || outcome.fault.by !== 'peer') return false;
+  return outcome.fault.reason === 'failed-application';
+}
+
+/** The error (exit 10) of a folder of which some could not be read on this side. */
+export function unreadError(name: string, paths: readonly string[]): JetError {
+  const message = `Not everything in ${name} could be read and sent: ${listed(paths)}. Send it again.`;
+  return new JetError(Exit.partial, 'some-unread', message);
 }
 
 /** What went wrong, as the journal has it. */

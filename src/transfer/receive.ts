@@ -4,6 +4,7 @@ import type { Element } from '@xmpp/xml';
 import { randomId } from '../core/bytes.ts';
 import { asError, Exit, messageOf } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
+import { FoldersThere } from '../files/folders-there.ts';
 import type { Checkpoint, ConflictPolicy } from '../files/landing.ts';
 import { safeName } from '../files/names.ts';
 import { wipeSecret } from '../jet/secret.ts';
@@ -463,7 +464,8 @@ class Receiving implements Side {
       // Nothing that lies there tells what the stream was; but what has landed does not land twice.
       const { name, tree: head } = file;
       const plan = { out: dirname(landed), name, size, head, onConflict, skipped, again: true };
-      return this.#first(await treeTarget(plan));
+      // Its folders have got theirs, and may have been given others since.
+      return this.#first(await treeTarget({ ...plan, there: FoldersThere.all }));
     }
     if (flow !== undefined) return flow.rest(most);
     if (landed !== undefined) {

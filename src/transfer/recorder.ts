@@ -1,12 +1,13 @@
 /** What the journal is told of a transfer while it goes on, and who is told when another session takes over. */
 import type { Clock } from '../core/clock.ts';
 import { asError, Exit, JetError, type ExitStatus } from '../core/errors.ts';
+import { LandedFiles } from '../files/landed-files.ts';
 import type { Checkpoint } from '../files/landing.ts';
 import type { Journal, NewTransfer } from './journal.ts';
 import { canGoOn, type EndState, type TransferDetails, type TransferRow } from './journal-row.ts';
 import type { JournalWriter } from './journal-writer.ts';
 import type { Outcome } from './machine.ts';
-import { isBroken, mayGoOn, statusOf, wordOf } from './outcome.ts';
+import { isBroken, lacks, mayGoOn, statusOf, unreadError, wordOf } from './outcome.ts';
 import type { Reporter } from './reporter.ts';
 import type { Extent, LandedAs } from './sealed.ts';
 
@@ -109,6 +110,12 @@ export interface Ending {
   readonly as?: LandedAs;
 }
 
+/** What was sent, and what of it could not be read. */
+export interface Source {
+  readonly name: string;
+  readonly unread?: readonly string[];
+}
+
 /**
  * Writes the end of a transfer down, then tells it.
  *
@@ -120,12 +127,15 @@ export function conclude(
   recorder: Recorder | undefined,
   ending: Omit<Ending, 'exit'>,
   came: Buffer | undefined,
+  { name, unread = [] }: Source = { name: '' },
 ): { readonly exit: ExitStatus; readonly broke: boolean } {
   const { outcome, path, as } = ending;
-  const exit = reporter.exitOf(outcome);
+  const missed = unread.length > 0 && lacks(outcome) ? unreadError(name, unread) : undefined;
+  const exit = missed?.exit ?? reporter.exitOf(outcome);
   const id = recorder?.end({ ...ending, exit });
   if (id !== undefined) reporter.interrupted(id);
   reporter.end(outcome, path, came?.toString('hex'), as);
+  if (missed !== undefined) reporter.error(missed);
   return { exit, broke: id !== undefined && isBroken(wordOf(outcome)) };
 }
 
@@ -207,6 +217,17 @@ export class Recorder {
   /** What a session leaves for the next one, and which bytes of it are proven. */
   keep(kept: Checkpoint, proven: Extent | undefined): void {
     this.#writer.keep(kept, proven);
+  }
+
+  /** What the other side's identity key has landed of a folder before; undefined where that is unknown. */
+  landedFiles(folder: string): LandedFiles | undefined {
+    const files = this.#writer.landedFiles(folder);
+    return files && new LandedFiles(files);
+  }
+
+  /** Remembers what of a folder has landed. */
+  rememberLanded(folder: string, files: Buffer): void {
+    this.#writer.rememberLanded(folder, files);
   }
 
   /** What had come is of no use. */

@@ -91,6 +91,11 @@ export class Reporter {
     this.#emit({ event: 'finishing', what });
   }
 
+  /** The file is in its place. */
+  landed(): void {
+    this.#emit({ event: 'finishing', what: `${this.#about.peer} to hear of it` });
+  }
+
   /** The exit status that an end means. */
   exitOf(outcome: Outcome): ExitStatus {
     return this.#errorOf(outcome)?.exit ?? Exit.done;

@@ -36,6 +36,8 @@ export interface Sendable extends Bytes {
   readonly tree?: TreeHead;
   /** Of a folder: how it can be read again. */
   readonly walked?: Walk;
+  /** Of a folder: paths of what could not be read, so far. */
+  readonly unread?: readonly string[];
   /** Where it lies and what it is, for what can be opened again. */
   readonly origin?: Pick<FileSource, 'path' | 'identity'>;
 }
@@ -129,7 +131,7 @@ export async function sendFile(
   const outcome = endOf(end);
   if (outcome.kind === 'verified') forgetEarlier(around.records, recorder.row());
   const ending = { outcome, ...(sha256 && { sha256 }), ...(landed && { as: landed.as }) };
-  return conclude(reporter, recorder, ending, sha256).exit;
+  return conclude(reporter, recorder, ending, sha256, source).exit;
 }
 
 /** What is the same in all sessions of a file. */
@@ -276,7 +278,7 @@ class Offering implements Side {
     const { recipient, envelope, cipher } = this.#shield;
     if (recipient !== undefined && this.#peer !== undefined)
       envelope.identity?.().rememberJet(recipient, this.#peer);
-    if (this.#resume === undefined) beginsFile(accepted, cipher.maxBytes);
+    if (this.#resume === undefined) beginsFile(accepted, cipher.maxBytes, this.#source.tree?.list);
     else goesOnWith(accepted, cipher.maxBytes);
     this.#accepted = accepted;
     const sealed = this.#sealed;
@@ -309,10 +311,15 @@ class Offering implements Side {
   }
 }
 
-/** @throws SealedError unless it wants an offered file, what is missing of it, or as much as one message carries */
-function beginsFile({ size, extent, hashes }: Accepted, most: number): void {
+/**
+ * @param list - bytes of the list of a folder
+ * @throws SealedError unless it wants an offered file, what is missing of it, or as much as one message carries; of
+ * a folder also its list alone
+ */
+function beginsFile({ size, extent, hashes }: Accepted, most: number, list?: number): void {
   const { offset, length } = extent;
-  if (hashes !== undefined || length !== Math.min(size - offset, most))
+  const listed = offset === 0 && list !== undefined && length === Math.min(list, most);
+  if (hashes !== undefined || (length !== Math.min(size - offset, most) && !listed))
     throw new SealedError('malformed', 'the sealed accept asks for what was not offered');
 }
 

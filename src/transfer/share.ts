@@ -23,7 +23,7 @@ import { openRequest, readIncoming, type Incoming, type OpenedRequest } from './
 import { LiveTransfers } from './live.ts';
 import type { Outcome } from './machine.ts';
 import { Pauses } from './pauses.ts';
-import { conclude, type Recorder } from './recorder.ts';
+import { conclude, type Recorder, type Source } from './recorder.ts';
 import { Reporter } from './reporter.ts';
 import { endOf } from './rounds.ts';
 import { RunningHash } from './running-hash.ts';
@@ -158,7 +158,8 @@ export class Holder {
       const { size, mtime: date } = source;
       const file = { name: recorder.row().name, size, date, hashes: [], hashUsed: [] };
       const held = { file, sha256, open: () => Promise.resolve(source) };
-      const row = { recorder, ...(reporter && { reporter }) };
+      const { unread = [] } = source;
+      const row = { recorder, unread, ...(reporter && { reporter }) };
       if (hashes === undefined) return { held, ...row };
       try {
         const list = hashList(source, hashes);
@@ -202,7 +203,7 @@ export class Holder {
     session: IncomingSession['session'],
     { content }: Incoming,
     opened: OpenedRequest,
-    { held, of, recorder: goneOn, reporter: going }: Served,
+    { held, of, recorder: goneOn, reporter: going, unread = [] }: Served,
     extent: Extent,
   ): Promise<SessionHandler> {
     const { limitRate, on } = this.#sharing;
@@ -249,7 +250,8 @@ export class Holder {
     transfer.decide(true);
     const seen = transfer.done
       .then((end) => {
-        const over = (outcome: Outcome) => this.#over(encrypting, reporter, recorder, outcome);
+        const over = (outcome: Outcome) =>
+          this.#over(encrypting, reporter, recorder, outcome, { name: what.name, unread });
         const goes = end.kind === 'continues' && recorder !== undefined && !this.#stopped;
         if (goes) this.#pauses.add({ recorder, reporter }, over);
         this.live.delete(transfer);
@@ -265,9 +267,10 @@ export class Holder {
     reporter: Reporter,
     recorder: Recorder | undefined,
     outcome: Outcome,
+    source: Source,
   ): void {
     const ending = { outcome, ...(landed && { as: landed.as }) };
-    const { exit } = conclude(reporter, recorder, ending, sha256);
+    const { exit } = conclude(reporter, recorder, ending, sha256, source);
     this.#sharing.ended(exit, outcome.kind === 'verified' || outcome.kind === 'delivered');
   }
 }
@@ -279,6 +282,8 @@ interface Served {
   readonly of?: Held;
   readonly recorder?: Recorder;
   readonly reporter?: Reporter;
+  /** See `Sendable`. */
+  readonly unread?: readonly string[];
 }
 
 /** The bytes that a request means; undefined for what is no part of the file. */

@@ -1,8 +1,9 @@
 /** Where received bytes go: a file of its name, or a part of one. */
 import { lstat, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { asError, Exit, JetError } from '../core/errors.ts';
 import type { Reading } from '../files/aligned.ts';
+import { FoldersThere } from '../files/folders-there.ts';
 import { differingRanges, Hasher } from '../files/hashing.ts';
 import {
   Landing,
@@ -13,6 +14,7 @@ import {
 } from '../files/landing.ts';
 import { sourceIdentity } from '../files/identity.ts';
 import { FileSource } from '../files/source.ts';
+import { removeUnused } from '../files/part-name.ts';
 import { removeStaging } from '../files/staging-folder.ts';
 import type { Algorithm, Hash } from '../jingle/hashes.ts';
 import type { Built, Target } from './decrypting.ts';
@@ -31,7 +33,9 @@ export interface Vessel extends Pick<
 > {
   readonly file: Reading;
   /** Only of what is put right where it is wrong. */
-  readonly range?: Landing['range'];
+  readonly range?: Landing['range'] | undefined;
+  /** Only of what may lie here in part already: where the next bytes go, and up to where they are to come. */
+  readonly ahead?: TreeLanding['ahead'];
 }
 
 /**
@@ -48,10 +52,11 @@ export async function fileTarget(
   recorder?: Recorder,
   keeping?: Pick<Keeping, 'say'>,
 ): Promise<Target | undefined> {
-  const landing = await Landing.open(options);
+  const { target: path } = options;
+  const naming = recorder && ((part: string) => recorder.note({ path, part }));
+  const landing = await Landing.open({ ...options, ...(naming && { naming }) });
   if (landing === undefined) return undefined;
   try {
-    recorder?.note({ path: options.target, part: landing.part });
     // Also a part that is killed before its first byte is known again.
     recorder?.checkpoint(await landing.checkpoint());
   } catch (error) {
@@ -61,6 +66,9 @@ export async function fileTarget(
   return new FileTarget(landing, as, 0, options.size, recorder, keeping);
 }
 
+/** What is received of a folder, as a peer has offered it. */
+export type TreeOffer = Omit<TreePlan, 'naming' | 'proven' | 'landed' | 'anew' | 'remember'>;
+
 /**
  * A folder beside the target, from which it is built when all is proven.
  *
@@ -68,29 +76,42 @@ export async function fileTarget(
  * @throws JetError (exit 8)
  */
 export async function treeTarget(
-  plan: Omit<TreePlan, 'proven'>,
+  plan: TreeOffer,
   recorder?: Recorder,
   keeping?: Pick<Keeping, 'say'>,
 ): Promise<Target> {
-  const landing = await TreeLanding.open({
-    ...plan,
-    ...(recorder && { proven: proven(recorder) }),
-  });
+  const landing = await TreeLanding.open(recorder ? recorded(plan, recorder) : plan);
   try {
-    recorder?.note({ path: targetOf(plan), part: landing.part });
     recorder?.checkpoint(await landing.checkpoint());
   } catch (error) {
     await landing.abort('remove');
     throw error;
   }
-  return new FileTarget(landing, 'file', 0, plan.size, recorder, keeping);
+  const target = new FileTarget(landing, 'file', 0, plan.size, recorder, keeping);
+  target.first = (await landing.ahead()).end;
+  return target;
+}
+
+/** Of what has landed of the folder before nothing comes again, and what lands now is remembered. */
+function recorded(plan: TreeOffer, recorder: Recorder): TreePlan {
+  const folder = resolve(targetOf(plan));
+  const landed = recorder.landedFiles(folder);
+  return {
+    ...plan,
+    // What turned out not to fit is of no use a second time.
+    ...(landed && { landed, anew: recorder.row().doubt !== undefined }),
+    naming: (part) => recorder.note({ path: targetOf(plan), part }),
+    proven: proven(recorder),
+    remember: (files) => recorder.rememberLanded(folder, files),
+  };
 }
 
 /** Writes down that the files of a folder are about to get their names. */
-function proven(recorder: Recorder): (all: Checkpoint) => void {
-  return (all) => {
+function proven(recorder: Recorder): NonNullable<TreePlan['proven']> {
+  return (all, { words: there }) => {
     recorder.checkpoint(all);
-    recorder.note({ options: { ...recorder.row().options, landing: true } });
+    const { options } = recorder.row();
+    recorder.note({ options: { ...options, landing: true, ...(there !== '' && { there }) } });
   };
 }
 
@@ -129,7 +150,8 @@ export function notMade(path: string, why: string): string {
 
 /** What comes first of a new target. */
 export function opening(target: Target, size: number, most: number): Opening {
-  return { target, size, extent: { offset: 0, length: Math.min(size, most) }, fresh: true };
+  const length = Math.min(target.first ?? size, most);
+  return { target, size, extent: { offset: 0, length }, fresh: true };
 }
 
 /**
@@ -147,14 +169,15 @@ export async function keptTarget(keeping: Keeping): Promise<Opening | undefined>
   const plan = { target: path, size, onConflict: policyOf(options['onConflict']) };
   const head = headOf(row);
   const again = options['landing'] === true;
-  const tree = head && { ...plan, out: dirname(path), name, head, again, skipped };
+  const there = FoldersThere.of(options['there']);
+  const tree = head && { ...plan, out: dirname(path), name, head, again, there, skipped };
   if (part !== undefined && expected !== undefined)
     try {
       const left = { part, offset, expected };
       const kept =
         tree === undefined
           ? await Landing.resume({ ...plan, ...left })
-          : await TreeLanding.resume({ ...tree, proven: proven(recorder) }, left);
+          : await TreeLanding.resume(recorded(tree, recorder), left);
       if (kept === undefined) return undefined;
       // The first write makes untrue what the row says of the part's times, and perhaps of its end.
       const [wrong] = wrongRanges(row.doubt);
@@ -169,6 +192,7 @@ export async function keptTarget(keeping: Keeping): Promise<Opening | undefined>
       if (tree !== undefined) await removePart(row);
       recorder.restart();
     }
+  else await removePart(row);
   const target =
     tree === undefined
       ? await fileTarget(plan, 'file', recorder, keeping)
@@ -188,10 +212,11 @@ async function missingOf(keeping: Keeping, landing: Vessel, start: number): Prom
   }
   const [wrong, ...others] = wrongRanges(doubt);
   if (wrong === undefined || landing.range === undefined) {
-    const target = new FileTarget(landing, 'file', start, size, recorder, keeping);
+    const next = (await landing.ahead?.()) ?? { start, end: size };
+    const target = new FileTarget(landing, 'file', next.start, size, recorder, keeping);
     return {
       ...{ target, size, fresh: start === 0 },
-      extent: { offset: start, length: Math.min(size - start, most) },
+      extent: { offset: next.start, length: Math.min(next.end - next.start, most) },
     };
   }
   const length = Math.min(wrong.length, most);
@@ -222,7 +247,8 @@ function beginsAnew(recorder: Recorder, say: Say | undefined, why: string): void
 
 /** What lies there is removed only if it is the part that was left there. */
 export async function removePart({ part, partIdentity, state }: TransferRow): Promise<void> {
-  if (state === 'done' || part === undefined || partIdentity === undefined) return;
+  if (state === 'done' || part === undefined) return;
+  if (partIdentity === undefined) return removeUnused(part);
   const there = await lstat(part, { bigint: true }).catch(() => undefined);
   if (there?.isDirectory() === true) await removeStaging(part, partIdentity);
   else if (there?.dev === partIdentity.dev && there.ino === partIdentity.ino) await rm(part);
@@ -278,6 +304,7 @@ interface Again {
 /** A part that becomes a file. */
 export class FileTarget implements Target {
   readonly as: 'file' | 'range';
+  first?: number;
   readonly built?: Built;
   readonly #landing: Vessel;
   readonly #size: number;

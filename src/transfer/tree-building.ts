@@ -3,6 +3,7 @@ import { constants } from 'node:fs';
 import { lstat, open, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Exit, JetError, listed, messageOf, systemCode } from '../core/errors.ts';
+import type { Placed } from '../files/landed-files.ts';
 import { Landing, type ConflictPolicy } from '../files/landing.ts';
 import { place, syncFolder } from '../files/place.ts';
 import { checkLanding, writeFailure } from '../files/refusal.ts';
@@ -29,9 +30,11 @@ export interface TreeParts {
   /** What became of each file at the side that has read it. */
   readonly states: Buffer;
   readonly onConflict: ConflictPolicy;
-  /** See `TreePlan`. */
-  readonly again: boolean;
+  /** Whether what lies at a path has landed there before: where its bytes are the same it is the file. */
+  readonly landedBefore: (path: string) => Promise<boolean>;
   readonly skipped: (path: string, why: string) => void;
+  /** Told where each file lies. */
+  readonly placed: (file: Placed) => void;
 }
 
 /**
@@ -101,7 +104,9 @@ class TreeBuilding {
       const part = made[n];
       if (part === undefined) continue;
       const path = await this.#trying(entry.path, () => this.#name(index, entry, part, target));
-      if (path !== undefined) this.#touched.add(dirname(path));
+      if (path === undefined) continue;
+      this.#touched.add(dirname(path));
+      this.#parts.placed({ entry, place: path });
     }
   }
 
@@ -141,9 +146,9 @@ class TreeBuilding {
     part: string,
     target: string,
   ): Promise<string | undefined> {
-    const { staging, tree, onConflict, again, skipped } = this.#parts;
+    const { staging, tree, onConflict, landedBefore, skipped } = this.#parts;
     const keep = staging.partOf(index) !== undefined;
-    const there = (path: string) => (again ? sameFile(part, path) : Promise.resolve(false));
+    const there = async (path: string) => (await landedBefore(path)) && sameFile(part, path);
     try {
       if (onConflict === 'overwrite') await checkLanding({ target, size: 0, onConflict });
       const path = await place(part, target, onConflict, { keep, there }).catch(

@@ -1,13 +1,13 @@
 /** A folder to send, as one stream: the list, the files in its order, and what became of each. */
 import { realpathSync } from 'node:fs';
-import { Exit, JetError, messageOf } from '../core/errors.ts';
+import { Exit, JetError } from '../core/errors.ts';
 import { FileSource } from '../files/source.ts';
 import { walk, type Walked, type WalkOptions } from '../files/walk.ts';
 import type { TransferOptions, TransferRow } from './journal-row.ts';
 import type { Sendable } from './send.ts';
 import { BROKEN, treeWords, WHOLE, writeTree } from './tree-list.ts';
 
-/** Bytes of zeros at once in place of what could not be read. */
+/** Bytes of zeros at once. */
 const BLANK = 1024 * 1024;
 
 /** How a folder was walked, so that it can be walked in the same way again. */
@@ -22,6 +22,13 @@ export interface Walk {
 
 type WalkedFile = Walked & { readonly kind: 'file' };
 
+/** What is in a folder. */
+export interface WalkedFolder {
+  readonly entries: readonly Walked[];
+  /** Paths of what may not be read, or cannot: nobody can know what is in these. */
+  readonly unread: readonly string[];
+}
+
 /**
  * Everything in a folder, under the name that it is sent by.
  *
@@ -31,15 +38,21 @@ export async function walkFolder(
   { path, name, links, exclude }: Walk,
   skipped: WalkOptions['skipped'],
   signal?: AbortSignal,
-): Promise<Walked[]> {
+): Promise<WalkedFolder> {
   const entries: Walked[] = [];
+  const missed: string[] = [];
+  const unread = (source: string, why: string) => {
+    missed.push(source);
+    skipped(source, why);
+  };
   // A link that was named is what the user means.
-  for await (const entry of walk(realpathSync(path), { links, exclude, skipped })) {
+  for await (const entry of walk(realpathSync(path), { links, exclude, skipped, unread })) {
     signal?.throwIfAborted();
     entries.push(entry);
   }
   const own = entries[0]?.path.length ?? 0;
-  return entries.map((entry) => ({ ...entry, path: name + entry.path.slice(own) }));
+  const named = entries.map((entry) => ({ ...entry, path: name + entry.path.slice(own) }));
+  return { entries: named, unread: missed };
 }
 
 /** How the folder of a row is walked again, for its options. No secret is in it. */
@@ -48,7 +61,8 @@ export function walkWords({ links, exclude }: Walk): TransferOptions {
 }
 
 /**
- * The folder of a row, if nothing in it has changed: its list is the one that was sent.
+ * The folder of a row, if nothing in it has changed: its list is the one that was sent. What of it cannot be read is
+ * told by `unread` of the source, as the first time.
  *
  * @throws JetError (exit 8) `source-changed`; the signal's reason
  */
@@ -59,47 +73,54 @@ export async function reopenTree(
   const links = options['links'] === true;
   const exclude = JSON.parse(String(options['exclude'] ?? '[]')) as string[];
   const how = { path, name, links, exclude };
-  const entries = await walkFolder(how, () => undefined, signal).catch((error: unknown) => {
+  const folder = await walkFolder(how, () => undefined, signal).catch((error: unknown) => {
     signal?.throwIfAborted();
     throw changed(path, error);
   });
-  const source = treeSource(how, entries, (_path, why) => {
-    throw changed(path, why);
-  });
+  const source = treeSource(how, folder);
   if (source.tree === undefined || treeWords(source.tree) !== options['tree']) throw changed(path);
   return source;
 }
 
 function changed(path: string, cause?: unknown): JetError {
-  const message = `${path} is not the folder any more that it was when the transfer began: something in it was changed, or cannot be read. Send it again.`;
+  const message = `${path} is not the folder any more that it was when the transfer began: something in it was changed. Send it again.`;
   return new JetError(Exit.localFile, 'source-changed', message, { cause });
 }
 
-/** The stream of a folder. A file that cannot be read is marked at the end, and does not stop the others. */
-export function treeSource(
-  walked: Walk,
-  entries: readonly Walked[],
-  broken: (path: string, why: string) => void,
-): Sendable {
+/**
+ * The stream of a folder. A file that cannot be read is marked at the end, and does not stop the others.
+ *
+ * @remarks Read more than once it is the same stream: one that could not be read stays so, and one that could, and
+ * cannot any more, is an error (exit 8, `source-changed`).
+ */
+export function treeSource(walked: Walk, { entries, unread: missed }: WalkedFolder): Sendable {
   const { bytes: list, head } = writeTree(entries);
   const files = entries.filter((entry): entry is WalkedFile => entry.kind === 'file');
   const states = Buffer.alloc(files.length, WHOLE);
+  const unread = [...missed];
   const segments = [
     memory(list),
-    ...files.map((file, n) => ({
-      size: file.size,
-      read: (from: number, to: number) =>
-        readFile(file, from, to, (error) => {
-          states[n] = BROKEN;
-          broken(file.source, messageOf(error));
-        }),
-    })),
+    ...files.map((file, n) => {
+      let read = false;
+      return {
+        size: file.size,
+        async *read(from: number, to: number) {
+          if (states[n] === BROKEN) return yield* blanks(to - from);
+          yield* readFile(file, from, to, (error) => {
+            if (read) throw changed(file.source, error);
+            states[n] = BROKEN;
+            unread.push(file.source);
+          });
+          read = to === file.size && states[n] === WHOLE;
+        },
+      };
+    }),
     memory(states),
   ];
   const size = segments.reduce((sum, segment) => sum + segment.size, 0);
   const { name } = walked;
   return {
-    ...{ name, size, mtime: new Date(entries[0]?.mtime ?? 0), tree: head, walked },
+    ...{ name, size, mtime: new Date(entries[0]?.mtime ?? 0), tree: head, walked, unread },
     async *read(offset, end) {
       let start = 0;
       for (const segment of segments) {
@@ -149,5 +170,10 @@ async function* readFile(
   } catch (error) {
     failed(error);
   }
-  for (; at < to; at += BLANK) yield Buffer.alloc(Math.min(BLANK, to - at));
+  yield* blanks(to - at);
+}
+
+/** In place of what could not be read. */
+function* blanks(length: number): Generator<Buffer, void, undefined> {
+  for (let at = 0; at < length; at += BLANK) yield Buffer.alloc(Math.min(BLANK, length - at));
 }

@@ -4,12 +4,16 @@ import { join } from 'node:path';
 import { Exit, JetError } from '../core/errors.ts';
 import type { Reading } from '../files/aligned.ts';
 import type { PartIdentity } from '../files/identity.ts';
+import { FoldersThere } from '../files/folders-there.ts';
+import { rememberFiles, type LandedFiles, type Placed } from '../files/landed-files.ts';
 import type { Checkpoint, ConflictPolicy } from '../files/landing.ts';
 import { safeName } from '../files/names.ts';
+import type { Naming } from '../files/part-name.ts';
 import { Staging } from '../files/staging.ts';
 import { TreeNames } from '../files/tree-names.ts';
 import { inTheWay, Tree } from '../files/tree.ts';
 import type { TreeEntry } from '../files/walk.ts';
+import { LandedBefore } from './landed-before.ts';
 import { buildTree } from './tree-building.ts';
 import { readTree, type TreeHead } from './tree-list.ts';
 import type { Vessel } from './targets.ts';
@@ -31,8 +35,18 @@ export interface TreePlan {
   readonly skipped: (path: string, why: string) => void;
   /** Files of it may have got their names before: what lies there with the same bytes is one of them. */
   readonly again: boolean;
-  /** Told before the first file gets its name, with how far all of it has come. */
-  readonly proven?: (all: Checkpoint) => void;
+  /** Told where it is kept until then, before there is anything. */
+  readonly naming?: Naming;
+  /** Which folders were there before that. */
+  readonly there?: FoldersThere;
+  /** Told before the first file gets its name, with how far all of it has come, and which folders are there. */
+  readonly proven?: (all: Checkpoint, there: FoldersThere) => void;
+  /** What of this folder has landed before: as far as it is what it was, it does not have to come again. */
+  readonly landed?: LandedFiles;
+  /** It comes again all the same. */
+  readonly anew?: boolean;
+  /** Told what has landed, for the next time. */
+  readonly remember?: (files: Buffer) => void;
 }
 
 /** What is known of a folder that was interrupted. */
@@ -52,6 +66,13 @@ export class TreeLanding implements Vessel {
   #entries: readonly TreeEntry[] | undefined;
   #tree: Tree | undefined;
   #finishing: Promise<string> | undefined;
+  #before: LandedBefore | undefined;
+  /** Up to there what lies here already is taken over before the next byte is. */
+  #until = 0;
+  #filling: Promise<void> | undefined;
+  #stopped = false;
+  /** What had come is gone: the files have their names. */
+  #landed = false;
 
   private constructor(
     plan: TreePlan,
@@ -71,7 +92,8 @@ export class TreeLanding implements Vessel {
     const there = await lstat(target).catch(() => undefined);
     if (there !== undefined && !there.isDirectory())
       throw inTheWay(there.isSymbolicLink() ? 'link' : 'file', target);
-    return new TreeLanding(plan, await Staging.make(target, plan.head.list, plan.size), []);
+    const { head, size, naming } = plan;
+    return new TreeLanding(plan, await Staging.make(target, head.list, size, naming), []);
   }
 
   /**
@@ -113,14 +135,36 @@ export class TreeLanding implements Vessel {
     return this.#staging.path;
   }
 
+  /** Where the next bytes go, and up to where they are to come; what is between lies here already. */
+  async ahead(): Promise<{ readonly start: number; readonly end: number }> {
+    const { position } = this.#staging;
+    const { landed, anew = false, head, size } = this.#plan;
+    if (landed === undefined || anew) return { start: position, end: size };
+    if (this.#entries === undefined) return { start: position, end: head.list };
+    this.#before ??= await LandedBefore.of(landed, this.#entries, head.list, size);
+    const gap = this.#before.gapAt(position);
+    this.#until = gap.start;
+    return gap;
+  }
+
   get file(): Reading {
     return this.#staging.file;
   }
 
+  /**
+   * As `Staging.range`. Undefined where files may have got their names: what stands there may be theirs, and
+   * changed by their user.
+   */
+  get range(): Staging['range'] | undefined {
+    if (this.#plan.again) return undefined;
+    return (offset, length) => this.#staging.range(offset, length);
+  }
+
   /** Rejects with a JetError: exit 8 as `Staging.write`, exit 9 `bad-list`, `unsafe-path`. */
   write(bytes: Buffer): Promise<void> | undefined {
-    if (this.#entries !== undefined) return this.#staging.write(bytes);
-    return this.#begin(bytes);
+    if (this.#entries === undefined) return this.#begin(bytes);
+    if (this.#staging.position < this.#until) return this.#afterFilling(bytes);
+    return this.#staging.write(bytes);
   }
 
   settle(): Promise<number> {
@@ -132,7 +176,7 @@ export class TreeLanding implements Vessel {
   }
 
   async suspend(): Promise<Checkpoint> {
-    await this.#finishing?.catch(() => undefined);
+    await this.#stop();
     return this.#staging.suspend();
   }
 
@@ -148,10 +192,31 @@ export class TreeLanding implements Vessel {
   }
 
   async abort(part: 'keep' | 'remove'): Promise<void> {
-    await this.#finishing?.catch(() => undefined);
-    await this.#staging.abort(part);
+    await this.#stop();
+    if (!this.#landed) await this.#staging.abort(part);
     // What has landed keeps its folders: only empty ones go.
     if (part === 'remove') await this.#tree?.abandon();
+  }
+
+  async #stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#filling?.catch(() => undefined);
+    await this.#finishing?.catch(() => undefined);
+  }
+
+  async #afterFilling(bytes: Buffer): Promise<void> {
+    this.#filling = this.#fill();
+    await this.#filling;
+    await this.#staging.write(bytes);
+  }
+
+  /** Copies what lies here already, up to where the next bytes go. */
+  async #fill(): Promise<void> {
+    const from = this.#staging.position;
+    for await (const block of this.#before?.read(from, this.#until) ?? []) {
+      if (this.#stopped) throw new Error('the folder is closed');
+      await this.#staging.write(block);
+    }
   }
 
   /** The list comes first, and says where everything else goes. */
@@ -171,19 +236,41 @@ export class TreeLanding implements Vessel {
   }
 
   async #finish(): Promise<string> {
-    const { out, skipped, again, head, size, proven } = this.#plan;
+    const { out, skipped, again, head, size, proven, landed } = this.#plan;
     const staging = this.#staging;
     const entries = this.#entries;
     if (entries === undefined || staging.position !== size) throw new Error('nothing to land');
     await staging.settle();
     // From here on a crash leaves some files where they belong: the next run finds them by this.
-    if (proven !== undefined) proven(await staging.checkpoint());
-    const tree = await Tree.open(out, { skipped, resumed: again });
+    const { there = FoldersThere.none } = this.#plan;
+    const before = again ? there : await FoldersThere.look(out, entries, MOST_ENTRIES);
+    if (proven !== undefined) proven(await staging.checkpoint(), before);
+    const tree = await Tree.open(out, { skipped, ...(again && { before }) });
     this.#tree = tree;
     const states = await staging.bytes(size - head.files, head.files);
-    const root = await buildTree({ ...this.#plan, staging, tree, entries, states });
+    const files: Placed[] = [];
+    const build = buildTree({
+      ...{ ...this.#plan, staging, tree, entries, states },
+      landedBefore: async (path) => again || (await landed?.has(path)) === true,
+      placed: (file) => files.push(file),
+    });
+    const root = await build.catch((error: unknown) => {
+      // What has landed is remembered although something else has not.
+      if (error instanceof JetError && error.exit === Exit.partial) return error;
+      throw error;
+    });
+    // A second name that goes changes the file's times.
     await staging.abort('remove');
+    this.#landed = true;
+    await this.#remember(files);
+    if (typeof root !== 'string') throw root;
     return root;
+  }
+
+  async #remember(files: readonly Placed[]): Promise<void> {
+    const { remember } = this.#plan;
+    const known = remember && (await rememberFiles(files));
+    if (known !== undefined) remember?.(known);
   }
 }
 

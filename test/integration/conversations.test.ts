@@ -1,11 +1,12 @@
 /** A real `jet` and Conversations as its source has it speak (docs/interop-sources.md), over a real server. */
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { address } from '../support/address.ts';
 import { jetHome, type JetHome, type JetProcess } from '../support/jet.ts';
 import { ended, noise, type Ended } from '../support/pair.ts';
 import { Client, PASSWORD, terminate } from '../support/people.ts';
+import { BOUND, canBind } from '../support/permissions.ts';
 import { Conversations } from '../support/peers/conversations.ts';
 import { hasProsody, startProsody, type Prosody } from '../support/prosody.ts';
 
@@ -62,6 +63,22 @@ describe.skipIf(!present)('Conversations 2.19.15', () => {
       const sent = await ended(send());
       expect(sent, sent.stderr).toMatchObject({ status: 0, route: 'proxy' });
       expect(await receiving).toMatchObject({ state: 'success', saved: content, tagHeld: true });
+    });
+
+    it.skipIf(!canBind)('of a folder, without what may not be read', async () => {
+      const folder = join(alice.home, 'trip');
+      await mkdir(join(folder, 'closed'), { recursive: true });
+      await mkdir(join(folder, 'shut'));
+      await writeFile(join(folder, 'photo'), 'photo');
+      for (const name of ['closed', 'shut']) await chmod(join(folder, name), 0);
+      const receiving = phone.receive();
+      const args = ['send', '--json', folder, 'bob@jet.test'];
+      const sent = await ended(alice.start(args, { prefix: BOUND }));
+      expect(sent, sent.stderr).toMatchObject({ status: 10 });
+      expect(await receiving).toMatchObject({ state: 'success', saved: Buffer.from('photo') });
+      expect(sent.stderr.trimEnd().split('\n').at(-1)).toBe(
+        `jet: 2 of 3 did not reach bob@jet.test: ${folder}/closed, ${folder}/shut.`,
+      );
     });
 
     it('unless its user declines', async () => {

@@ -1,5 +1,6 @@
 /** A folder that was interrupted is gone on with, from either side: real processes over a real server. */
 import {
+  chmod,
   lstat,
   mkdir,
   open,
@@ -17,6 +18,7 @@ import type { JetHome } from '../support/jet.ts';
 import { freshPairs } from '../support/fresh-pairs.ts';
 import { ended, linesOf, noise, type Pair } from '../support/pair.ts';
 import { terminate } from '../support/people.ts';
+import { BOUND, canBind } from '../support/permissions.ts';
 import { hasProsody } from '../support/prosody.ts';
 
 const LEAST = 1_500_000;
@@ -122,17 +124,23 @@ describe.skipIf(!(await hasProsody()))('a folder that was interrupted', () => {
       expect(await home.run(['resume', '--list'])).toMatchObject({ status: 0, stdout: '' });
   });
 
-  test('never keeps a bit that was flipped in what had come', async () => {
+  test('is put right by the block where bits were flipped in what had come', async () => {
     await interrupt('receiver');
     const part = await open(join(staging(), LARGE_PART), 'r+');
-    const byte = Buffer.alloc(1);
-    await part.read(byte, 0, 1, 5);
-    await part.write(Buffer.of((byte[0] ?? 0) ^ 1), 0, 1, 5);
+    for (const at of [5, 500_000]) {
+      const byte = Buffer.alloc(1);
+      await part.read(byte, 0, 1, at);
+      await part.write(Buffer.of((byte[0] ?? 0) ^ 1), 0, 1, at);
+    }
     await part.close();
     const holder = await waits(pair.alice);
     const got = await resume(pair.bob);
     expect(got, got.stdout + got.stderr).toMatchObject({ status: 0 });
-    expect(got.stdout).toMatch(/"code":"starts-anew"/);
+    const [, wrong] =
+      /"message":"(\d+) bytes of what had come of photos are wrong/.exec(got.stdout) ?? [];
+    expect(Number(wrong)).toBeGreaterThanOrEqual(2 * 16 * 1024);
+    expect(Number(wrong)).toBeLessThanOrEqual(4 * 64 * 1024);
+    expect(got.stdout).not.toMatch(/"code":"starts-anew"/);
     await landed();
     expect(await terminate(holder)).toBe(0);
   });
@@ -150,6 +158,43 @@ describe.skipIf(!(await hasProsody()))('a folder that was interrupted', () => {
     expect(await pair.landed()).toEqual(['photos.jet-part']);
     expect(await terminate(holder)).toBe(0);
   });
+
+  test.skipIf(!canBind)(
+    'without what may not be read has all the others, and says so',
+    async () => {
+      await make('b secret', noise(200_000));
+      await make('closed/inside', noise(10));
+      for (const name of ['b secret', 'closed']) await chmod(join(root, name), 0);
+      const mortal = { prefix: BOUND };
+      const receiver = pair.receive(['--once']);
+      await receiver.said(/"event":"waiting"/);
+      const to = ['send', '--json', ...RATE, root, pair.bob.jid];
+      const sender = pair.alice.start(to, mortal);
+      await durable(pair.bob, sender, LEAST);
+      sender.child.kill('SIGKILL');
+      await sender.ended;
+      await receiver.said(/"code":"(broke|resumable)"/);
+      await terminate(receiver);
+      const reached = written(pair.bob);
+      const waiting = await waits(pair.bob);
+      const sent = await ended(pair.alice.start(['resume', '--json'], mortal));
+      expect(sent, sent.stdout + sent.stderr).toMatchObject({ status: 10 });
+      expect(Number(sent.event('start')?.['resumed_from'])).toBeGreaterThan(reached - 4096);
+      expect(sent.events.at(-1)).toMatchObject({ code: 'some-unread', exit: 10 });
+      expect(sent.stderr.trimEnd().split('\n').at(-1)).toMatch(
+        /^jet: Not everything in photos could be read and sent: .*photos\/closed, .*photos\/b secret\./,
+      );
+      await waiting.said(/"code":"some-failed","message":"[^"]*photos\/b secret/);
+      expect(await terminate(waiting)).toBe(0);
+      contents.delete('b secret');
+      contents.delete('closed/inside');
+      const there = await readdir(join(pair.out, 'photos'), { recursive: true });
+      expect(there.filter((name) => /secret|closed/.test(name))).toEqual([]);
+      for (const [name, bytes] of contents)
+        expect((await readFile(join(pair.out, 'photos', name))).equals(bytes), name).toBe(true);
+      expect(await pair.landed()).toEqual(['photos']);
+    },
+  );
 
   test('starts from zero, which is said, when a link lies in place of its parts', async () => {
     await interrupt('sender');

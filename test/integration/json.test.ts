@@ -89,6 +89,8 @@ test('a success, on both sides', async () => {
     expect(named(all, 'error')).toEqual([]);
     const order = own.map(({ event }) => event).filter((event) => event !== 'progress');
     expect(order.indexOf('start')).toBeLessThan(order.indexOf('finishing'));
+    // The receiver tells by the second one that the file is in its place.
+    expect(named(own, 'finishing')).toHaveLength(direction === 'receive' ? 2 : 1);
   }
   expect(named(lines(received.stdout), 'offer')).toMatchObject([
     { direction: 'receive', peer: alice.jid, file: 'report.pdf', size: bytes.length },

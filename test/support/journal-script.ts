@@ -37,7 +37,8 @@ export function pointed(store: Store, point: () => void): Store {
 /** What a reader sees: every row, the random ids and the owner of locks left out. */
 export function seen(store: Store): string {
   const rows = store.all('SELECT * FROM transfer ORDER BY key');
-  return JSON.stringify(rows.map((row) => ({ ...row, id: row['adopted'] === 1 ? row['id'] : '' })));
+  const known = rows.map((row) => ({ ...row, id: row['adopted'] === 1 ? row['id'] : '' }));
+  return JSON.stringify([...known, ...store.all('SELECT * FROM landed_folder')]);
 }
 
 /** Performs the calls; after each of them `done`. */
@@ -67,6 +68,7 @@ export function live(store: Store, done: () => void): void {
     () => writer?.progress(70, 30),
     () => writer?.restart(),
     () => journal.acceptAttempt(1, 5),
+    () => writer?.rememberLanded('/t/x', Buffer.from('files')),
     () => writer?.end({ state: 'done', exit: 0, status: 'verified' }),
     () => (writer = journal.begin({ ...parties, direction: 'send', name: 'm' })),
     () => writer?.release(),

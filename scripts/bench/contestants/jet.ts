@@ -106,12 +106,13 @@ export async function transfer(
   const there = eventsOf(received.stdout);
   const start = there.find(({ event }) => event === 'start');
   const end = there.findLast(({ event }) => event === 'end');
+  const placed = there.findLast(({ event }) => event === 'finishing');
   const begins = eventsOf(sent.stdout).find(({ event }) => event === 'start');
-  if (start === undefined || end === undefined || begins === undefined)
+  if (start === undefined || placed === undefined || end === undefined || begins === undefined)
     throw new Error(`jet told no start or end: ${received.stdout}`);
   const run: Run = {
     wall: Math.max(sent.ended, received.ended) - sent.began,
-    data: Math.max(1, end.time - start.time),
+    data: Math.max(1, placed.time - start.time),
     first: begins.time - clock,
     roles: [
       { role: 'sender', cpu: sent.cpu, peak: sent.peak },

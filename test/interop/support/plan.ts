@@ -1,4 +1,4 @@
-/** What is tried with each client: the values of the issue, and the fixed list that combines them in pairs. */
+/** What is tried with each client: the values, and the fixed list that combines them in pairs. */
 
 /** Bytes of a file. */
 export const SIZES = [0, 1, 15, 16, 17, 100_000, 4_999_999, 200 * 1024 * 1024] as const;

@@ -1,5 +1,5 @@
 /** `jet transfers clean`: what goes with the rows, and what stays. */
-import { rename, stat, writeFile } from 'node:fs/promises';
+import { mkdir, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { journalOf } from '../../../src/app/transfers.ts';
@@ -24,6 +24,7 @@ test('what has expired is cleaned away with its part, what can be gone on with s
     });
     const identity = { dev, ino, uid: 0n, mode: 0n, tail: Buffer.alloc(32) };
     writer.checkpoint({ written: 1, identity });
+    writer.adopt(`${parts.length}`.repeat(32), { identity: 'a'.repeat(64), device: 1 });
     writer.end({ state: 'interrupted', exit: 7, status: 'failed' });
     parts.push(part);
   }
@@ -39,5 +40,30 @@ test('what has expired is cleaned away with its part, what can be gone on with s
   expect(opened.list().map(({ name }) => name)).toEqual(['young']);
   await expect(stat(old)).rejects.toThrow('ENOENT');
   for (const kept of [young, exchanged]) expect((await stat(kept)).isFile()).toBe(true);
+  opened.close();
+});
+
+test('what was killed before it had begun is cleaned away with its part, and nothing of others', async () => {
+  const folder = await testFolder();
+  const store = journalStore(join(folder, 'jet.db'));
+  const journal = new Journal(store, systemClock);
+  for (const name of ['ours', 'mine', 'never made', 'running']) {
+    const part = join(folder, `${name}.jet-part`);
+    const writer = journal.begin({
+      ...{ account: 'alice@example.org', peer: 'bob@example.org', direction: 'receive', name },
+      ...{ jet: true, part },
+    });
+    // As when its process is gone.
+    if (name !== 'running') writer.release();
+    if (name !== 'never made') await mkdir(part, 0o700);
+  }
+  await writeFile(join(folder, 'mine.jet-part', 'file'), 'mine');
+
+  const opened = journalOf(store);
+  expect(await opened.clean()).toBe(3);
+  expect(opened.list().map(({ name }) => name)).toEqual(['running']);
+  await expect(stat(join(folder, 'ours.jet-part'))).rejects.toThrow('ENOENT');
+  for (const kept of ['mine', 'running'])
+    expect((await stat(join(folder, `${kept}.jet-part`))).isDirectory()).toBe(true);
   opened.close();
 });

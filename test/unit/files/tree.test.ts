@@ -16,6 +16,7 @@ import {
 import { dirname, join, sep } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { FoldersThere } from '../../../src/files/folders-there.ts';
 import { Landing } from '../../../src/files/landing.ts';
 import { foldName, safeInnerName } from '../../../src/files/names.ts';
 import { staysInside } from '../../../src/files/links.ts';
@@ -56,7 +57,7 @@ const link = (path: string, target: string): TreeEntry => ({
 async function build(
   out: string,
   entries: readonly TreeEntry[],
-  options: { resumed?: boolean; most?: number } = {},
+  options: { before?: FoldersThere; most?: number } = {},
 ): Promise<{ skips: Skips; refused: string[] }> {
   const skips: Skips = [];
   const refused: string[] = [];
@@ -390,9 +391,40 @@ describe('building a tree', () => {
     mkdirSync(join(out, 'top'), { mode: 0o700 });
     await build(out, [folder('top'), file('top/a')]);
     expect(lstatSync(join(out, 'top')).mode & 0o777).toBe(0o700);
-    await build(out, [folder('top')], { resumed: true });
+    await build(out, [folder('top')], { before: FoldersThere.all });
+    expect(lstatSync(join(out, 'top')).mode & 0o777).toBe(0o700);
+    await build(out, [folder('top')], { before: FoldersThere.none });
     expect(lstatSync(join(out, 'top')).mode & 0o777).toBe(allowedMode(0o755));
     expect(lstatSync(join(out, 'top')).mtimeMs).toBe(1e12);
+  });
+
+  it('tells folders that were there from all else, by the names that they get', async () => {
+    const { out } = await outFolder();
+    const paths = [
+      'top',
+      'top/a',
+      'top/A',
+      'top/a/in',
+      'top/new',
+      'top/new/in',
+      'top/link',
+      'top/f',
+    ];
+    const entries = [...paths, ...Array.from({ length: 20 }, (_, n) => `top/${n}`)].map((path) =>
+      folder(path),
+    );
+    const seen = async () => {
+      const { words } = await FoldersThere.look(out, entries, 100);
+      const there = FoldersThere.of(words);
+      return entries.filter((_, n) => there.has(n)).map(({ path }) => path);
+    };
+    expect(await seen()).toEqual([]);
+    expect((await FoldersThere.look(out, entries, 100)).words).toBe('');
+    for (const path of ['top', 'top/a', 'top/A (1)', 'top/a/in', 'top/17', 'top/mine'])
+      mkdirSync(join(out, path));
+    symlinkSync('a', join(out, 'top', 'link'));
+    writeFileSync(join(out, 'top', 'f'), '');
+    expect(await seen()).toEqual(['top', 'top/a', 'top/A', 'top/a/in', 'top/17']);
   });
 
   it('does not write over what is there with a link', async () => {
@@ -448,7 +480,7 @@ describe('building a tree', () => {
           if (existsSync(at)) expect(realpathSync(at).startsWith(real + sep)).toBe(true);
         }
         // A second run over what the first has left is no way out either.
-        await build(out, entries, { resumed: true });
+        await build(out, entries, { before: FoldersThere.none });
         expectUnharmed(base);
       }),
       { numRuns: 60 },

@@ -18,7 +18,7 @@ test('a text is the last item, of a known size, and is read as often as it is of
   const { items } = await gather([path], { ...quiet, text: 'Größe' });
   expect(items.map(({ label }) => label)).toEqual(['a', 'text.txt']);
   for (let offered = 0; offered < 2; offered++) {
-    const source = await items[1]?.open(() => undefined);
+    const source = await items[1]?.open();
     if (source === undefined) throw new Error('no text');
     // Nothing of it lies where a later process could read it.
     expect([source.name, source.size, source.origin]).toEqual(['text.txt', 7, undefined]);
@@ -43,7 +43,7 @@ test.each([
   ['note', 'n.md', 'n.md', 4],
 ])('the text %j named %s is %s of %d bytes', async (text, name, expected, size) => {
   const { items } = await gather([], { ...quiet, text, ...(name !== undefined && { name }) });
-  const source = await items[0]?.open(() => undefined);
+  const source = await items[0]?.open();
   expect([source?.name, source?.size]).toEqual([expected, size]);
   for await (const block of source?.read(0, size) ?? []) expect(block.length).toBe(size);
 });

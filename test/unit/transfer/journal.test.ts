@@ -156,6 +156,7 @@ test('one writes; whoever is superseded writes no more', async () => {
     () => old.note({ name: 'b' }),
     () => old.adopt(ID, { identity: KEY, device: 1 }),
     () => old.restart(),
+    () => old.rememberLanded('/t/x', Buffer.from('files')),
     () => old.row(),
     () => old.end({ state: 'failed', exit: 1, status: 'failed' }),
   ];
@@ -267,6 +268,35 @@ test('what a key has sent is found by its name and size, the newest first', asyn
     journal.received('alice@example.org', identity, name, size).map(({ sha256 }) => sha256);
   expect(found(KEY, 'a', 5)).toEqual(['22', '11']);
   expect([found(OTHER, 'a', 5), found(KEY, 'b', 5), found(KEY, 'a', 6)]).toEqual([[], [], []]);
+});
+
+test('what has landed of a folder is known to its key alone, until its row is forgotten', async () => {
+  const { journal } = await world();
+  const end = { state: 'done', exit: 0, status: 'x' } as const;
+  const [first, second, other] = [KEY, KEY, OTHER].map((identity) =>
+    journal.begin(transfer({ identity })),
+  );
+  first?.rememberLanded('/t/x', Buffer.from('one'));
+  expect(first?.landedFiles('/t/y')).toBeUndefined();
+  expect(other?.landedFiles('/t/x')).toBeUndefined();
+  expect(second?.landedFiles('/t/x')?.toString()).toBe('one');
+  // What lands last takes the place of what was known.
+  second?.rememberLanded('/t/x', Buffer.from('two'));
+  for (const writer of [first, second, other]) writer?.end(end);
+  const known = () => {
+    const next = journal.begin(transfer({ identity: KEY }));
+    const files = next.landedFiles('/t/x')?.toString();
+    next.end(end);
+    return files;
+  };
+  journal.forget(first?.key ?? 0);
+  expect(known()).toBe('two');
+  journal.forget(second?.key ?? 0);
+  expect(known()).toBeUndefined();
+  const keyless = journal.begin(transfer());
+  keyless.rememberLanded('/t/x', Buffer.from('three'));
+  expect(keyless.landedFiles('/t/x')).toBeUndefined();
+  keyless.release();
 });
 
 test('a part passes to another row, from one that nobody writes', async () => {

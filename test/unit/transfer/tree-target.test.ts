@@ -1,5 +1,4 @@
 /** What has come of a folder: set aside, gone on with, and landed, whenever it was cut off. */
-import { createHash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import {
   chmod,
@@ -18,80 +17,23 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { Exit, JetError } from '../../../src/core/errors.ts';
 import { Hasher } from '../../../src/files/hashing.ts';
-import { decodePart, encodePart } from '../../../src/files/identity.ts';
 import type { Checkpoint, ConflictPolicy } from '../../../src/files/landing.ts';
 import { LARGE } from '../../../src/files/runs.ts';
 import { removeStaging } from '../../../src/files/staging-folder.ts';
 import { allowedMode } from '../../../src/files/umask.ts';
 import type { TreeEntry } from '../../../src/files/walk.ts';
-import { writeTree } from '../../../src/transfer/tree-list.ts';
-import { TreeLanding, type TreePlan } from '../../../src/transfer/tree-target.ts';
+import { TreeLanding } from '../../../src/transfer/tree-target.ts';
 import { testFolder } from '../../support/folder.ts';
 import { canMount, mount } from '../../support/mounts.ts';
-
-const about = { mode: 0o644, mtime: 1_600_000_000_000 };
-const dir = (path: string): TreeEntry => ({ kind: 'folder', path, ...about, mode: 0o755 });
-
-/** A folder, its stream, and where everything begins in that. */
-interface Sample {
-  readonly plan: TreePlan;
-  readonly stream: Buffer;
-  readonly files: ReadonlyMap<string, Buffer>;
-  readonly starts: ReadonlyMap<string, number>;
-}
-
-/** Small and large files in turn; the last large one goes past the page cache where it can. */
-const SIZES: readonly (readonly [string, number])[] = [
-  ['x/none', 0],
-  ['x/a', 10],
-  ['x/b', LARGE],
-  ['x/c', LARGE + 1],
-  ['x/in/d', LARGE - 1],
-  ['x/in/e', 5],
-  ['x/in/f', 4 * 1024 * 1024 + 17],
-  ['x/in/g', 7],
-];
-
-async function sample(
-  sizes = SIZES,
-  more: readonly TreeEntry[] = [],
-  plan: Partial<TreePlan> = {},
-): Promise<Sample> {
-  const files = new Map(sizes.map(([path, size]) => [path, randomBytes(size)]));
-  const entries = [
-    dir('x'),
-    dir('x/in'),
-    dir('x/empty'),
-    ...sizes.map(([path, size]): TreeEntry => ({ kind: 'file', path, size, ...about })),
-    ...more,
-  ];
-  const { bytes, head } = writeTree(entries);
-  const states = Buffer.alloc(head.files, '1');
-  const stream = Buffer.concat([bytes, ...files.values(), states]);
-  const starts = new Map<string, number>();
-  let at = bytes.length;
-  for (const [path, content] of files) {
-    starts.set(path, at);
-    at += content.length;
-  }
-  const out = await testFolder();
-  const base = { out, name: 'x', size: stream.length, head, onConflict: 'rename' as const };
-  const skipped = () => undefined;
-  return { plan: { ...base, again: false, skipped, ...plan }, stream, files, starts };
-}
-
-/** Gives it the bytes in pieces that end anywhere. */
-async function write(landing: TreeLanding, bytes: Buffer, piece = 100_003): Promise<void> {
-  for (let at = 0; at < bytes.length; at += piece)
-    await landing.write(Buffer.from(bytes.subarray(at, at + piece)));
-}
-
-/** As the next process finds it. */
-function resume({ plan }: Sample, part: string, { written, identity }: Checkpoint, again = false) {
-  const expected = decodePart(encodePart(identity));
-  if (expected === undefined) throw new Error('unreadable identity');
-  return TreeLanding.resume({ ...plan, again }, { part, offset: written, expected });
-}
+import {
+  about,
+  digest,
+  resume,
+  sample,
+  SIZES,
+  write,
+  type Sample,
+} from '../../support/tree-sample.ts';
 
 /** All of it is there, once, and nothing else. */
 async function isThere({ plan: { out }, files }: Sample): Promise<void> {
@@ -107,8 +49,6 @@ async function isThere({ plan: { out }, files }: Sample): Promise<void> {
     });
   }
 }
-
-const digest = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
 
 /** Where a folder is cut off: names of files, and how many bytes before or behind their beginning. */
 const CUTS: readonly (readonly [string, (sample: Sample) => number])[] = [
@@ -325,6 +265,39 @@ describe('a folder that is cut off', () => {
       message: expect.stringMatching(told) as unknown,
     });
     expect(await readdir(what.plan.out)).not.toContain('x');
+  });
+
+  test('is written once more where it is wrong, also over the ends of files', async () => {
+    const what = await sample();
+    const first = await TreeLanding.open(what.plan);
+    const wrong = Buffer.from(what.stream);
+    const from = (what.starts.get('x/b') ?? 0) - 5;
+    const to = (what.starts.get('x/in/f') ?? 0) + 100;
+    wrong.fill(0, from, to);
+    await write(first, wrong);
+    const left = await first.suspend();
+    const { landing } = await resume(what, first.part, left);
+    const range = await landing.range?.(from, to - from);
+    if (range === undefined) throw new Error('nothing can be put right');
+    for (let at = from; at < to; at += 99_991)
+      await range.write(Buffer.from(what.stream.subarray(at, Math.min(to, at + 99_991))));
+    await expect(range.write(Buffer.alloc(1))).rejects.toThrow(RangeError);
+    await expect(landing.range?.(to, what.stream.length)).rejects.toThrow(RangeError);
+    const next = await landing.suspend();
+    const again = await resume(what, first.part, next);
+    expect(again.start).toBe(what.stream.length);
+    await again.landing.finish();
+    await isThere(what);
+  });
+
+  test('is not written once more where files may have got their names', async () => {
+    const what = await sample();
+    const first = await TreeLanding.open(what.plan);
+    await write(first, what.stream);
+    const left = await first.suspend();
+    const { landing } = await resume(what, first.part, left, true);
+    expect(landing.range).toBeUndefined();
+    await landing.abort('remove');
   });
 
   test('whose folder of parts is that of another user is not gone on with', async () => {

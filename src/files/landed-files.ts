@@ -1,0 +1,114 @@
+/** What of a folder has landed, and where: by that it is known when the folder comes again. */
+import { lstat } from 'node:fs/promises';
+import { deflateSync, inflateSync } from 'node:zlib';
+import {
+  decodeSource,
+  encodeSource,
+  sameSource,
+  sourceIdentity,
+  type SourceIdentity,
+} from './identity.ts';
+import type { TreeEntry } from './walk.ts';
+
+/** Most files that are remembered of a folder; of a larger one nothing is. */
+const MOST = 200_000;
+/** Most bytes that what is remembered has once it is inflated. */
+const MOST_BYTES = 256 * 1024 * 1024;
+/** Files that are looked at at once. */
+const AT_ONCE = 64;
+
+type FileEntry = TreeEntry & { readonly kind: 'file' };
+
+/** A file of a list that lies here. */
+export interface Placed {
+  readonly entry: FileEntry;
+  /** Absolute. */
+  readonly place: string;
+}
+
+interface Known {
+  readonly size: number;
+  readonly mtime: number;
+  readonly place: string;
+  readonly file: SourceIdentity;
+}
+
+/** The files of one folder that one identity key has landed. No other file is looked at. */
+export class LandedFiles {
+  readonly #byPath = new Map<string, Known>();
+  readonly #byPlace = new Map<string, Known>();
+
+  /** Reads what `rememberFiles` wrote; of anything else nothing is known. */
+  constructor(bytes: Uint8Array) {
+    for (const line of inflated(bytes).split('\n')) {
+      const [path, size, mtime, place, identity] = parsed(line);
+      const file = typeof identity === 'string' ? decodeSource(identity) : undefined;
+      if (typeof path !== 'string' || typeof size !== 'number' || typeof mtime !== 'number')
+        continue;
+      if (typeof place !== 'string' || file === undefined) continue;
+      const known = { size, mtime, place, file };
+      this.#byPath.set(path, known);
+      this.#byPlace.set(place, known);
+    }
+  }
+
+  /** Where each of the files lies, unchanged on both sides since it landed; undefined for those that do not. */
+  async find(entries: readonly FileEntry[]): Promise<(string | undefined)[]> {
+    const places: (string | undefined)[] = [];
+    for (let at = 0; at < entries.length; at += AT_ONCE)
+      places.push(
+        ...(await Promise.all(
+          entries.slice(at, at + AT_ONCE).map(async ({ path, size, mtime }) => {
+            const known = this.#byPath.get(path);
+            if (known?.size !== size || known.mtime !== mtime) return undefined;
+            return (await isUnchanged(known)) ? known.place : undefined;
+          }),
+        )),
+      );
+    return places;
+  }
+
+  /** Whether what lies at this place is one of the files, unchanged since it landed. */
+  async has(place: string): Promise<boolean> {
+    const known = this.#byPlace.get(place);
+    return known !== undefined && (await isUnchanged(known));
+  }
+}
+
+/** What is to be remembered of files that have landed; undefined of more than are remembered. */
+export async function rememberFiles(placed: readonly Placed[]): Promise<Buffer | undefined> {
+  if (placed.length > MOST) return undefined;
+  const lines: string[] = [];
+  for (let at = 0; at < placed.length; at += AT_ONCE) {
+    const some = placed.slice(at, at + AT_ONCE).map(async ({ entry, place }) => {
+      const there = await lstat(place, { bigint: true }).catch(() => undefined);
+      if (there?.isFile() !== true) return [];
+      const { path, size, mtime } = entry;
+      return [JSON.stringify([path, size, mtime, place, encodeSource(sourceIdentity(there))])];
+    });
+    lines.push(...(await Promise.all(some)).flat());
+  }
+  return deflateSync(lines.join('\n'));
+}
+
+async function isUnchanged({ place, file }: Known): Promise<boolean> {
+  const there = await lstat(place, { bigint: true }).catch(() => undefined);
+  return there?.isFile() === true && sameSource(sourceIdentity(there), file);
+}
+
+function parsed(line: string): readonly unknown[] {
+  try {
+    const value: unknown = JSON.parse(line);
+    return Array.isArray(value) ? value : [];
+  } catch {
+    return [];
+  }
+}
+
+function inflated(bytes: Uint8Array): string {
+  try {
+    return inflateSync(bytes, { maxOutputLength: MOST_BYTES }).toString();
+  } catch {
+    return '';
+  }
+}
