@@ -30,7 +30,7 @@ export interface PartIdentity {
 }
 
 /** Bytes of a part's end that its identity covers. */
-export const TAIL = 1024 * 1024;
+export const TAIL = 64 * 1024;
 
 /** The identity of an open file. */
 export function sourceIdentity(stats: BigIntStats): SourceIdentity {
