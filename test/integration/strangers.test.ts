@@ -175,22 +175,40 @@ test('a receiver for all contacts is not there for anybody else', async () => {
 
 test('who goes on with a transfer is there for its other side, and for nobody else', async () => {
   const receiving = await receive(bob, '--yes', '--json');
-  const file = await randomFile(alice, 'slow.bin', 4_000_000);
-  const sending = alice.start(['send', '--json', '--limit-rate', '500k', file, bob.jid]);
-  await midway(receiving);
-  sending.child.kill('SIGKILL');
-  await sending.ended;
-  await receiving.said(/"code":"resumable"/);
+  const sending = await Promise.all(
+    ['slow.bin', 'other.bin'].map(async (name) => {
+      const file = await randomFile(alice, name, 4_000_000);
+      return alice.start(['send', '--json', '--limit-rate', '400k', file, bob.jid]);
+    }),
+  );
+  const moving = () =>
+    linesOf(receiving.stdout).filter(
+      ({ event, bytes }) => event === 'progress' && Number(bytes) > 1_000_000,
+    );
+  await receiving.until(() => new Set(moving().map(({ id }) => id)).size === 2, 'both to move');
+  for (const process of sending) process.child.kill('SIGKILL');
+  await Promise.all(sending.map((process) => process.ended));
+  await receiving.until(
+    () => receiving.stdout.split('"code":"resumable"').length === 3,
+    'both to be interrupted',
+  );
   await terminate(receiving);
+  const rows = async () => linesOf((await bob.run(['transfers', '--json'])).stdout);
+  const idOf = async (wanted: string) =>
+    String((await rows()).find(({ name }) => name === wanted)?.['id']);
   const watcher = await Client.open(server, 'bob');
-  const resuming = bob.start(['resume', '--json', '--wait', 'forever']);
+  const resuming = bob.start(['resume', '--json', '--wait', 'forever', await idOf('slow.bin')]);
   await resuming.said(/"event":"waiting"/);
   const jet = await watcher.jet(bob.jid);
   for (const name of ['mallory', 'carol']) await learnsNothing(name, jet, name === 'carol');
-  const gone = await alice.run(['resume', '--json']);
-  expect(gone, gone.stderr).toMatchObject({ status: 0 });
-  const [last] = linesOf((await resuming.ended).stdout).filter(({ event }) => event === 'end');
-  expect(last).toMatchObject({ status: 'verified', exit: 0 });
+  // Each is asked by its contact for what it does not go on with, though it could.
+  const other = await alice.run(['resume', '--json', await idOf('other.bin')]);
+  expect(other.status, other.stderr).not.toBe(0);
+  expect(await resuming.ended).toMatchObject({ status: 9 });
+  expect((await rows()).map(({ name, state }) => [name, state]).sort()).toEqual([
+    ['other.bin', 'interrupted'],
+    ['slow.bin', 'interrupted'],
+  ]);
   await watcher.connection.close();
 });
 
