@@ -1,5 +1,6 @@
 /** What a file is known by from one run to the next, and how a journal keeps that. */
 import type { BigIntStats } from 'node:fs';
+import { lstat } from 'node:fs/promises';
 import { fromHex } from '../core/bytes.ts';
 
 /** What tells a file from another and from itself after a change. */
@@ -36,6 +37,18 @@ export const TAIL = 64 * 1024;
 export function sourceIdentity(stats: BigIntStats): SourceIdentity {
   const { dev, ino, size, mtimeNs, ctimeNs } = stats;
   return { dev, ino, size, mtimeNs, ctimeNs };
+}
+
+/** The identity of the file that lies at a path; undefined where there is none, as where a link is. */
+export async function identityAt(path: string): Promise<SourceIdentity | undefined> {
+  const there = await lstat(path, { bigint: true }).catch(() => undefined);
+  return there?.isFile() === true ? sourceIdentity(there) : undefined;
+}
+
+/** Whether the file at a path is this one, unchanged. */
+export async function isUnchanged(path: string, file: SourceIdentity): Promise<boolean> {
+  const there = await identityAt(path);
+  return there !== undefined && sameSource(there, file);
 }
 
 /** True when nothing that is known of the two differs. */

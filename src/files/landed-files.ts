@@ -1,11 +1,10 @@
 /** What of a folder has landed, and where: by that it is known when the folder comes again. */
-import { lstat } from 'node:fs/promises';
 import { deflateSync, inflateSync } from 'node:zlib';
 import {
   decodeSource,
   encodeSource,
-  sameSource,
-  sourceIdentity,
+  identityAt,
+  isUnchanged,
   type SourceIdentity,
 } from './identity.ts';
 import type { TreeEntry } from './walk.ts';
@@ -61,7 +60,7 @@ export class LandedFiles {
           entries.slice(at, at + AT_ONCE).map(async ({ path, size, mtime }) => {
             const known = this.#byPath.get(path);
             if (known?.size !== size || known.mtime !== mtime) return undefined;
-            return (await isUnchanged(known)) ? known.place : undefined;
+            return (await isUnchanged(known.place, known.file)) ? known.place : undefined;
           }),
         )),
       );
@@ -71,7 +70,7 @@ export class LandedFiles {
   /** Whether what lies at this place is one of the files, unchanged since it landed. */
   async has(place: string): Promise<boolean> {
     const known = this.#byPlace.get(place);
-    return known !== undefined && (await isUnchanged(known));
+    return known !== undefined && (await isUnchanged(place, known.file));
   }
 }
 
@@ -81,19 +80,14 @@ export async function rememberFiles(placed: readonly Placed[]): Promise<Buffer |
   const lines: string[] = [];
   for (let at = 0; at < placed.length; at += AT_ONCE) {
     const some = placed.slice(at, at + AT_ONCE).map(async ({ entry, place }) => {
-      const there = await lstat(place, { bigint: true }).catch(() => undefined);
-      if (there?.isFile() !== true) return [];
+      const file = await identityAt(place);
+      if (file === undefined) return [];
       const { path, size, mtime } = entry;
-      return [JSON.stringify([path, size, mtime, place, encodeSource(sourceIdentity(there))])];
+      return [JSON.stringify([path, size, mtime, place, encodeSource(file)])];
     });
     lines.push(...(await Promise.all(some)).flat());
   }
   return deflateSync(lines.join('\n'));
-}
-
-async function isUnchanged({ place, file }: Known): Promise<boolean> {
-  const there = await lstat(place, { bigint: true }).catch(() => undefined);
-  return there?.isFile() === true && sameSource(sourceIdentity(there), file);
 }
 
 function parsed(line: string): readonly unknown[] {

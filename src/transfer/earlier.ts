@@ -1,7 +1,6 @@
 /** What is missing of a file that is offered once more: what has landed, or come, is not sent again. */
-import { lstat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { sameSource, sourceIdentity } from '../files/identity.ts';
+import { isUnchanged, sameSource } from '../files/identity.ts';
 import type { TransferRow } from './journal-row.ts';
 import type { Recorder, Records } from './recorder.ts';
 
@@ -18,8 +17,7 @@ export async function landedEarlier(
 ): Promise<string | undefined> {
   for (const { path, file, state } of sameFile(journal, recorder, out)) {
     if (state !== 'done' || path === undefined || file === undefined) continue;
-    const there = await lstat(path, { bigint: true }).catch(() => undefined);
-    if (there?.isFile() === true && sameSource(sourceIdentity(there), file)) return path;
+    if (await isUnchanged(path, file)) return path;
   }
   return undefined;
 }

@@ -1,13 +1,9 @@
 /** A folder that comes again: which bytes of its stream lie here already, and which are to come. */
-import { open } from 'node:fs/promises';
+import { blanks, blocksOf } from '../files/blocks.ts';
 import type { LandedFiles } from '../files/landed-files.ts';
-import { READ } from '../files/staging-folder.ts';
 import type { TreeEntry } from '../files/walk.ts';
 import { joined } from './doubt.ts';
 import type { Extent } from './sealed.ts';
-
-/** Bytes that are copied at once. */
-const BLOCK = 1024 * 1024;
 
 /** A file of the stream, and where it lies. */
 interface Segment {
@@ -75,28 +71,25 @@ export class LandedBefore {
     for (const { start, size, place } of this.#files) {
       if (start + size <= from || size === 0) continue;
       if (start >= to) return;
-      yield* blocksOf(place, Math.max(0, from - start), Math.min(size, to - start));
+      yield* readAnyway(place, Math.max(0, from - start), Math.min(size, to - start));
     }
   }
 }
 
-async function* blocksOf(
+async function* readAnyway(
   place: string | undefined,
   from: number,
   to: number,
 ): AsyncGenerator<Buffer, void, undefined> {
-  const file = place === undefined ? undefined : await open(place, READ).catch(() => undefined);
-  try {
-    for (let at = from; at < to;) {
-      const block = Buffer.alloc(Math.min(BLOCK, to - at));
-      const read = await file?.read(block, 0, block.length, at).catch(() => undefined);
-      // Whoever takes a block may free it.
-      const { length } = block;
-      const whole = read === undefined || read.bytesRead === 0 ? length : read.bytesRead;
-      yield whole === length ? block : Buffer.from(block.subarray(0, whole));
-      at += whole;
+  let at = from;
+  if (place !== undefined)
+    try {
+      for await (const block of blocksOf(place, from, to)) {
+        at += block.length;
+        yield block;
+      }
+    } catch {
+      // As where nothing lies.
     }
-  } finally {
-    await file?.close();
-  }
+  yield* blanks(to - at);
 }

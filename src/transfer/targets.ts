@@ -12,7 +12,7 @@ import {
   type LandingOptions,
   type Sink,
 } from '../files/landing.ts';
-import { sourceIdentity } from '../files/identity.ts';
+import { identityAt } from '../files/identity.ts';
 import { FileSource } from '../files/source.ts';
 import { removeUnused } from '../files/part-name.ts';
 import { removeStaging } from '../files/staging-folder.ts';
@@ -362,9 +362,9 @@ export class FileTarget implements Target {
     await this.#checkpoint;
     const path = await this.#landing.finish();
     if (path !== undefined) {
-      const there = await lstat(path, { bigint: true }).catch(() => undefined);
+      const file = await identityAt(path);
       // By that it is known again when it is offered once more.
-      if (there?.isFile() === true) this.#recorder?.note({ file: sourceIdentity(there) });
+      if (file !== undefined) this.#recorder?.note({ file });
       return path;
     }
     const message = 'a file of that name appeared meanwhile';

@@ -3,6 +3,7 @@ import { constants } from 'node:fs';
 import { lstat, open, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Exit, JetError, listed, messageOf, systemCode } from '../core/errors.ts';
+import { blocksOf } from '../files/blocks.ts';
 import type { Placed } from '../files/landed-files.ts';
 import { Landing, type ConflictPolicy } from '../files/landing.ts';
 import { place, syncFolder } from '../files/place.ts';
@@ -16,8 +17,6 @@ import { WHOLE } from './tree-list.ts';
 const AT_ONCE = 16;
 /** Of its owner. */
 const READABLE = 0o400;
-/** Bytes that are compared, or copied, at once. */
-const BLOCK = 1024 * 1024;
 
 /** What is built. */
 export interface TreeParts {
@@ -233,20 +232,6 @@ async function sameFile(one: string, other: string): Promise<boolean> {
     throw error;
   } finally {
     await theirs.return(undefined);
-  }
-}
-
-async function* blocksOf(path: string): AsyncGenerator<Buffer, void, undefined> {
-  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-  try {
-    for (;;) {
-      const block = Buffer.allocUnsafeSlow(BLOCK);
-      const { bytesRead } = await file.read(block, 0, BLOCK);
-      if (bytesRead === 0) return;
-      yield block.subarray(0, bytesRead);
-    }
-  } finally {
-    await file.close();
   }
 }
 

@@ -1,14 +1,12 @@
 /** A folder to send, as one stream: the list, the files in its order, and what became of each. */
 import { realpathSync } from 'node:fs';
 import { Exit, JetError } from '../core/errors.ts';
+import { blanks } from '../files/blocks.ts';
 import { FileSource } from '../files/source.ts';
 import { walk, type Walked, type WalkOptions } from '../files/walk.ts';
 import type { TransferOptions, TransferRow } from './journal-row.ts';
 import type { Sendable } from './send.ts';
 import { BROKEN, treeWords, WHOLE, writeTree } from './tree-list.ts';
-
-/** Bytes of zeros at once. */
-const BLANK = 1024 * 1024;
 
 /** How a folder was walked, so that it can be walked in the same way again. */
 export interface Walk {
@@ -171,9 +169,4 @@ async function* readFile(
     failed(error);
   }
   yield* blanks(to - at);
-}
-
-/** In place of what could not be read. */
-function* blanks(length: number): Generator<Buffer, void, undefined> {
-  for (let at = 0; at < length; at += BLANK) yield Buffer.alloc(Math.min(BLANK, length - at));
 }
