@@ -46,16 +46,18 @@ import {
   type Opening,
   type Say,
 } from './targets.ts';
-import { treeWords } from './tree-list.ts';
+import { shownName, treeWords } from './tree-list.ts';
 import { Transfer, type Side, type Surroundings } from './transfer.ts';
 
 /** An offer whose envelope opened, for the one who decides. */
 export interface Offer {
   readonly peer: Jid;
-  /** As the peer wrote it. */
+  /** As the peer wrote it; of a batch that of its first file. */
   readonly name: string;
-  /** How many files, of a folder. */
+  /** How many files, of a folder or a batch. */
   readonly files?: number;
+  /** They are a batch. */
+  readonly batch?: boolean;
   readonly size: number;
   /** 64 lower-case hex digits of the device's identity key. */
   readonly fingerprint: string;
@@ -209,9 +211,9 @@ export class Receiver {
       size: file.size,
       fingerprint: opened.sender.identityKey.toString('hex'),
       ...(file.of && { of: file.of }),
-      ...(file.tree && { files: file.tree.files }),
+      ...(file.tree && { files: file.tree.files, batch: file.tree.batch }),
     };
-    const shown = file.tree === undefined ? file.name : `${file.name}/`;
+    const shown = shownName(file.name, file.tree);
     const about = { id: randomId(), peer: peer.bare.toString(), file: shown, size: file.size };
     const { clock } = this.#around;
     const reporter =
@@ -498,7 +500,8 @@ class Receiving implements Side {
     const { size } = file;
     if (sealed === undefined || elsewhere !== undefined || recorder === undefined) return undefined;
     // What has landed of a folder is many files: nothing there tells what the stream was.
-    const path = file.tree === undefined ? await landedEarlier(records, recorder, out) : undefined;
+    const alone = file.tree === undefined;
+    const path = alone ? await landedEarlier(records, recorder, out, file) : undefined;
     if (path !== undefined) {
       const target = earlierTarget(path, join(out, safeName(file.name)), recorder);
       return { target, size, extent: { offset: size, length: 0 }, fresh: false };

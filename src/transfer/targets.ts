@@ -21,7 +21,7 @@ import type { Built, Target } from './decrypting.ts';
 import { joined, total, wrongRanges } from './doubt.ts';
 import { blockOf, listSize, readHashList } from './hash-list.ts';
 import type { TransferRow } from './journal-row.ts';
-import type { Recorder } from './recorder.ts';
+import { batchMemory, type Recorder } from './recorder.ts';
 import type { Extent } from './sealed.ts';
 import { headOf } from './tree-list.ts';
 import { targetOf, TreeLanding, type TreePlan } from './tree-target.ts';
@@ -34,6 +34,8 @@ export interface Vessel extends Pick<
   readonly file: Reading;
   /** Only of what is put right where it is wrong. */
   readonly range?: Landing['range'] | undefined;
+  /** Only of a batch: where its files lie, once they do. */
+  readonly files?: readonly string[] | undefined;
   /** Only of what may lie here in part already: where the next bytes go, and up to where they are to come. */
   readonly ahead?: TreeLanding['ahead'];
 }
@@ -94,8 +96,9 @@ export async function treeTarget(
 
 /** Of what has landed of the folder before nothing comes again, and what lands now is remembered. */
 function recorded(plan: TreeOffer, recorder: Recorder): TreePlan {
-  const folder = resolve(targetOf(plan));
-  const landed = recorder.landedFiles(folder);
+  const { out, head } = plan;
+  const folder = head.batch ? batchMemory(out) : resolve(targetOf(plan));
+  const landed = head.batch ? recorder.landedInto(out) : recorder.landedFiles(folder);
   return {
     ...plan,
     // What turned out not to fit is of no use a second time.
@@ -356,6 +359,10 @@ export class FileTarget implements Target {
     this.#bytes += length;
     if (this.#checkpoint === undefined && this.#recorder?.due(this.#bytes) === true)
       this.#checkpoint = this.#record(this.#recorder);
+  }
+
+  get files(): readonly string[] | undefined {
+    return this.#landing.files;
   }
 
   async finish(): Promise<string> {

@@ -13,7 +13,7 @@ import { figure, rateOf, type Check } from '../results.ts';
 /** Processes of one account that may be connected at once. */
 const SLOTS = 4;
 
-/** One send of many small files: in a folder, and named one by one. */
+/** One send of many small files: in a folder, and each named. */
 export async function manyFiles(stage: Stage, count: number): Promise<Check[]> {
   const folder = join(stage.folder, 'many');
   const out = join(stage.folder, 'many-out');
@@ -47,9 +47,9 @@ export async function manyFiles(stage: Stage, count: number): Promise<Check[]> {
   return [
     { title: `${count} files of 10 KiB in one \`jet send\`, as a folder`, ...inFolder, note },
     {
-      title: `${count} files of 10 KiB in one \`jet send\`, named one by one`,
+      title: `${count} files of 10 KiB in one \`jet send\`, each named`,
       ...named,
-      note: `${note}; each has a session of its own, three at a time`,
+      note,
     },
   ];
 }
