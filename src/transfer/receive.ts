@@ -164,10 +164,8 @@ export class Receiver {
   }
 
   /** The row of an offer: a new one, or that of the transfer which it goes on with. */
-  async #record(
-    { peer }: IncomingSession['session'],
-    { file, sender, sealed }: OpenedOffer,
-  ): Promise<Taken> {
+  async #record({ peer }: IncomingSession['session'], opened: OpenedOffer): Promise<Taken> {
+    const { file, sender } = opened;
     const { records, connection } = this.#around;
     const account = connection.jid.bare.toString();
     const identity = sender.identityKey.toString('hex');
@@ -178,12 +176,27 @@ export class Receiver {
       const { goesOn } = this.#options;
       const pauses = this.#pauses;
       const going = await goOnReceiving(records, pauses, account, identity, peer, file, goesOn);
+      if (going?.landed !== undefined && file.tree !== undefined) {
+        // It comes again, and what has come of it is not to lie there unknown to everybody.
+        const recorder = this.#begin(peer, opened);
+        recorder.note({ doubt: 'anew' });
+        return { ...going, recorder };
+      }
       if (going !== undefined) return going;
     }
-    const { out, onConflict } = this.#options;
+    const { out } = this.#options;
     if (out === undefined)
       throw new Unacceptable('failed-application', 'it offered a file, and none is taken here');
-    const recorder = records.begin({
+    return { recorder: this.#begin(peer, opened), out };
+  }
+
+  /** A row of its own for an offer. */
+  #begin(peer: Jid, { file, sender, sealed }: OpenedOffer): Recorder {
+    const { records, connection } = this.#around;
+    const account = connection.jid.bare.toString();
+    const identity = sender.identityKey.toString('hex');
+    const { onConflict } = this.#options;
+    return records.begin({
       ...{ account, peer: peer.bare.toString(), direction: 'receive' },
       ...{ identity, device: sender.device, jet: sealed !== undefined },
       ...{ name: file.name, size: file.size },
@@ -192,7 +205,6 @@ export class Receiver {
         ...(file.tree && { tree: treeWords(file.tree) }),
       },
     });
-    return { recorder, out };
   }
 
   #take(
@@ -467,7 +479,7 @@ class Receiving implements Side {
       const { name, tree: head } = file;
       const plan = { out: dirname(landed), name, size, head, onConflict, skipped, again: true };
       // Its folders have got theirs, and may have been given others since.
-      return this.#first(await treeTarget({ ...plan, there: FoldersThere.all }));
+      return this.#first(await treeTarget({ ...plan, there: FoldersThere.all }, recorder));
     }
     if (flow !== undefined) return flow.rest(most);
     if (landed !== undefined) {

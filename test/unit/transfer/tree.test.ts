@@ -220,7 +220,7 @@ describe('a folder that is read again', () => {
 
 describe('a folder whose receipt was lost', () => {
   test('comes again when its sender goes on, and lands once', async () => {
-    const { offer, folder, alice, records } = await createExchange({ sealed: true });
+    const { offer, folder, alice, records, theirs } = await createExchange({ sealed: true });
     const { item } = await gathered(await sample(), { links: true });
     const source = await item.open();
     let key = 0;
@@ -233,7 +233,19 @@ describe('a folder whose receipt was lost', () => {
     recorder.agreed(() => row.id, Buffer.from(identity, 'hex'), row.device ?? 0);
     const sha256 = Buffer.from(row.sha256 ?? '', 'hex');
     expect(sha256).toHaveLength(32);
-    expect(await offer(source, { goesOn: { recorder, sha256 } })).toBe(0);
+    let parts: (string | undefined)[] = [];
+    const watched: Sendable = {
+      ...source,
+      async *read(from, to) {
+        for await (const block of source.read(from, to)) {
+          parts = theirs.records.journal.list({ states: ['open'] }).map(({ part }) => part);
+          yield block;
+        }
+      },
+    };
+    expect(await offer(watched, { goesOn: { recorder, sha256 } })).toBe(0);
+    // A kill would have left nothing that nobody knows of.
+    expect(parts).toEqual([join(folder, 'photos.jet-part')]);
     expect(alice.events.at(-1)).toMatchObject({ event: 'end', status: 'verified' });
     expect(await readdir(folder)).toEqual(['photos']);
     expect(await names(join(folder, 'photos'))).toEqual(before);
