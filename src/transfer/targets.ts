@@ -13,6 +13,7 @@ import {
   type Sink,
 } from '../files/landing.ts';
 import { identityAt } from '../files/identity.ts';
+import { placedAt } from '../files/place.ts';
 import { FileSource } from '../files/source.ts';
 import { removeUnused } from '../files/part-name.ts';
 import { removeStaging } from '../files/staging-folder.ts';
@@ -174,7 +175,9 @@ export async function keptTarget(keeping: Keeping): Promise<Opening | undefined>
   const again = options['landing'] === true;
   const there = FoldersThere.of(options['there']);
   const tree = head && { ...plan, out: dirname(path), name, head, again, there, skipped };
-  if (part !== undefined && expected !== undefined)
+  if (part !== undefined && expected !== undefined) {
+    const placed = tree === undefined ? await placedAt(part, path, expected) : undefined;
+    if (placed !== undefined) return placedTarget(placed, path, keeping);
     try {
       const left = { part, offset, expected };
       const kept =
@@ -195,12 +198,33 @@ export async function keptTarget(keeping: Keeping): Promise<Opening | undefined>
       if (tree !== undefined) await removePart(row);
       recorder.restart();
     }
-  else await removePart(row);
+  } else await removePart(row);
   const target =
     tree === undefined
       ? await fileTarget(plan, 'file', recorder, keeping)
       : await treeTarget(tree, recorder, keeping);
   return target && opening(target, size, most);
+}
+
+/** A file that had landed when its process was killed: nothing is missing but the proof, and its receipt. */
+async function placedTarget(
+  placed: string,
+  target: string,
+  { recorder, size, say }: Keeping,
+): Promise<Opening> {
+  const file = await identityAt(placed);
+  recorder.note({ path: placed, ...(file && { file }) });
+  const landed = landedTarget(placed);
+  const { built } = landed;
+  const doubt = () => {
+    // Its user has changed it meanwhile.
+    recorder.note({ path: target });
+    beginsAnew(recorder, say, `${placed} is not what came any more.`);
+  };
+  return {
+    target: { ...landed, ...(built && { built: { ...built, doubt } }) },
+    ...{ size, extent: { offset: size, length: 0 }, fresh: false },
+  };
 }
 
 /** What is missing in a part, or wrong. */
