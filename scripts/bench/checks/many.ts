@@ -1,5 +1,5 @@
 /** Many files and many at once. */
-import { mkdir, readdir, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, utimes, writeFile } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
 import { basename, join } from 'node:path';
 import { jetHome, type JetHome } from '../../../test/support/jet.ts';
@@ -7,7 +7,7 @@ import { eventsOf, makeCouple, startJet, transfer } from '../contestants/jet.ts'
 import type { Stage } from '../contestant.ts';
 import { makeFile, sameBytes } from '../files.ts';
 import { Path } from '../path.ts';
-import { type Running, succeeded } from '../processes.ts';
+import { type Running, runs, succeeded } from '../processes.ts';
 import { figure, rateOf, type Check } from '../results.ts';
 
 /** Processes of one account that may be connected at once. */
@@ -51,6 +51,39 @@ export async function manyFiles(stage: Stage, count: number): Promise<Check[]> {
       ...named,
       note,
     },
+  ];
+}
+
+/** A folder of very many small files: how fast, and in how much memory. */
+export async function largeTree(stage: Stage, count: number): Promise<Check[]> {
+  const folder = join(stage.folder, 'tree');
+  const out = join(stage.folder, 'tree-in');
+  await mkdir(out);
+  for (let made = 0; made < count; made++) {
+    const into = join(folder, String(Math.floor(made / 1000)));
+    if (made % 1000 === 0) await mkdir(into, { recursive: true });
+    await writeFile(join(into, `${made}.bin`), randomBytes(100 + (made % 900)));
+  }
+  const couple = await makeCouple(stage);
+  const { run } = await transfer(stage, couple, [folder], out, { path: new Path({ rtt: 0 }) });
+  await runs(['diff', '-r', folder, join(out, 'tree')]);
+  await couple.alice.remove();
+  await couple.bob.remove();
+  for (const made of [folder, out]) await rm(made, { recursive: true });
+  const title = `A folder of ${count} files of less than 1 KiB`;
+  return [
+    {
+      title,
+      figure: figure([(count * 1000) / run.wall]),
+      unit: 'files/s',
+      note: 'from the start of the sender to the end of both, all compared',
+    },
+    ...run.roles.map(({ role, peak }) => ({
+      title: `${title}: peak memory of the ${role}`,
+      figure: figure([peak / 1e6]),
+      unit: 'MB',
+      note: 'the list of the files and where they landed is held in it, their bytes are not',
+    })),
   ];
 }
 
