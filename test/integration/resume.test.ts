@@ -156,9 +156,9 @@ describe.skipIf(!(await hasProsody()))('a transfer that was interrupted', () => 
     const old = new Date(Date.now() - 60_000);
     const other = await pair.file('other.bin', noise(10));
     for (const path of [file, other]) await utimes(path, old, old);
-    const shares = async (path: string) => {
+    const shares = async (path: string, to = bob.jid) => {
       const rate = ['--limit-rate', '600k'];
-      const process = alice.start(['share', path, '--json', ...rate, '--to', bob.jid]);
+      const process = alice.start(['share', path, '--json', ...rate, '--to', to]);
       await process.said(/"sha256":/);
       return process;
     };
@@ -170,6 +170,11 @@ describe.skipIf(!(await hasProsody()))('a transfer that was interrupted', () => 
     await fetching.ended;
     await holder.said(/"event":"end"/);
     expect(await terminate(holder)).toBe(0);
+
+    // It is shared with somebody else now.
+    const elsewhere = await shares(file, 'carol@jet.test');
+    expect(await resume(bob, '--wait', '3')).toMatchObject({ status: 4 });
+    expect(await terminate(elsewhere)).toBe(0);
 
     // Something else is shared with bob now, not this file.
     const without = await shares(other);
