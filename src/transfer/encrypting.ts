@@ -38,6 +38,8 @@ export interface Encrypting {
   readonly hashForm?: 'raw' | 'hex';
   /** Bytes of the file, and its hash. */
   readonly size: number;
+  /** How many files, of a folder or a batch. */
+  readonly files?: number | undefined;
   readonly whole: RunningHash;
 }
 
@@ -64,6 +66,9 @@ const SLOWEST = 20_000;
 export function readingMs(size: number): number {
   return Math.ceil(size / SLOWEST);
 }
+
+/** Milliseconds that the slowest disk which is waited for takes to make a file durable. */
+const LANDING_MS = 50;
 
 /** Sends a stream and takes the receipt for it. */
 export class EncryptingSide {
@@ -93,11 +98,17 @@ export class EncryptingSide {
     return this.#taken === this.#started?.extent.length;
   }
 
-  /** See {@link Side.patience}: the other side reads again what came in several streams. */
+  /** See {@link Side.patience}: the other side reads again what came in several streams, and makes each file. */
   get patience(): number {
     const stream = this.#started;
-    if (stream === undefined || (isWhole(stream) && !stream.aside)) return 0;
-    return readingMs(this.#what.size);
+    if (stream === undefined) return 0;
+    const { size, files = 0 } = this.#what;
+    return (isWhole(stream) && !stream.aside ? 0 : readingMs(size)) + files * LANDING_MS;
+  }
+
+  /** See {@link Side.asked}. */
+  get asked(): boolean {
+    return this.#started?.sealed !== undefined;
   }
 
   /** Encryption starts here, at most once for a key and IV. */

@@ -168,6 +168,7 @@ async function offer(
   const encrypting = new EncryptingSide(
     {
       ...{ content, peer: to.bare.toString(), reporter, recorder, size: source.size, whole },
+      files: source.tree?.files,
       ...(limitRate !== undefined && { limitRate }),
       ...(hashForm !== undefined && { hashForm }),
     },
@@ -251,6 +252,10 @@ class Offering implements Side {
 
   get patience(): number {
     return this.#encrypting.patience;
+  }
+
+  get asked(): boolean {
+    return this.#encrypting.asked;
   }
 
   /** What is said about the file: the digest follows in a `<checksum/>`. */

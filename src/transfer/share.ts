@@ -226,7 +226,7 @@ export class Holder {
     const whole = new RunningHash(size, sha256);
     const encrypting = new EncryptingSide(
       {
-        ...{ content, peer, reporter, size, whole },
+        ...{ content, peer, reporter, size, whole, files: head?.files },
         ...(recorder && { recorder }),
         ...(limitRate !== undefined && { limitRate }),
       },
@@ -329,6 +329,10 @@ class Serving implements Side {
 
   get patience(): number {
     return this.#encrypting.patience;
+  }
+
+  get asked(): boolean {
+    return this.#encrypting.asked;
   }
 
   accepted(transport: Element): Content {

@@ -70,14 +70,18 @@ export interface Side {
   readonly whole?: boolean;
   /** Compares hashes, moves the part to its name; false when more of the file is to come. @throws JetError */
   land?(): Promise<boolean>;
-  /** Milliseconds that a large file, read again as a whole, adds to the wait for its proof. */
+  /** Milliseconds that a large file, read again as a whole, or many files, add to the wait for the proof. */
   readonly patience?: number;
+  /** The peer is a jet: while it is waited for it says whether it is still there. */
+  readonly asked?: boolean;
   /** Frees what it holds. Never rejects. */
   finish(outcome: SessionEnd): Promise<void>;
 }
 
 /** Milliseconds without a byte after which the peer is asked for a sign of life. */
 const STALL_MS = 60_000;
+/** Milliseconds between two such questions while the peer lands the file. */
+const ASK_MS = 20_000;
 /** How often in a row, before it is the end: a client may be there and take nothing any more. */
 const MOST_STALLS = 2;
 
@@ -279,6 +283,7 @@ export class Transfer implements SessionHandler {
           : this.#around.clock.after(bound + this.#patience, () =>
               this.#dispatch({ on: 'silence' }),
             );
+      if (state.at === 'confirming' && this.#side.asked === true) this.#ask();
     }
     for (const effect of effects) this.#perform(effect);
   }
@@ -381,6 +386,16 @@ export class Transfer implements SessionHandler {
       }
       if (again > 0) this.#attempt(this.#session?.info([]) ?? Promise.resolve());
       this.#watch(again);
+    });
+  }
+
+  /** As `#watch`, while the peer lands the file: that may take long, and it does not if the peer was killed. */
+  #ask(): void {
+    this.#stall();
+    this.#stall = this.#around.clock.after(ASK_MS, () => {
+      if (this.#state.at !== 'confirming') return;
+      this.#attempt(this.#session?.info([]) ?? Promise.resolve());
+      this.#ask();
     });
   }
 

@@ -3,12 +3,15 @@ import { createHash, randomBytes } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Element } from '@xmpp/xml';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { FILE_TRANSFER } from '../../../src/jingle/file-description.ts';
 import { HASHES } from '../../../src/jingle/hashes.ts';
 import { JINGLE } from '../../../src/jingle/stanza.ts';
 import { xml } from '../../../src/xmpp/xml.ts';
 import { settle } from '../../support/clock.ts';
+import { Staging } from '../../../src/files/staging.ts';
+import type { Sendable } from '../../../src/transfer/send.ts';
+import { writeTree } from '../../../src/transfer/tree-list.ts';
 import { createExchange } from '../../support/exchange.ts';
 
 const IBB = 'http://jabber.org/protocol/ibb';
@@ -240,6 +243,69 @@ describe('a peer that is silent', () => {
     expect(alice.events.some(({ event }) => event === 'end')).toBe(false);
     stop.abort(new Error('enough'));
     await clock.advance(0);
+    expect(await sent).toBe(7);
+  });
+});
+
+describe('a jet that lands what came', () => {
+  /** A batch of empty files. */
+  function batch(count: number): Sendable {
+    const entries = Array.from({ length: count }, (_, n) => ({
+      ...({ kind: 'file', path: `f${n}`, size: 0, mode: 0o644, mtime: 0 } as const),
+    }));
+    const { bytes: list, head } = writeTree(entries, true);
+    const stream = Buffer.concat([list, Buffer.alloc(head.files, '1')]);
+    return {
+      ...{ name: 'f0', size: stream.length, mtime: new Date(0), tree: head },
+      async *read(from, to) {
+        await Promise.resolve();
+        yield Buffer.from(stream.subarray(from, to));
+      },
+      close: () => Promise.resolve(),
+    };
+  }
+
+  /** A sender that has sent all, to one whose disk never comes to an end; or that is killed then. */
+  async function waiting(count: number, killed = false) {
+    const exchange = await createExchange({ sealed: true });
+    const { network, clock, bob } = exchange;
+    vi.spyOn(Staging.prototype, 'settle').mockReturnValue(new Promise(() => undefined));
+    onTestFinished(() => void vi.restoreAllMocks());
+    const asked: number[] = [];
+    let [all, over] = [false, false];
+    let reach: () => void = () => undefined;
+    const reached = new Promise<void>((resolve) => (reach = resolve));
+    network.tap((stanza) => {
+      const mine = stanza.attrs['from'] === bob.connection.jid.toString();
+      const info = mine ? undefined : action(stanza, 'session-info');
+      if (info?.getChild('checksum', FILE_TRANSFER) !== undefined) {
+        all = true;
+        reach();
+      } else if (all && info !== undefined) asked.push(clock.monotonic());
+      return all && mine && killed ? 'drop' : undefined;
+    });
+    const sent = exchange.offer(batch(count));
+    void sent.then(() => (over = true));
+    await reached;
+    await settle();
+    return { ...exchange, sent, asked, isOver: () => over };
+  }
+
+  test('is asked whether it is still there, and waited for for two minutes and a while for each file', async () => {
+    const { clock, asked, sent, isOver, alice } = await waiting(200);
+    await clock.advance(129_999);
+    expect(asked).toEqual([20_000, 40_000, 60_000, 80_000, 100_000, 120_000]);
+    expect(isOver()).toBe(false);
+    await clock.advance(60_000);
+    expect(await sent).toBe(7);
+    expect(alice.events.at(-1)).toMatchObject({ event: 'error', code: 'timeout' });
+  });
+
+  test('is given up when it does not answer', async () => {
+    const { clock, asked, sent } = await waiting(200, true);
+    await clock.advance(20_000);
+    expect(asked).toEqual([20_000]);
+    await clock.advance(75_000);
     expect(await sent).toBe(7);
   });
 });
