@@ -6,7 +6,14 @@ import { format } from 'prettier';
 import { pictures } from './pictures.ts';
 import { ROOT } from './program.ts';
 import type { Results } from './results.ts';
-import { checkTable, limitTable, processTable, rateTable, ratioTable } from './tables.ts';
+import {
+  boundList,
+  checkTable,
+  limitTable,
+  processTable,
+  rateTable,
+  ratioTable,
+} from './tables.ts';
 import { triedSection } from './tried.ts';
 
 const FOLDER = join(ROOT, 'docs/benchmarks');
@@ -96,8 +103,14 @@ ${tripList(results)}
 
 ${checkTable(results.checks)}
 
+${boundSection(results)}
 ${triedSection()}
 ${missing.length === 0 ? '' : `\n## Not measured\n\n${missing.map((line) => `- ${line}`).join('\n')}\n`}`;
+}
+
+function boundSection({ checks }: Results): string {
+  const list = boundList(checks);
+  return list === '' ? '' : `### What stands in the way of those that are missed\n\n${list}\n`;
 }
 
 function tripList({ trips }: Results): string {

@@ -55,6 +55,8 @@ export interface Check {
   readonly target?: { readonly at: 'least' | 'most'; readonly value: number };
   /** What the figure is made of, in a few words. */
   readonly note?: string;
+  /** What stands in the way of the target, in figures of the same run. */
+  readonly bound?: string;
 }
 
 /** One round trip before the first byte. */

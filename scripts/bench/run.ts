@@ -14,7 +14,7 @@ import { build } from './program.ts';
 import { SMALL, shown } from './tables.ts';
 import { startChecks } from './checks/start.ts';
 import { inBand } from './checks/inband.ts';
-import { manyFiles, sharing } from './checks/many.ts';
+import { largeTree, manyFiles, sharing } from './checks/many.ts';
 import { longJournal, processes } from './checks/scale.ts';
 import { targets } from './targets.ts';
 import type { Check, Limit, Results, Series, Trip } from './results.ts';
@@ -87,6 +87,7 @@ export async function run(options: Options): Promise<void> {
     }
     if (options.parts.has('many')) {
       await attempt('Many files', () => manyFiles(stage, quick ? 100 : 1000));
+      await attempt('A large folder', () => largeTree(stage, quick ? 2_000 : 100_000));
       const scale = quick
         ? { files: 2_000, width: 4, bytes: 2e7 }
         : { files: 100_000, width: 50, bytes: 1e8 };

@@ -135,16 +135,26 @@ export function processTable(results: Results): string {
   return table(['Contestant', 'File', ...head], rows, 2);
 }
 
+/** Whether the median is on the right side of the target; undefined where there is none. */
+function meets({ figure: { median }, target }: Check): boolean | undefined {
+  if (target === undefined) return undefined;
+  return target.at === 'least' ? median >= target.value : median <= target.value;
+}
+
+/** What stands in the way of the targets that are missed, as a list. */
+export function boundList(checks: readonly Check[]): string {
+  return checks
+    .filter((check) => meets(check) === false && check.bound !== undefined)
+    .map(({ title, bound = '' }) => `- **${title}.** ${bound}`)
+    .join('\n');
+}
+
 /** Figures beside their targets; what is missed stands out. */
 export function checkTable(checks: readonly Check[]): string {
-  const rows = checks.map(({ title, figure: of, unit, target, note }) => {
+  const rows = checks.map((check) => {
+    const { title, figure: of, unit, target, note } = check;
     const least = target?.at === 'least';
-    const met =
-      target === undefined
-        ? ''
-        : (least ? of.median >= target.value : of.median <= target.value)
-          ? 'met'
-          : '**missed**';
+    const met = { true: 'met', false: '**missed**', undefined: '' }[`${meets(check)}`];
     const wanted = target === undefined ? '' : `${least ? '≥' : '≤'} ${target.value} ${unit}`;
     return [title, `${shown(of)} ${unit}`.trim(), wanted.trim(), met, note ?? ''];
   });

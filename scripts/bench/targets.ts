@@ -1,4 +1,6 @@
 /** The targets of the data phase, from the rounds. */
+import { cpus } from 'node:os';
+import { boundBeside, boundOfProxy, boundOfRate } from './bounds.ts';
 import {
   figure,
   rateOf,
@@ -29,12 +31,14 @@ export function targets(series: readonly Series[], limits: readonly Limit[]): Ch
   const jet = rates('jet', main);
   const own = at('jet', main);
   if (jet === undefined || own === undefined) return [];
+  const ground = { cores: cpus().length, limits, jet: own, small: at('jet', SMALL) };
   checks.push({
     title: `The data phase of ${sizeName(main)}`,
     figure: figure(jet),
     unit: 'MB/s',
     target: { at: 'least', value: 600 },
     note: 'on a machine where the reference reaches it',
+    bound: boundOfRate(ground),
   });
   for (const [name, value] of [
     ['reference', 0.9],
@@ -43,13 +47,15 @@ export function targets(series: readonly Series[], limits: readonly Limit[]): Ch
     ['libervia', 2],
   ] as const) {
     const other = rates(name, main);
-    if (other !== undefined && other.length > 0)
+    const beside = at(name, main);
+    if (other !== undefined && other.length > 0 && beside !== undefined)
       checks.push({
-        title: `jet : ${at(name, main)?.title ?? name}`,
+        title: `jet : ${beside.title}`,
         figure: ratio(jet, other),
         unit: '×',
         target: { at: 'least', value },
         note: `data phase, ${sizeName(main)}, run beside run`,
+        bound: boundBeside(ground, beside, at(name, SMALL), name === 'reference'),
       });
   }
   const proxied = plain.filter(({ contestant }) => contestant === 'jet-proxy').at(-1);
@@ -63,6 +69,7 @@ export function targets(series: readonly Series[], limits: readonly Limit[]): Ch
       unit: '×',
       target: { at: 'least', value: 0.8 },
       note: `data phase, ${sizeName(proxied.bytes)}`,
+      bound: boundOfProxy(ground, proxied, at('jet-proxy', SMALL)),
     });
   const peaks = plain.filter(({ contestant }) => contestant === 'jet');
   for (const role of ['sender', 'receiver'] as const)

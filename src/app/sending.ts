@@ -4,7 +4,7 @@ import { asError, Exit, JetError, listed, type ExitStatus } from '../core/errors
 import type { Jid } from '../core/jid.ts';
 import { warmUp } from '../files/memory.ts';
 import type { Condition } from '../jingle/stanza.ts';
-import { piecesOf, type Gathered, type Item } from '../transfer/items.ts';
+import { inBatches, piecesOf, type Gathered, type Item } from '../transfer/items.ts';
 import type { TransferEvent } from '../transfer/events.ts';
 import { unreadError } from '../transfer/outcome.ts';
 import { sendFile, type Sending } from '../transfer/send.ts';
@@ -37,11 +37,12 @@ export async function send(
     return exit;
   };
   const failed = refused.map(({ label }) => label);
+  let lost = refused.length;
   const statuses = refused.map(({ error }) => tellError(error));
   bench.prepare(options);
   const found = await approach(bench, to, 'offer', options, on, signal);
-  // Only a jet builds a folder again; to other programs its files go one by one.
-  const items = found.device === undefined ? given.flatMap(piecesOf) : given;
+  // Only a jet takes many files in one content; to other programs they go one by one.
+  const items = found.device === undefined ? given.flatMap(piecesOf) : inBatches(given);
   warmUp();
   const sender = new Sender(bench, to, found, options, on, signal, items.length);
   await inParallel(
@@ -57,7 +58,9 @@ export async function send(
         return tellError(asError(error));
       });
       statuses.push(status);
-      if (status !== Exit.done) failed.push(item.label);
+      if (status === Exit.done) return;
+      failed.push(item.label);
+      lost += item.count ?? 1;
     },
   );
   for (const { label, folder } of found.device === undefined ? given : [])
@@ -66,11 +69,13 @@ export async function send(
       for (const path of folder.unread) {
         statuses.push(exit);
         failed.push(path);
+        lost += 1;
       }
     }
   const status = overall(statuses);
   if (statuses.length > 1 && failed.length > 0) {
-    const what = `${failed.length} of ${statuses.length}`;
+    const more = items.reduce((sum, { count = 1 }) => sum + count - 1, 0);
+    const what = `${lost} of ${statuses.length + more}`;
     tell('some-failed', `${what} did not reach ${to.bare.toString()}: ${listed(failed)}.`, status);
   }
   return status;

@@ -73,8 +73,10 @@ export interface AccountSettings {
 export interface OfferQuestion {
   readonly peer: Jid;
   readonly name: string;
-  /** How many files, of a folder. */
+  /** How many files, of a folder or a batch. */
   readonly files?: number;
+  /** They are in no folder of their own: `name` is that of the first. */
+  readonly batch?: boolean;
   /** Bytes. */
   readonly size: number;
   /** 64 lower-case hex digits of the peer device's identity key. */

@@ -223,10 +223,11 @@ export function askPassword(
 function userInterface({ terminal, settings, signals, events }: Context): Ui {
   return {
     interactive: canAsk(),
-    confirmOffer: ({ peer, name, files, size, fingerprint }, signal) =>
+    confirmOffer: ({ peer, name, files, batch, size, fingerprint }, signal) =>
       terminal.still(() => {
         terminal.line(`Fingerprint of the sender: ${formatFingerprint(fingerprint)}`);
-        const folder = files === undefined ? '' : `a folder of ${files} files, `;
+        const folder =
+          files === undefined ? '' : `${batch === true ? '' : 'a folder of '}${files} files, `;
         const what = `${escapeText(peer.toString())} offers ${folder}${escapeText(name)} (${formatSize(size)}).`;
         return confirm(`${what} Accept?`, signal);
       }),

@@ -84,6 +84,10 @@ export const EVENTS: Readonly<
       status: choice(['verified', 'delivered', 'declined', 'failed', 'interrupted'], 'how'),
       peer,
       file: text('the landed path, or the name of the source'),
+      files: optional({
+        schema: { type: 'array', items: { type: 'string' } },
+        about: 'of many files that came as one: the landed path of each',
+      }),
       bytes: count('how many went through'),
       part_of: optional({
         schema: {

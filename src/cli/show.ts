@@ -86,7 +86,7 @@ export function showEvents(
           event.direction === 'receive' &&
           event.status === 'verified'
         )
-          process.stdout.write(`${event.file}\n`);
+          for (const path of event.files ?? [event.file]) process.stdout.write(`${path}\n`);
         break;
       case 'error':
         terminal.error(escapeText(event.message));

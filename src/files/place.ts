@@ -45,6 +45,30 @@ export async function place(
   throw targetExists(target);
 }
 
+/**
+ * Where a part has got its name already, by a landing that was cut off before anybody heard of it. Its own name
+ * goes then, if it is still there.
+ *
+ * @param known - what the part is
+ */
+export async function placedAt(
+  part: string,
+  target: string,
+  known: { readonly dev: bigint; readonly ino: bigint },
+): Promise<string | undefined> {
+  const look = (path: string) => lstat(path, { bigint: true }).catch(() => undefined);
+  for (let n = 0; n < MAX_ALTERNATIVES; n++) {
+    const path = n === 0 ? target : join(dirname(target), alternativeName(basename(target), n));
+    const there = await look(path);
+    if (there === undefined) return undefined;
+    if (!there.isFile() || there.dev !== known.dev || there.ino !== known.ino) continue;
+    const own = await look(part);
+    if (own?.dev === known.dev && own.ino === known.ino) await rm(part);
+    return path;
+  }
+  return undefined;
+}
+
 /** Sets permission bits; file systems without them may refuse that. */
 export async function permit(file: FileHandle, mode: number): Promise<void> {
   await file.chmod(mode).catch((error: unknown) => {

@@ -50,6 +50,8 @@ export class FileSource {
   readonly name: string;
   readonly size: number;
   readonly mtime: Date;
+  /** Permission bits. */
+  readonly mode: number;
   readonly identity: SourceIdentity;
   /** For reading at positions; closed with the source. */
   readonly file: FileHandle;
@@ -60,6 +62,7 @@ export class FileSource {
     this.name = name;
     this.size = Number(stats.size);
     this.mtime = stats.mtime;
+    this.mode = Number(stats.mode) & 0o777;
     this.identity = sourceIdentity(stats);
     this.file = file;
   }

@@ -32,6 +32,8 @@ export interface Target extends Sink {
   abort(keep: boolean): Promise<Checkpoint | undefined>;
   /** Of what more than one session may build. */
   readonly built?: Built;
+  /** Of a batch: where its files lie, once they do. */
+  readonly files?: readonly string[] | undefined;
   /** Bytes that are to come first, where they tell what of the rest has to come. */
   readonly first?: number;
 }
@@ -170,7 +172,7 @@ export class DecryptingSide {
     }
     this.landed = await target.finish();
     this.#complete = true;
-    this.#reporter.landed();
+    this.#reporter.landed(target.files);
     return true;
   }
 

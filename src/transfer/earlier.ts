@@ -2,24 +2,26 @@
 import { dirname, resolve } from 'node:path';
 import { isUnchanged, sameSource } from '../files/identity.ts';
 import type { TransferRow } from './journal-row.ts';
-import type { Recorder, Records } from './recorder.ts';
+import { batchMemory, type Recorder, type Records } from './recorder.ts';
 
 /**
  * Where a file lies that this identity key has landed in the folder, unchanged since. No other file is looked
  * at: it would tell the sender what is here.
  *
  * @param recorder - of the new offer
+ * @param offered - as it came
  */
 export async function landedEarlier(
   { journal }: Records,
   recorder: Recorder,
   out: string,
+  { name, size }: { readonly name: string; readonly size: number },
 ): Promise<string | undefined> {
   for (const { path, file, state } of sameFile(journal, recorder, out)) {
     if (state !== 'done' || path === undefined || file === undefined) continue;
     if (await isUnchanged(path, file)) return path;
   }
-  return undefined;
+  return recorder.landedFiles(batchMemory(out))?.named(name, size);
 }
 
 /** Takes the part over that an interrupted transfer of the same file, or folder, has left in the folder. */

@@ -38,6 +38,8 @@ export type TransferEvent = { readonly id: string; readonly time: number } & (
       readonly peer: string;
       /** The landed path for a receiver, the source's name for a sender. */
       readonly file: string;
+      /** For the receiver of a batch: where each of its files lies. */
+      readonly files?: readonly string[];
       readonly bytes: number;
       /** What was transferred is only a part: of a file of `size` bytes those from `offset` on. */
       readonly part_of?: { readonly offset: number; readonly size: number };

@@ -25,7 +25,7 @@ import { checkBuildable, endOf, endOfError, isRefusal, mostSessions } from './ro
 import type { Extent, LandedAs, NamedFile, Request, SealedContent } from './sealed.ts';
 import { StreamTarget } from './stream-target.ts';
 import { keptTarget, notMade, startAnew, type Opening, type Say } from './targets.ts';
-import { shownName } from './tree-list.ts';
+import { headOf, shownName } from './tree-list.ts';
 import { Transfer, type ContentId, type Side, type Surroundings } from './transfer.ts';
 
 /** Where it goes, once its name and size are known; `part` is all that is wanted of it. @throws JetError */
@@ -84,7 +84,9 @@ export async function fetchFile(
   const recorder = anew ? begin(around, fetching) : fetching.goesOn;
   if (recorder !== undefined) fetching.began?.(recorder.key);
   const row = fetching.goesOn?.row();
-  const file = anew ? fetching.label : shownName(fetching.goesOn.row());
+  const file = anew
+    ? fetching.label
+    : shownName(fetching.goesOn.row().name, headOf(fetching.goesOn.row()));
   const about = { id: randomId(), peer: to.bare.toString(), file, size: row?.size ?? 0 };
   const reporter = new Reporter({ ...about, direction: 'receive' }, around.clock, fetching.on);
   const course = { around, fetching, reporter, recorder };

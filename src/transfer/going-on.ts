@@ -26,7 +26,7 @@ export interface GoesOn {
 
 /** What an offer is about. */
 export interface Taken {
-  /** Its row; that of a file that has landed is closed. */
+  /** Its row; that of a file that has landed is closed, and a folder that comes again has one of its own. */
   readonly recorder?: Recorder;
   /** What tells of it, of a transfer that is between two sessions. */
   readonly reporter?: Reporter;

@@ -5,7 +5,15 @@ import { asError } from '../core/errors.ts';
 import { FileSource } from '../files/source.ts';
 import { spool } from '../files/spool.ts';
 import type { Sendable } from './send.ts';
-import { treeSource, walkFolder, type WalkedFolder } from './tree-source.ts';
+import { shownName } from './tree-list.ts';
+import {
+  batchSource,
+  treeSource,
+  walkedFile,
+  walkFolder,
+  type WalkedFile,
+  type WalkedFolder,
+} from './tree-source.ts';
 
 /** Standard input among the arguments. */
 export const STDIN = '-';
@@ -13,6 +21,12 @@ export const STDIN = '-';
 const INPUT_NAME = 'stdin';
 /** And a text. */
 const TEXT_NAME = 'text.txt';
+
+/** Largest file, in bytes, that shares a content with others that were named. */
+const SMALL = 1024 * 1024;
+/** Fewest of them that do, and most in one content. */
+const FEWEST = 8;
+const MOST = 10_000;
 
 /** One thing to offer; opened when its turn comes, and again when it has to be offered again. */
 export interface Item {
@@ -22,6 +36,27 @@ export interface Item {
   open(): Promise<Sendable>;
   /** Of a folder: what is in it. */
   readonly folder?: WalkedFolder;
+  /** Of a file under its own name: what it was when it was named. */
+  readonly file?: WalkedFile;
+  /** How many of those that were named are in it; default one. */
+  readonly count?: number;
+}
+
+/**
+ * What is offered to a jet: many small files share a content, as those of a folder do, for each session costs more
+ * than their bytes. The others, and a few, each have their own.
+ */
+export function inBatches(items: readonly Item[]): Item[] {
+  const small = items.flatMap(({ file }) => (file && file.size <= SMALL ? [file] : []));
+  if (small.length < FEWEST) return [...items];
+  const batches: Item[] = [];
+  for (let at = 0; at < small.length; at += MOST) {
+    const files = small.slice(at, at + MOST);
+    const open = () => Promise.resolve(batchSource(files));
+    const { name, tree } = batchSource(files);
+    batches.push({ label: shownName(name, tree), count: files.length, open });
+  }
+  return [...batches, ...items.filter(({ file }) => file === undefined || file.size > SMALL)];
 }
 
 /** What is offered to a program that builds no folders: the files in it, named by their paths. */
@@ -81,10 +116,12 @@ export async function gather(paths: readonly string[], options: GatherOptions): 
       } else if (isFolder(path)) {
         items.push(await folder(path, options));
       } else {
-        await (await FileSource.open(path)).close();
+        const source = await FileSource.open(path);
+        await source.close();
         const label = basename(path);
-        const name = options.name ?? label;
-        items.push({ label, open: async () => sendable(await FileSource.open(path), name, true) });
+        const { name = label } = options;
+        const open = async () => sendable(await FileSource.open(path), name, true);
+        items.push({ label, open, ...(name === label && { file: walkedFile(source) }) });
       }
     } catch (error) {
       options.signal.throwIfAborted();

@@ -74,6 +74,9 @@ export type TransferState = 'open' | 'expired' | EndState;
 /** Milliseconds that what was interrupted may be gone on with: 30 days. */
 export const LASTS_MS = 30 * 86_400_000;
 
+/** Rows of one file that are looked at. */
+export const MOST_RECEIVED = 100;
+
 /** What the user asked for and a later process has to know to go on. No secret belongs here. */
 export type TransferOptions = Readonly<Record<string, string | number | boolean>>;
 

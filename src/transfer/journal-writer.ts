@@ -1,11 +1,15 @@
 /** The one writer of a row of the journal. */
+import { dirname, join, resolve } from 'node:path';
 import type { Clock } from '../core/clock.ts';
 import { Exit, type ExitStatus, JetError, systemCode } from '../core/errors.ts';
+import { decodeSource } from '../files/identity.ts';
+import type { Known } from '../files/landed-files.ts';
 import type { Checkpoint } from '../files/landing.ts';
 import type { Lock } from '../store/locks.ts';
 import type { Store, Value } from '../store/store.ts';
 import {
   columnsOf,
+  MOST_RECEIVED,
   partColumn,
   rowOf,
   type TransferDetails,
@@ -123,6 +127,30 @@ export class JournalWriter {
     const sql = 'SELECT files FROM landed_folder WHERE account = ? AND identity = ? AND folder = ?';
     const files = this.#store.get(sql, account, identity ?? null, folder)?.['files'];
     return Buffer.isBuffer(files) ? files : undefined;
+  }
+
+  /** Whether the row's identity key has landed a file in a folder, other than as part of something. */
+  hasLandedAlone(out: string): boolean {
+    const { account, identity } = this.row();
+    const folder = join(resolve(out), '/');
+    const sql = `SELECT key FROM transfer WHERE account = ? AND identity = ? AND path >= ? AND path < ?
+        AND direction = 'receive' AND state = 'done' AND file IS NOT NULL AND key <> ? LIMIT 1`;
+    // The character behind the slash: every path in the folder is below it.
+    const end = `${folder.slice(0, -1)}0`;
+    return this.#store.get(sql, account, identity ?? null, folder, end, this.key) !== undefined;
+  }
+
+  /** Where files of a name and size lie that the row's identity key has landed in a folder, the newest first. */
+  landedAlone(out: string, name: string, size: number): Known[] {
+    const { account, identity } = this.row();
+    const sql = `SELECT path, file FROM transfer WHERE account = ? AND identity = ? AND name = ? AND size = ?
+        AND direction = 'receive' AND state = 'done' ORDER BY key DESC LIMIT ${MOST_RECEIVED}`;
+    return this.#store.all(sql, account, identity ?? null, name, size).flatMap((row) => {
+      const { path, file } = row;
+      const known = typeof file === 'string' ? decodeSource(file) : undefined;
+      if (typeof path !== 'string' || known === undefined) return [];
+      return dirname(resolve(path)) === resolve(out) ? [{ place: path, file: known }] : [];
+    });
   }
 
   /** Remembers what of a folder has landed, in place of what was; as long as the row is there. */

@@ -12,6 +12,7 @@ import {
   type TransferParties,
   type TransferRow,
   type TransferState,
+  MOST_RECEIVED,
 } from './journal-row.ts';
 import { JournalWriter } from './journal-writer.ts';
 
@@ -21,9 +22,6 @@ export { journalSchema } from './journal-row.ts';
 export type NewTransfer = TransferParties &
   Pick<TransferDetails, 'jet' | 'name'> &
   Partial<TransferDetails>;
-
-/** Rows of one file that are looked at. */
-const MOST_RECEIVED = 100;
 
 /** Highest attempt number: beyond it a transfer has to begin anew. */
 const MAX_ATTEMPT = 0x7fff_ffff;

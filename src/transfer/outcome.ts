@@ -186,9 +186,9 @@ export function lacks(outcome: Outcome): boolean {
   return outcome.fault.reason === 'failed-application';
 }
 
-/** The error (exit 10) of a folder of which some could not be read on this side. */
+/** The error (exit 10) of a folder, or a batch, of which some could not be read on this side. */
 export function unreadError(name: string, paths: readonly string[]): JetError {
-  const message = `Not everything in ${name} could be read and sent: ${listed(paths)}. Send it again.`;
+  const message = `Not all of ${name} could be read and sent: ${listed(paths)}. Send it again.`;
   return new JetError(Exit.partial, 'some-unread', message);
 }
 

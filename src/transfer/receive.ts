@@ -46,16 +46,18 @@ import {
   type Opening,
   type Say,
 } from './targets.ts';
-import { treeWords } from './tree-list.ts';
+import { shownName, treeWords } from './tree-list.ts';
 import { Transfer, type Side, type Surroundings } from './transfer.ts';
 
 /** An offer whose envelope opened, for the one who decides. */
 export interface Offer {
   readonly peer: Jid;
-  /** As the peer wrote it. */
+  /** As the peer wrote it; of a batch that of its first file. */
   readonly name: string;
-  /** How many files, of a folder. */
+  /** How many files, of a folder or a batch. */
   readonly files?: number;
+  /** They are a batch. */
+  readonly batch?: boolean;
   readonly size: number;
   /** 64 lower-case hex digits of the device's identity key. */
   readonly fingerprint: string;
@@ -162,10 +164,8 @@ export class Receiver {
   }
 
   /** The row of an offer: a new one, or that of the transfer which it goes on with. */
-  async #record(
-    { peer }: IncomingSession['session'],
-    { file, sender, sealed }: OpenedOffer,
-  ): Promise<Taken> {
+  async #record({ peer }: IncomingSession['session'], opened: OpenedOffer): Promise<Taken> {
+    const { file, sender } = opened;
     const { records, connection } = this.#around;
     const account = connection.jid.bare.toString();
     const identity = sender.identityKey.toString('hex');
@@ -176,12 +176,27 @@ export class Receiver {
       const { goesOn } = this.#options;
       const pauses = this.#pauses;
       const going = await goOnReceiving(records, pauses, account, identity, peer, file, goesOn);
+      if (going?.landed !== undefined && file.tree !== undefined) {
+        // It comes again, and what has come of it is not to lie there unknown to everybody.
+        const recorder = this.#begin(peer, opened);
+        recorder.note({ doubt: 'anew' });
+        return { ...going, recorder };
+      }
       if (going !== undefined) return going;
     }
-    const { out, onConflict } = this.#options;
+    const { out } = this.#options;
     if (out === undefined)
       throw new Unacceptable('failed-application', 'it offered a file, and none is taken here');
-    const recorder = records.begin({
+    return { recorder: this.#begin(peer, opened), out };
+  }
+
+  /** A row of its own for an offer. */
+  #begin(peer: Jid, { file, sender, sealed }: OpenedOffer): Recorder {
+    const { records, connection } = this.#around;
+    const account = connection.jid.bare.toString();
+    const identity = sender.identityKey.toString('hex');
+    const { onConflict } = this.#options;
+    return records.begin({
       ...{ account, peer: peer.bare.toString(), direction: 'receive' },
       ...{ identity, device: sender.device, jet: sealed !== undefined },
       ...{ name: file.name, size: file.size },
@@ -190,7 +205,6 @@ export class Receiver {
         ...(file.tree && { tree: treeWords(file.tree) }),
       },
     });
-    return { recorder, out };
   }
 
   #take(
@@ -209,9 +223,9 @@ export class Receiver {
       size: file.size,
       fingerprint: opened.sender.identityKey.toString('hex'),
       ...(file.of && { of: file.of }),
-      ...(file.tree && { files: file.tree.files }),
+      ...(file.tree && { files: file.tree.files, batch: file.tree.batch }),
     };
-    const shown = file.tree === undefined ? file.name : `${file.name}/`;
+    const shown = shownName(file.name, file.tree);
     const about = { id: randomId(), peer: peer.bare.toString(), file: shown, size: file.size };
     const { clock } = this.#around;
     const reporter =
@@ -465,7 +479,7 @@ class Receiving implements Side {
       const { name, tree: head } = file;
       const plan = { out: dirname(landed), name, size, head, onConflict, skipped, again: true };
       // Its folders have got theirs, and may have been given others since.
-      return this.#first(await treeTarget({ ...plan, there: FoldersThere.all }));
+      return this.#first(await treeTarget({ ...plan, there: FoldersThere.all }, recorder));
     }
     if (flow !== undefined) return flow.rest(most);
     if (landed !== undefined) {
@@ -498,7 +512,8 @@ class Receiving implements Side {
     const { size } = file;
     if (sealed === undefined || elsewhere !== undefined || recorder === undefined) return undefined;
     // What has landed of a folder is many files: nothing there tells what the stream was.
-    const path = file.tree === undefined ? await landedEarlier(records, recorder, out) : undefined;
+    const alone = file.tree === undefined;
+    const path = alone ? await landedEarlier(records, recorder, out, file) : undefined;
     if (path !== undefined) {
       const target = earlierTarget(path, join(out, safeName(file.name)), recorder);
       return { target, size, extent: { offset: size, length: 0 }, fresh: false };

@@ -1,4 +1,5 @@
 /** What the journal is told of a transfer while it goes on, and who is told when another session takes over. */
+import { join, resolve } from 'node:path';
 import type { Clock } from '../core/clock.ts';
 import { asError, Exit, JetError, type ExitStatus } from '../core/errors.ts';
 import { LandedFiles } from '../files/landed-files.ts';
@@ -139,6 +140,11 @@ export function conclude(
   return { exit, broke: id !== undefined && isBroken(wordOf(outcome)) };
 }
 
+/** By what is remembered what has landed of batches, by the folder that they came into: no path of a folder ends so. */
+export function batchMemory(out: string): string {
+  return join(resolve(out), '/');
+}
+
 /** Writes the row of one transfer. */
 export class Recorder {
   readonly key: number;
@@ -223,6 +229,15 @@ export class Recorder {
   landedFiles(folder: string): LandedFiles | undefined {
     const files = this.#writer.landedFiles(folder);
     return files && new LandedFiles(files);
+  }
+
+  /** As `landedFiles`, of batches, and of what came into the folder alone; undefined where nothing did. */
+  landedInto(out: string): LandedFiles | undefined {
+    const files = this.#writer.landedFiles(batchMemory(out));
+    if (files === undefined && !this.#writer.hasLandedAlone(out)) return undefined;
+    return new LandedFiles(files ?? Buffer.alloc(0), (name, size) =>
+      this.#writer.landedAlone(out, name, size),
+    );
   }
 
   /** Remembers what of a folder has landed. */

@@ -32,6 +32,7 @@ export class Reporter {
   #lastShown = -EVERY_MS;
   #began: number | undefined;
   #ended: number | undefined;
+  #files: readonly string[] | undefined;
 
   constructor(about: Reported, clock: Clock, on: (event: TransferEvent) => void) {
     this.#about = about;
@@ -91,8 +92,13 @@ export class Reporter {
     this.#emit({ event: 'finishing', what });
   }
 
-  /** The file is in its place. */
-  landed(): void {
+  /**
+   * The file is in its place.
+   *
+   * @param files - of a batch: the paths of all
+   */
+  landed(files?: readonly string[]): void {
+    this.#files = files;
     this.#emit({ event: 'finishing', what: `${this.#about.peer} to hear of it` });
   }
 
@@ -118,6 +124,7 @@ export class Reporter {
       status: statusOf(outcome),
       peer,
       file: landed ?? file,
+      ...(this.#files && { files: this.#files }),
       bytes: this.#bytes,
       ...(partOf && { part_of: partOf }),
       ...(as !== 'file' && error === undefined && { as }),

@@ -24,7 +24,7 @@ import { endOf, endOfError, mostSessions } from './rounds.ts';
 import { RunningHash } from './running-hash.ts';
 import type { Membership } from './several.ts';
 import type { Accepted, Resume, SealedContent } from './sealed.ts';
-import { treeWords, type TreeHead } from './tree-list.ts';
+import { shownName, treeWords, type TreeHead } from './tree-list.ts';
 import { walkWords, type Walk } from './tree-source.ts';
 import { Transfer, type ContentId, type Side, type Surroundings } from './transfer.ts';
 
@@ -32,11 +32,11 @@ import { Transfer, type ContentId, type Side, type Surroundings } from './transf
 export interface Sendable extends Bytes {
   readonly name: string;
   readonly mtime: Date;
-  /** Of a folder, which only a jet takes so: what its offer says. */
+  /** Of a folder or a batch, which only a jet takes so: what its offer says. */
   readonly tree?: TreeHead;
-  /** Of a folder: how it can be read again. */
+  /** Of these: how it can be read again. */
   readonly walked?: Walk;
-  /** Of a folder: paths of what could not be read, so far. */
+  /** Of these: paths of what could not be read, so far. */
   readonly unread?: readonly string[];
   /** Where it lies and what it is, for what can be opened again. */
   readonly origin?: Pick<FileSource, 'path' | 'identity'>;
@@ -88,12 +88,13 @@ export async function sendFile(
   sending: Sending,
 ): Promise<ExitStatus | 'renewed'> {
   const { source, to, goesOn, signal } = sending;
+  const file = shownName(source.name, source.tree);
   const reporter = new Reporter(
     {
       id: randomId(),
       direction: 'send',
       peer: to.bare.toString(),
-      file: source.tree === undefined ? source.name : `${source.name}/`,
+      file,
       size: source.size,
     },
     around.clock,
@@ -131,7 +132,8 @@ export async function sendFile(
   const outcome = endOf(end);
   if (outcome.kind === 'verified') forgetEarlier(around.records, recorder.row());
   const ending = { outcome, ...(sha256 && { sha256 }), ...(landed && { as: landed.as }) };
-  return conclude(reporter, recorder, ending, sha256, source).exit;
+  const { unread = [] } = source;
+  return conclude(reporter, recorder, ending, sha256, { name: file, unread }).exit;
 }
 
 /** What is the same in all sessions of a file. */
@@ -184,7 +186,8 @@ async function offer(
       ...side.offer(session),
       transport,
     }),
-    begun: () => reporter.waiting(`${to.bare.toString()} to accept ${source.name}`),
+    begun: () =>
+      reporter.waiting(`${to.bare.toString()} to accept ${shownName(source.name, source.tree)}`),
   });
   return { encrypting, transfer, end };
 }

@@ -28,7 +28,7 @@ import { Reporter } from './reporter.ts';
 import { endOf } from './rounds.ts';
 import { RunningHash } from './running-hash.ts';
 import { clearDescription, type Extent, type NamedFile, type Request } from './sealed.ts';
-import { shownName } from './tree-list.ts';
+import { headOf, shownName } from './tree-list.ts';
 import { Transfer, type Side, type Surroundings } from './transfer.ts';
 
 /** Bytes of the IV that the side that encrypts draws for a request between two jets. */
@@ -212,7 +212,8 @@ export class Holder {
     const peer = session.peer.bare.toString();
     const { file: what, sha256 } = of ?? held;
     const { size } = what;
-    const file = goneOn === undefined || of !== undefined ? what.name : shownName(goneOn.row());
+    const head = goneOn === undefined || of !== undefined ? undefined : headOf(goneOn.row());
+    const file = shownName(what.name, head);
     const { offset, length } = extent;
     // Of the whole, what does not go in this session follows in others.
     const part = goneOn === undefined && opened.request.file.range !== undefined;

@@ -13,6 +13,7 @@ import {
   type Sink,
 } from '../files/landing.ts';
 import { identityAt } from '../files/identity.ts';
+import { placedAt } from '../files/place.ts';
 import { FileSource } from '../files/source.ts';
 import { removeUnused } from '../files/part-name.ts';
 import { removeStaging } from '../files/staging-folder.ts';
@@ -21,7 +22,7 @@ import type { Built, Target } from './decrypting.ts';
 import { joined, total, wrongRanges } from './doubt.ts';
 import { blockOf, listSize, readHashList } from './hash-list.ts';
 import type { TransferRow } from './journal-row.ts';
-import type { Recorder } from './recorder.ts';
+import { batchMemory, type Recorder } from './recorder.ts';
 import type { Extent } from './sealed.ts';
 import { headOf } from './tree-list.ts';
 import { targetOf, TreeLanding, type TreePlan } from './tree-target.ts';
@@ -34,6 +35,8 @@ export interface Vessel extends Pick<
   readonly file: Reading;
   /** Only of what is put right where it is wrong. */
   readonly range?: Landing['range'] | undefined;
+  /** Only of a batch: where its files lie, once they do. */
+  readonly files?: readonly string[] | undefined;
   /** Only of what may lie here in part already: where the next bytes go, and up to where they are to come. */
   readonly ahead?: TreeLanding['ahead'];
 }
@@ -94,8 +97,9 @@ export async function treeTarget(
 
 /** Of what has landed of the folder before nothing comes again, and what lands now is remembered. */
 function recorded(plan: TreeOffer, recorder: Recorder): TreePlan {
-  const folder = resolve(targetOf(plan));
-  const landed = recorder.landedFiles(folder);
+  const { out, head } = plan;
+  const folder = head.batch ? batchMemory(out) : resolve(targetOf(plan));
+  const landed = head.batch ? recorder.landedInto(out) : recorder.landedFiles(folder);
   return {
     ...plan,
     // What turned out not to fit is of no use a second time.
@@ -171,7 +175,9 @@ export async function keptTarget(keeping: Keeping): Promise<Opening | undefined>
   const again = options['landing'] === true;
   const there = FoldersThere.of(options['there']);
   const tree = head && { ...plan, out: dirname(path), name, head, again, there, skipped };
-  if (part !== undefined && expected !== undefined)
+  if (part !== undefined && expected !== undefined) {
+    const placed = tree === undefined ? await placedAt(part, path, expected) : undefined;
+    if (placed !== undefined) return placedTarget(placed, path, keeping);
     try {
       const left = { part, offset, expected };
       const kept =
@@ -192,12 +198,33 @@ export async function keptTarget(keeping: Keeping): Promise<Opening | undefined>
       if (tree !== undefined) await removePart(row);
       recorder.restart();
     }
-  else await removePart(row);
+  } else await removePart(row);
   const target =
     tree === undefined
       ? await fileTarget(plan, 'file', recorder, keeping)
       : await treeTarget(tree, recorder, keeping);
   return target && opening(target, size, most);
+}
+
+/** A file that had landed when its process was killed: nothing is missing but the proof, and its receipt. */
+async function placedTarget(
+  placed: string,
+  target: string,
+  { recorder, size, say }: Keeping,
+): Promise<Opening> {
+  const file = await identityAt(placed);
+  recorder.note({ path: placed, ...(file && { file }) });
+  const landed = landedTarget(placed);
+  const { built } = landed;
+  const doubt = () => {
+    // Its user has changed it meanwhile.
+    recorder.note({ path: target });
+    beginsAnew(recorder, say, `${placed} is not what came any more.`);
+  };
+  return {
+    target: { ...landed, ...(built && { built: { ...built, doubt } }) },
+    ...{ size, extent: { offset: size, length: 0 }, fresh: false },
+  };
 }
 
 /** What is missing in a part, or wrong. */
@@ -356,6 +383,10 @@ export class FileTarget implements Target {
     this.#bytes += length;
     if (this.#checkpoint === undefined && this.#recorder?.due(this.#bytes) === true)
       this.#checkpoint = this.#record(this.#recorder);
+  }
+
+  get files(): readonly string[] | undefined {
+    return this.#landing.files;
   }
 
   async finish(): Promise<string> {

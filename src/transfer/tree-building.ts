@@ -22,6 +22,8 @@ const READABLE = 0o400;
 export interface TreeParts {
   /** Of the folder, as it was offered. */
   readonly name: string;
+  /** What is told as its path, of what is in no folder of its own. */
+  readonly root?: string;
   /** All of it, settled. */
   readonly staging: Staging;
   readonly tree: Tree;
@@ -40,7 +42,7 @@ export interface TreeParts {
  * Builds the folder, durably. What stands in the staging folder stays there, so that a crash at any moment
  * leaves what is needed to do it again.
  *
- * @returns its path
+ * @returns its path, or `root`
  * @throws JetError: exit 8 `disk-full`; exit 10 `some-failed` when some of the files did not land
  */
 export async function buildTree(parts: TreeParts): Promise<string> {
@@ -65,7 +67,7 @@ class TreeBuilding {
 
   async run(): Promise<string> {
     const { tree, entries, states, name } = this.#parts;
-    let root: string | undefined;
+    let { root } = this.#parts;
     let ready: Ready[] = [];
     let index = 0;
     for (const entry of entries) {

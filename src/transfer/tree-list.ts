@@ -1,4 +1,4 @@
-/** A folder as one content (docs/sealed.md §4.3): what the offer says of it, and the list at the head of the stream. */
+/** A folder, or a batch of files, as one content (docs/sealed.md §4.3): what the offer says, and the list. */
 import { createHash } from 'node:crypto';
 import { fromBase64, fromHex, toBase64 } from '../core/bytes.ts';
 import { Exit, JetError } from '../core/errors.ts';
@@ -23,6 +23,8 @@ export interface TreeHead {
   readonly files: number;
   /** SHA-256 of the list, 32 bytes. */
   readonly sha256: Buffer;
+  /** It is a batch: files that were named one by one, and that no folder holds. */
+  readonly batch: boolean;
 }
 
 /** The last bytes of the stream: what became of each file at the side that has read it. */
@@ -30,8 +32,9 @@ export const WHOLE = 0x31;
 export const BROKEN = 0x30;
 
 /** `<tree/>` in the body of a sealed offer. */
-export function encodeTree({ list, files, sha256 }: TreeHead): Element {
-  return xml('tree', { list: String(list), files: String(files), sha256: toBase64(sha256) });
+export function encodeTree({ list, files, sha256, batch }: TreeHead): Element {
+  const attrs = { list: String(list), files: String(files), sha256: toBase64(sha256) };
+  return xml('tree', { ...attrs, ...(batch && { batch: 'true' }) });
 }
 
 /** @param size - bytes of the stream @throws SealedError */
@@ -39,31 +42,38 @@ export function decodeTree(element: Element, size: number): TreeHead {
   const list = uint(attr(element, 'list'), MOST_BYTES);
   const files = uint(attr(element, 'files'), MOST_ENTRIES);
   const sha256 = fromBase64(attr(element, 'sha256') ?? '');
-  if (list === undefined || files === undefined || sha256?.length !== 32 || list + files > size)
+  const batch = boolean(attr(element, 'batch'));
+  const counts = list !== undefined && files !== undefined && list + files <= size;
+  if (!counts || sha256?.length !== 32 || batch === undefined || (batch && files === 0))
     throw new SealedError('malformed', 'the list of an offered folder is not named rightly');
-  return { list, files, sha256 };
+  return { list, files, sha256, batch };
 }
 
 /** The head for the options of a row. */
-export function treeWords({ list, files, sha256 }: TreeHead): string {
-  return `${list} ${files} ${sha256.toString('hex')}`;
+export function treeWords({ list, files, sha256, batch }: TreeHead): string {
+  return `${list} ${files} ${sha256.toString('hex')}${batch ? ' batch' : ''}`;
 }
 
-/** What the row of a folder says of it; undefined for that of a file. */
+/** What the row of a folder or a batch says of it; undefined for that of a file. */
 export function headOf({ options }: Pick<TransferRow, 'options'>): TreeHead | undefined {
-  const [list, files, digest = ''] = String(options['tree'] ?? '').split(' ');
+  const [list, files, digest = '', batch] = String(options['tree'] ?? '').split(' ');
   const sha256 = fromHex(digest);
   if (sha256?.length !== 32) return undefined;
-  return { list: Number(list), files: Number(files), sha256 };
+  return { list: Number(list), files: Number(files), sha256, batch: batch === 'batch' };
 }
 
-/** The name of what a row is about, as it is shown: a folder's ends with `/`. */
-export function shownName(row: Pick<TransferRow, 'name' | 'options'>): string {
-  return headOf(row) === undefined ? row.name : `${row.name}/`;
+/** The name of what is offered, as it is shown: a folder's ends with `/`, that of a batch is that of its first file. */
+export function shownName(name: string, head: TreeHead | undefined): string {
+  if (head === undefined) return name;
+  if (!head.batch) return `${name}/`;
+  return head.files === 1 ? name : `${name} and ${head.files - 1} more`;
 }
 
 /** The list as it is encrypted, one JSON object a line. @throws JetError (exit 8) `folder-too-large` */
-export function writeTree(entries: readonly TreeEntry[]): {
+export function writeTree(
+  entries: readonly TreeEntry[],
+  batch = false,
+): {
   readonly bytes: Buffer;
   readonly head: TreeHead;
 } {
@@ -80,11 +90,12 @@ export function writeTree(entries: readonly TreeEntry[]): {
     );
   const files = entries.filter(({ kind }) => kind === 'file').length;
   const sha256 = createHash('sha256').update(bytes).digest();
-  return { bytes, head: { list: bytes.length, files, sha256 } };
+  return { bytes, head: { list: bytes.length, files, sha256, batch } };
 }
 
 /**
- * Reads the list of a peer: a folder of this name and what is in it, whose files come to the stream.
+ * Reads the list of a peer: a folder of this name and what is in it, or files of which the first has this name. Their
+ * bytes come to the stream.
  *
  * @param size - bytes of the stream
  * @throws JetError (exit 9) `bad-list`
@@ -95,14 +106,16 @@ export function readTree(bytes: Buffer, head: TreeHead, name: string, size: numb
   if (lines.pop() !== '' || lines.length > MOST_ENTRIES) throw badList();
   const entries = lines.map((line, n) => {
     const entry = decodeEntry(line);
-    const inside = n === 0 ? entry?.path === name : entry?.path.startsWith(`${name}/`);
-    if (entry === undefined || inside !== true) throw badList();
+    if (entry === undefined) throw badList();
+    const { kind, path } = entry;
+    const inside = head.batch || n === 0 || path.startsWith(`${name}/`);
+    const fits = head.batch ? kind === 'file' && !path.includes('/') : n > 0 || kind === 'folder';
+    if (!inside || !fits || (n === 0 && path !== name)) throw badList();
     return entry;
   });
   const files = entries.filter((entry) => entry.kind === 'file');
   const total = files.reduce((sum, file) => sum + file.size, head.list + head.files);
-  if (entries[0]?.kind !== 'folder' || files.length !== head.files || total !== size)
-    throw badList();
+  if (entries.length === 0 || files.length !== head.files || total !== size) throw badList();
   return entries;
 }
 
@@ -118,6 +131,12 @@ function decodeEntry(line: string): TreeEntry | undefined {
   if (kind === 'link' && typeof target === 'string' && target.length <= LONGEST)
     return { kind, ...about, target };
   return undefined;
+}
+
+/** As XML Schema has it; undefined for what is none, false where nothing is said. */
+function boolean(text: string | undefined): boolean | undefined {
+  if (text === undefined || text === 'false' || text === '0') return false;
+  return text === 'true' || text === '1' ? true : undefined;
 }
 
 function within(value: unknown, most: number): value is number {

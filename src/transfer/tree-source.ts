@@ -1,24 +1,28 @@
-/** A folder to send, as one stream: the list, the files in its order, and what became of each. */
+/** A folder or a batch of files to send, as one stream: the list, the files in its order, and what became of each. */
 import { realpathSync } from 'node:fs';
+import { basename, resolve } from 'node:path';
 import { Exit, JetError } from '../core/errors.ts';
 import { blanks } from '../files/blocks.ts';
 import { FileSource } from '../files/source.ts';
 import { walk, type Walked, type WalkOptions } from '../files/walk.ts';
 import type { TransferOptions, TransferRow } from './journal-row.ts';
 import type { Sendable } from './send.ts';
-import { BROKEN, treeWords, WHOLE, writeTree } from './tree-list.ts';
+import { BROKEN, headOf, treeWords, WHOLE, writeTree } from './tree-list.ts';
 
 /** How a folder was walked, so that it can be walked in the same way again. */
 export interface Walk {
-  /** Absolute path of the folder; may be that of a link to one. */
+  /** Absolute path of the folder; may be that of a link to one. Of a batch that of its first file. */
   readonly path: string;
-  /** What the other side calls it. */
+  /** What the other side calls it, or the first file of a batch. */
   readonly name: string;
   readonly links: boolean;
   readonly exclude: readonly string[];
+  /** Absolute paths of the files of a batch. */
+  readonly files?: readonly string[];
 }
 
-type WalkedFile = Walked & { readonly kind: 'file' };
+/** A file, and where it lies here. */
+export type WalkedFile = Walked & { readonly kind: 'file' };
 
 /** What is in a folder. */
 export interface WalkedFolder {
@@ -53,21 +57,37 @@ export async function walkFolder(
   return { entries: named, unread: missed };
 }
 
+/** A file that was named, as one of a batch. */
+export function walkedFile({ path, size, mode, mtime }: FileSource): WalkedFile {
+  const source = resolve(path);
+  return { kind: 'file', path: basename(source), source, size, mode, mtime: mtime.getTime() };
+}
+
+/** Files that share one content as if they lay in a folder. There is at least one. */
+export function batchSource(files: readonly WalkedFile[]): Sendable {
+  const [first] = files;
+  if (first === undefined) throw new Error('a batch of no files');
+  const { path: name, source: path } = first;
+  const paths = files.map(({ source }) => source);
+  const walk = { path, name, links: false, exclude: [], files: paths };
+  return treeSource(walk, { entries: files, unread: [] });
+}
+
 /** How the folder of a row is walked again, for its options. No secret is in it. */
-export function walkWords({ links, exclude }: Walk): TransferOptions {
+export function walkWords({ links, exclude, files }: Walk): TransferOptions {
+  if (files !== undefined) return { batch: JSON.stringify(files) };
   return { links, exclude: JSON.stringify(exclude) };
 }
 
 /**
- * The folder of a row, if nothing in it has changed: its list is the one that was sent. What of it cannot be read is
+ * The folder or the batch of a row, if nothing in it has changed: its list is the one that was sent. What of it cannot be read is
  * told by `unread` of the source, as the first time.
  *
  * @throws JetError (exit 8) `source-changed`; the signal's reason
  */
-export async function reopenTree(
-  { path = '', name, options }: TransferRow,
-  signal?: AbortSignal,
-): Promise<Sendable> {
+export async function reopenTree(row: TransferRow, signal?: AbortSignal): Promise<Sendable> {
+  const { path = '', name, options } = row;
+  if (headOf(row)?.batch === true) return reopenBatch(row, signal);
   const links = options['links'] === true;
   const exclude = JSON.parse(String(options['exclude'] ?? '[]')) as string[];
   const how = { path, name, links, exclude };
@@ -78,6 +98,24 @@ export async function reopenTree(
   const source = treeSource(how, folder);
   if (source.tree === undefined || treeWords(source.tree) !== options['tree']) throw changed(path);
   return source;
+}
+
+async function reopenBatch(
+  { name, options }: TransferRow,
+  signal: AbortSignal | undefined,
+): Promise<Sendable> {
+  const paths = JSON.parse(String(options['batch'] ?? '[]')) as string[];
+  const files: WalkedFile[] = [];
+  for (const path of paths) {
+    signal?.throwIfAborted();
+    const source = await FileSource.open(path);
+    files.push(walkedFile(source));
+    await source.close();
+  }
+  const source = batchSource(files);
+  if (source.tree !== undefined && treeWords(source.tree) === options['tree']) return source;
+  const message = `${name} and the files that were sent with it are not what they were when the transfer began. Send them again.`;
+  throw new JetError(Exit.localFile, 'source-changed', message);
 }
 
 function changed(path: string, cause?: unknown): JetError {
@@ -92,7 +130,7 @@ function changed(path: string, cause?: unknown): JetError {
  * cannot any more, is an error (exit 8, `source-changed`).
  */
 export function treeSource(walked: Walk, { entries, unread: missed }: WalkedFolder): Sendable {
-  const { bytes: list, head } = writeTree(entries);
+  const { bytes: list, head } = writeTree(entries, walked.files !== undefined);
   const files = entries.filter((entry): entry is WalkedFile => entry.kind === 'file');
   const states = Buffer.alloc(files.length, WHOLE);
   const unread = [...missed];

@@ -1,4 +1,4 @@
-/** A folder that is received as one stream: parts in a folder of their own until all is proven, then the files. */
+/** A folder, or a batch of files, that is received as one stream: parts in a folder of their own until all is proven, then the files. */
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Exit, JetError } from '../core/errors.ts';
@@ -25,7 +25,7 @@ const MOST_ENTRIES = 1_000_000;
 export interface TreePlan {
   /** The folder, which is there, that the tree comes into. */
   readonly out: string;
-  /** Of the offer: the first segment of every path. */
+  /** Of the offer: the first segment of every path, or the first file of a batch. */
   readonly name: string;
   /** Bytes of the stream. */
   readonly size: number;
@@ -73,6 +73,7 @@ export class TreeLanding implements Vessel {
   #stopped = false;
   /** What had come is gone: the files have their names. */
   #landed = false;
+  #files: readonly Placed[] = [];
 
   private constructor(
     plan: TreePlan,
@@ -90,7 +91,7 @@ export class TreeLanding implements Vessel {
   static async open(plan: TreePlan): Promise<TreeLanding> {
     const target = targetOf(plan);
     const there = await lstat(target).catch(() => undefined);
-    if (there !== undefined && !there.isDirectory())
+    if (!plan.head.batch && there !== undefined && !there.isDirectory())
       throw inTheWay(there.isSymbolicLink() ? 'link' : 'file', target);
     const { head, size, naming } = plan;
     return new TreeLanding(plan, await Staging.make(target, head.list, size, naming), []);
@@ -149,6 +150,11 @@ export class TreeLanding implements Vessel {
 
   get file(): Reading {
     return this.#staging.file;
+  }
+
+  /** Where the files of a batch lie, once they do. */
+  get files(): readonly string[] | undefined {
+    return this.#plan.head.batch ? this.#files.map(({ place }) => place) : undefined;
   }
 
   /**
@@ -251,6 +257,7 @@ export class TreeLanding implements Vessel {
     const files: Placed[] = [];
     const build = buildTree({
       ...{ ...this.#plan, staging, tree, entries, states },
+      ...(head.batch && { root: targetOf(this.#plan) }),
       landedBefore: async (path) => again || (await landed?.has(path)) === true,
       placed: (file) => files.push(file),
     });
@@ -262,19 +269,21 @@ export class TreeLanding implements Vessel {
     // A second name that goes changes the file's times.
     await staging.abort('remove');
     this.#landed = true;
+    this.#files = files;
     await this.#remember(files);
     if (typeof root !== 'string') throw root;
     return root;
   }
 
   async #remember(files: readonly Placed[]): Promise<void> {
-    const { remember } = this.#plan;
-    const known = remember && (await rememberFiles(files));
+    const { remember, landed, head } = this.#plan;
+    // The next batch may be of other files.
+    const known = remember && (await rememberFiles(files, head.batch ? landed : undefined));
     if (known !== undefined) remember?.(known);
   }
 }
 
-/** Where the folder comes to lie. */
+/** Where the folder comes to lie, or by its own name the first file of a batch. */
 export function targetOf({ out, name }: Pick<TreePlan, 'out' | 'name'>): string {
   return join(out, safeName(name));
 }

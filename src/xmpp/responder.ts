@@ -1,4 +1,4 @@
-/** Answers to requests (RFC 6120 §8.2.3): only to the audience; to others we are not there. */
+/** Answers to requests (RFC 6120 §8.2.3): only to our server and the audience; to others we are not there. */
 import type { Element } from '@xmpp/xml';
 import type { Jid } from '../core/jid.ts';
 import { StanzaError, type IqHandler } from './connection.ts';

@@ -52,9 +52,9 @@ export function repliesFor(to: Jid | null, from: Jid | undefined, own: Jid): boo
   return from.equals(to);
 }
 
-/** True for our own server and every resource of our own account. */
+/** True for our own server, and for our account, for which it speaks; not for a resource of the account. */
 export function isOwn(from: Jid, own: Jid): boolean {
-  return from.sameBare(own) || isServer(from, own);
+  return from.equals(own.bare) || isServer(from, own);
 }
 
 function isServer(address: Jid, own: Jid): boolean {

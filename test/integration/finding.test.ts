@@ -134,6 +134,17 @@ test('naming addresses keeps contacts out who are not named', async () => {
   expect(await terminate(receiving)).toBe(0);
 });
 
+test('another device of the account is dealt with where the account is named, and not otherwise', async () => {
+  const other = await home('bob');
+  const file = await randomFile(other, 'moved.bin');
+  const closed = await receive(bob, '--yes');
+  const sent = await other.run(['send', '--wait', '3', file, bob.jid]);
+  expect(sent, sent.stderr).toMatchObject({ status: 4 });
+  expect(await terminate(closed)).toBe(0);
+  const open = await receive(bob, '--yes', '--once', bob.jid);
+  await moved(other.start(['send', file, bob.jid]), open, file);
+});
+
 test('a stranger gets exit 4 and learns nothing', async () => {
   const mallory = await home('mallory');
   const watcher = await Client.open(server, 'bob');

@@ -182,7 +182,7 @@ describe.skipIf(!(await hasProsody()))('a folder that was interrupted', () => {
       expect(Number(sent.event('start')?.['resumed_from'])).toBeGreaterThan(reached - 4096);
       expect(sent.events.at(-1)).toMatchObject({ code: 'some-unread', exit: 10 });
       expect(sent.stderr.trimEnd().split('\n').at(-1)).toMatch(
-        /^jet: Not everything in photos could be read and sent: .*photos\/closed, .*photos\/b secret\./,
+        /^jet: Not all of photos\/ could be read and sent: .*photos\/closed, .*photos\/b secret\./,
       );
       await waiting.said(/"code":"some-failed","message":"[^"]*photos\/b secret/);
       expect(await terminate(waiting)).toBe(0);

@@ -78,6 +78,17 @@ describe.skipIf(!(await hasProsody()))('a file larger than one message', () => {
     await landed();
   });
 
+  test('is fetched in ranges, too, of a holder that allows plain requests to a jet', async () => {
+    const holder = start(pair.alice, 'share', '--allow-plain', pair.bob.jid, '--count', '1', file);
+    await holder.said(/"what":"requests to/);
+    const hash = createHash('sha256').update(content).digest('hex');
+    const got = await ended(start(pair.bob, 'fetch', hash, pair.alice.jid, '--out', pair.out));
+    expect(got, got.stderr + holder.stderr).toMatchObject({ status: 0 });
+    expect(await holder.ended).toMatchObject({ status: 0 });
+    isOne(got, 'verified');
+    await landed();
+  });
+
   test.each([
     ['sender', 'alice'],
     ['receiver', 'bob'],

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { open, readFile, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { openJournal } from '../../src/app.ts';
 import { durable, interruptMidway, RATE, waitsForAny, written } from '../support/interrupting.ts';
 import type { JetHome } from '../support/jet.ts';
 import { freshPairs } from '../support/fresh-pairs.ts';
@@ -11,6 +12,16 @@ import { terminate } from '../support/people.ts';
 import { hasProsody } from '../support/prosody.ts';
 
 const SIZE = 12_000_000;
+
+/** How many transfers have not come to an end. */
+function openRows(home: JetHome): number {
+  const journal = openJournal({ config: home.home, data: home.home });
+  try {
+    return journal.list().filter(({ state }) => state === 'interrupted').length;
+  } finally {
+    journal.close();
+  }
+}
 
 describe.skipIf(!(await hasProsody()))('a transfer that was interrupted', () => {
   let pair: Pair;
@@ -49,6 +60,29 @@ describe.skipIf(!(await hasProsody()))('a transfer that was interrupted', () => 
       expect(again).toMatchObject({ status: 0, stdout: '' });
     },
   );
+
+  test('by a kill of the receiver that had it in its place lands once', async () => {
+    let interrupted = false;
+    // The kill and the receipt race; sooner or later the kill is first.
+    for (let round = 0; round < 8 && !interrupted; round++) {
+      const receiver = pair.receive();
+      await receiver.said(/"event":"waiting"/);
+      const sender = pair.send(file);
+      await receiver.said(/to hear of it/);
+      receiver.child.kill('SIGKILL');
+      await receiver.ended;
+      interrupted = openRows(pair.bob) > 0;
+      if (interrupted) sender.child.kill('SIGTERM');
+      await sender.ended;
+    }
+    expect(interrupted).toBe(true);
+    const next = await waits(pair.bob);
+    const sent = await resume(pair.alice);
+    expect(sent, sent.stdout).toMatchObject({ status: 0 });
+    await landed();
+    expect(await terminate(next)).toBe(0);
+    expect(openRows(pair.bob)).toBe(0);
+  });
 
   test.each(['sender', 'receiver'] as const)(
     'by a kill of the %s goes on from where it was, by the sender',
@@ -122,9 +156,9 @@ describe.skipIf(!(await hasProsody()))('a transfer that was interrupted', () => 
     const old = new Date(Date.now() - 60_000);
     const other = await pair.file('other.bin', noise(10));
     for (const path of [file, other]) await utimes(path, old, old);
-    const shares = async (path: string) => {
+    const shares = async (path: string, to = bob.jid) => {
       const rate = ['--limit-rate', '600k'];
-      const process = alice.start(['share', path, '--json', ...rate, '--to', bob.jid]);
+      const process = alice.start(['share', path, '--json', ...rate, '--to', to]);
       await process.said(/"sha256":/);
       return process;
     };
@@ -136,6 +170,11 @@ describe.skipIf(!(await hasProsody()))('a transfer that was interrupted', () => 
     await fetching.ended;
     await holder.said(/"event":"end"/);
     expect(await terminate(holder)).toBe(0);
+
+    // It is shared with somebody else now.
+    const elsewhere = await shares(file, 'carol@jet.test');
+    expect(await resume(bob, '--wait', '3')).toMatchObject({ status: 4 });
+    expect(await terminate(elsewhere)).toBe(0);
 
     // Something else is shared with bob now, not this file.
     const without = await shares(other);

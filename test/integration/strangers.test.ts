@@ -134,7 +134,7 @@ class Asker {
 
 /**
  * That who has this name gets of bob's jet what it gets of a resource that is not there. A contact is shown
- * presence by the server itself, whomever it asks for.
+ * presence by the server itself, whomever it asks for; so is the account.
  */
 async function learnsNothing(name: string, jet: string, contact = false): Promise<void> {
   const asker = await Asker.open(name);
@@ -152,12 +152,13 @@ test('whoever is not dealt with gets what a resource that is not there gives, al
   const watcher = await Client.open(server, 'bob');
   const receiving = await receive(bob, '--yes', alice.jid);
   const jet = await watcher.jet(bob.jid);
-  // A stranger, and a contact who is not among those named.
-  for (const name of ['mallory', 'carol']) await learnsNothing(name, jet, name === 'carol');
+  // A stranger, a contact who is not among those named, and another client of the account itself.
+  const shown = (name: string) => name !== 'mallory';
+  for (const name of ['mallory', 'carol', 'bob']) await learnsNothing(name, jet, shown(name));
   const file = await randomFile(alice, 'slow.bin', 400_000);
   const sending = alice.start(['send', '--json', '--limit-rate', '50k', file, bob.jid]);
   await midway(receiving);
-  for (const name of ['mallory', 'carol']) await learnsNothing(name, jet, name === 'carol');
+  for (const name of ['mallory', 'carol', 'bob']) await learnsNothing(name, jet, shown(name));
   expect(sending.child.exitCode).toBeNull();
   sending.child.kill('SIGTERM');
   await sending.ended;
@@ -171,6 +172,24 @@ test('a receiver for all contacts is not there for anybody else', async () => {
   await learnsNothing('mallory', await watcher.jet(bob.jid));
   expect(await terminate(receiving)).toBe(0);
   await watcher.connection.close();
+});
+
+test('a stranger who asks to see when the account is there gets no answer', async () => {
+  const watcher = await Client.open(server, 'bob');
+  const receiving = await receive(bob, '--yes');
+  const jet = await watcher.jet(bob.jid);
+  const { connection } = await Client.open(server, 'mallory');
+  await connection.send(xml('presence', { to: bob.jid, type: 'subscribe' }));
+  // The server keeps the order: the jet has had the question when it answers this.
+  const ping = connection.iq(address(jet), 'get', xml('ping', { xmlns: 'urn:xmpp:ping' }));
+  await expect(ping).rejects.toMatchObject({ condition: 'service-unavailable' });
+  const roster = await connection.iq(null, 'get', xml('query', { xmlns: 'jabber:iq:roster' }));
+  const items = roster
+    ?.getChildren('item')
+    .map(({ attrs }) => [attrs['jid'], attrs['subscription']]);
+  expect(items).toEqual([[bob.jid, 'none']]);
+  expect(await terminate(receiving)).toBe(0);
+  await Promise.all([connection.close(), watcher.connection.close()]);
 });
 
 test('who goes on with a transfer is there for its other side, and for nobody else', async () => {

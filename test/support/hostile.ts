@@ -2,6 +2,7 @@
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'vitest';
+import { systemClock, within } from '../../src/core/clock.ts';
 import { partName } from '../../src/files/names.ts';
 import { JINGLE, type Action } from '../../src/jingle/stanza.ts';
 import { parse, xml, type Element } from '../../src/xmpp/xml.ts';
@@ -21,6 +22,8 @@ import { RewritingRelay, type Rewrite, type Way } from './rewriting-relay.ts';
 
 /** A guard against hanging: these wait through many tests. */
 export const GUARD_MS = 1_800_000;
+/** What the receiver may take for its last word once the sender is gone: more than nothing may move for. */
+const LAST_WORD_MS = 150_000;
 
 /** A server, the hostile one before it, and two jets: bob's waits for offers all the time. */
 export interface Scene {
@@ -143,7 +146,11 @@ export async function attack(
       if (sent.status === 0 && !last.includes('verified')) return false;
       return words.length > 0 && words.length === count('end');
     };
-    if (!unheard) await receiver.until(over, `the end of it; the sender: ${sent.stderr}`);
+    if (!unheard) {
+      const never = `the end of it; the sender: ${sent.stderr}`;
+      const late = () => new Error(`did not say ${never}\n${receiver.stderr.slice(before[1])}`);
+      await within(systemClock, LAST_WORD_MS, receiver.until(over, never), late);
+    }
     // Of what goes on by itself the last word counts.
     const event = (kind: string) => events().findLast((line) => line['event'] === kind);
     const exit = event('end')?.['exit'] as number | undefined;

@@ -35,13 +35,13 @@ export function durable(receiver: JetHome, running: JetProcess, bytes: number): 
  */
 export async function interruptMidway(
   pair: Pair,
-  file: string,
+  files: string | readonly string[],
   victim: 'sender' | 'receiver',
   { rate, least } = { rate: '600k', least: 1_500_000 },
 ): Promise<void> {
   const receiver = pair.receive(['--once']);
   await receiver.said(/"event":"waiting"/);
-  const sender = pair.send(file, ['--limit-rate', rate]);
+  const sender = pair.send(files, ['--limit-rate', rate]);
   await midway(receiver);
   // What is durable, not what has come: a kill loses what was not written down.
   await durable(pair.bob, receiver, least);
@@ -54,8 +54,12 @@ export async function interruptMidway(
 }
 
 /** `jet receive` into a folder, without anybody to answer anything. */
-export async function waitsForAny(home: JetHome, out: string): Promise<JetProcess> {
-  const process = home.start(['receive', '--yes', '--json', '--out', out]);
+export async function waitsForAny(
+  home: JetHome,
+  out: string,
+  args: readonly string[] = [],
+): Promise<JetProcess> {
+  const process = home.start(['receive', '--yes', '--json', '--out', out, ...args]);
   await process.said(/"event":"waiting"/);
   return process;
 }

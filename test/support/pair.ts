@@ -34,8 +34,8 @@ export interface Pair {
   readonly out: string;
   /** Makes a file of alice's. */
   file(name: string, content: Buffer): Promise<string>;
-  /** `jet send` of a file to bob. */
-  send(file: string, args?: readonly string[]): JetProcess;
+  /** `jet send` of a file, or several, to bob. */
+  send(files: string | readonly string[], args?: readonly string[]): JetProcess;
   /** `jet receive --yes` into `out`. */
   receive(args?: readonly string[]): JetProcess;
   /** Sends one file to a receiver that ends with it. */
@@ -69,8 +69,8 @@ export async function pairOf(alice: JetHome, bob: JetHome): Promise<Pair> {
   const folder = await mkdtemp(join(tmpdir(), 'jet-pair-'));
   const out = join(folder, 'out');
   await mkdir(out);
-  const send = (file: string, args: readonly string[] = []) =>
-    alice.start(['send', '--json', ...args, file, bob.jid]);
+  const send = (files: string | readonly string[], args: readonly string[] = []) =>
+    alice.start(['send', '--json', ...args, ...[files].flat(), bob.jid]);
   const receive = (args: readonly string[] = []) =>
     bob.start(['receive', '--yes', '--json', '--out', out, ...args]);
   return {

@@ -101,9 +101,8 @@ export function race(
 ): Race {
   const runners = new Map<Candidate, AbortController>();
   const direct = candidates.some((candidate) => kindOf(candidate) === 'direct');
-  let decided = false;
-  const late = () => {
-    if (decided) throw new Error('another was faster');
+  const abandon = () => {
+    for (const own of runners.values()) own.abort(new Error('given up'));
   };
   const run = async (
     candidate: Candidate,
@@ -115,17 +114,10 @@ export function race(
     const wait = index * STAGGER + delay;
     if (wait > 0) await sleep(dialling.clock, wait, own.signal);
     await before?.catch(() => undefined);
-    late();
     const socket = await dial(dialling, candidate, destination, own.signal);
-    if (decided) {
-      socket.destroy();
-      throw new Error('another was faster');
-    }
-    decided = true;
+    // Before anything else runs: what waits for this one must not begin.
+    abandon();
     return { candidate, socket };
-  };
-  const abandon = () => {
-    for (const own of runners.values()) own.abort(new Error('given up'));
   };
   const proxies = new Map<string, Promise<unknown>>();
   const attempts = candidates.map((candidate, index) => {
@@ -143,10 +135,7 @@ export function race(
   signal.addEventListener('abort', abandon, { once: true });
   const winner = Promise.any(attempts)
     .catch(() => undefined)
-    .finally(() => {
-      signal.removeEventListener('abort', abandon);
-      abandon();
-    });
+    .finally(() => signal.removeEventListener('abort', abandon));
   return {
     winner,
     narrow(keep) {

@@ -103,7 +103,7 @@ describe('an offer that goes on', () => {
   });
 
   test('of another list of a folder, or of none, is a new offer', async () => {
-    const tree = { list: 10, files: 1, sha256: randomBytes(32) };
+    const tree = { list: 10, files: 1, sha256: randomBytes(32), batch: false };
     await interrupted('receive', { options: { kind: 'offer', tree: treeWords(tree) } });
     expect(await take()).toBeUndefined();
     expect(await take({ ...offer(1), tree: { ...tree, sha256: randomBytes(32) } })).toBeUndefined();

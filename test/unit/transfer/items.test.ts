@@ -1,9 +1,10 @@
 /** What was named to `jet send`, before anything is offered. */
-import { writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { splitSend } from '../../../src/cli/arguments.ts';
-import { gather } from '../../../src/transfer/items.ts';
+import { gather, inBatches } from '../../../src/transfer/items.ts';
+import { batchSource } from '../../../src/transfer/tree-source.ts';
 import { testFolder } from '../../support/folder.ts';
 
 const quiet = {
@@ -65,4 +66,42 @@ test('what is no file for a reason of its own is refused with it, and keeps noth
   const { items, refused } = await gather([join(path, 'inside'), path], quiet);
   expect(items).toHaveLength(1);
   expect(refused.map(({ error }) => error)).toMatchObject([{ code: 'file-missing', exit: 8 }]);
+});
+
+async function made(sizes: readonly number[]): Promise<string[]> {
+  const folder = await testFolder();
+  const paths = sizes.map((_, n) => join(folder, `f${n}`));
+  for (const [n, path] of paths.entries()) await writeFile(path, Buffer.alloc(sizes[n] ?? 0, n));
+  return paths;
+}
+
+test.each([
+  [7, 0, ['f0', 'f1', 'f2', 'f3', 'f4', 'f5', 'f6']],
+  [8, 0, ['f0 and 7 more']],
+  [7, 1, ['f0', 'f1', 'f2', 'f3', 'f4', 'f5', 'f6', 'f7']],
+  [9, 1, ['f0 and 8 more', 'f9']],
+])('of %d small files and %d large ones those share a content that are many', async (...row) => {
+  const [small, large, labels] = row;
+  const most = 1024 * 1024;
+  const sizes = [...Array<number>(small).fill(most), ...Array<number>(large).fill(most + 1)];
+  const { items } = await gather(await made(sizes), quiet);
+  const batched = inBatches(items);
+  expect(batched.map(({ label }) => label)).toEqual(labels);
+  expect(batched.reduce((sum, { count = 1 }) => sum + count, 0)).toBe(small + large);
+});
+
+test('of a batch what is gone, or was changed, is marked and told, and keeps its place', async () => {
+  const [first = '', second = '', third = ''] = await made([3, 4, 5]);
+  const { items } = await gather([first, second, third], quiet);
+  const source = batchSource(items.flatMap(({ file }) => file ?? []));
+  await rm(first);
+  await writeFile(second, 'longer than it was');
+  const blocks: Buffer[] = [];
+  for await (const block of source.read(source.tree?.list ?? 0, source.size))
+    blocks.push(Buffer.from(block));
+  const bytes = Buffer.concat(blocks);
+  expect(bytes).toHaveLength(3 + 4 + 5 + 3);
+  expect(bytes.subarray(7, 12)).toEqual(Buffer.alloc(5, 2));
+  expect(bytes.subarray(12).toString()).toBe('001');
+  expect(source.unread).toEqual([first, second]);
 });

@@ -5,8 +5,9 @@ import { deflateSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { Exit } from '../../../src/core/errors.ts';
 import { Hasher } from '../../../src/files/hashing.ts';
-import { LandedFiles } from '../../../src/files/landed-files.ts';
+import { LandedFiles, rememberFiles } from '../../../src/files/landed-files.ts';
 import { TreeLanding } from '../../../src/transfer/tree-target.ts';
+import { testFolder } from '../../support/folder.ts';
 import { about, digest, resume, sample, write, type Sample } from '../../support/tree-sample.ts';
 
 describe('a folder of which something has landed before', () => {
@@ -151,4 +152,22 @@ describe('a folder of which something has landed before', () => {
     expect(await plan.landed.has(join(plan.out, 'x/in/f'))).toBe(false);
     expect(await plan.landed.has('/etc/passwd')).toBe(false);
   });
+});
+
+test('of batches the oldest are forgotten, and what comes again is the newest', async () => {
+  const folder = await testFolder();
+  const place = join(folder, 'x');
+  await writeFile(place, 'x');
+  const entry = (n: number) =>
+    ({ kind: 'file', path: `f${n}`, size: 1, mode: 0o644, mtime: 0 }) as const;
+  const files = (from: number, to: number) =>
+    Array.from({ length: to - from }, (_, n) => ({ entry: entry(from + n), place }));
+  let known = new LandedFiles(Buffer.alloc(0));
+  for (const some of [files(0, 10), files(10, 15_000), files(0, 1), files(20_000, 25_005)])
+    known = new LandedFiles((await rememberFiles(some, known)) ?? Buffer.alloc(0));
+  const there = async (n: number) => (await known.named(`f${n}`, 1)) !== undefined;
+  // 20,000 stay: of the first those that are least old.
+  expect(await Promise.all([0, 1, 5, 6, 20_000, 25_004].map(there))).toEqual([
+    ...[true, false, false, true, true, true],
+  ]);
 });

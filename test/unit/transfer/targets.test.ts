@@ -1,6 +1,6 @@
-/** What the journal knows of a folder that is received, from before there is anything of it. */
+/** What the journal knows of what is received, from before there is anything of it until it has its name. */
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, readdir, stat, utimes } from 'node:fs/promises';
+import { chmod, link, mkdir, readdir, rename, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { systemClock } from '../../../src/core/clock.ts';
@@ -8,11 +8,12 @@ import { allowedMode } from '../../../src/files/umask.ts';
 import type { TreeEntry } from '../../../src/files/walk.ts';
 import { takesPart } from '../../../src/transfer/earlier.ts';
 import type { Recorder } from '../../../src/transfer/recorder.ts';
-import { keptTarget, treeTarget } from '../../../src/transfer/targets.ts';
+import { fileTarget, keptTarget, treeTarget } from '../../../src/transfer/targets.ts';
 import { treeWords } from '../../../src/transfer/tree-list.ts';
 import { TreeLanding } from '../../../src/transfer/tree-target.ts';
 import { testRecords } from '../../support/records.ts';
-import { about, sample, type Sample } from '../../support/tree-sample.ts';
+import { testFolder } from '../../support/folder.ts';
+import { about, digest, sample, type Sample } from '../../support/tree-sample.ts';
 
 /** The row of a new offer; `part` is all that it knows of what was kept. */
 function rowOf(
@@ -133,5 +134,71 @@ describe('a folder whose process was killed while its files got their names', ()
     await next?.target.finish();
     expect(await modes(what)).toEqual([0o750, allowedMode(0o755), 0o711]);
     expect((await stat(empty)).mtimeMs).toBe(then.getTime());
+  });
+});
+
+describe('a file whose process was killed when it had its name', () => {
+  const size = 5;
+  const bytes = Buffer.from('right');
+
+  /** It lies there, and nobody has heard of it. */
+  async function landed(already: readonly string[] = []) {
+    const out = await testFolder();
+    for (const name of already) await writeFile(join(out, name), 'other');
+    const recorder = testRecords(systemClock).begin({
+      ...{ account: 'bob@b.test', peer: 'alice@a.test', direction: 'receive', jet: true },
+      ...{ name: 'x.bin', size, options: { kind: 'offer' }, identity: 'a'.repeat(64), device: 1 },
+    });
+    const plan = { target: join(out, 'x.bin'), size, onConflict: 'rename' as const };
+    const target = await fileTarget(plan, 'file', recorder);
+    await target?.write(Buffer.from(bytes));
+    const path = (await target?.finish()) ?? '';
+    return { out, recorder, path };
+  }
+
+  test.each([[[]], [['x.bin', 'x (1).bin']]])(
+    'is found, and not taken again, beside %j',
+    async (already) => {
+      const { out, recorder, path } = await landed(already);
+      const before = await readdir(out);
+      const next = await kept(recorder);
+      expect(next).toMatchObject({ fresh: false, extent: { offset: size, length: 0 } });
+      expect(await next?.target.built?.taken()).toBe(true);
+      const [hash] = (await next?.target.built?.digests(['sha-256'])) ?? [];
+      expect(hash?.digest.toString('hex')).toBe(digest(bytes));
+      expect(await next?.target.finish()).toBe(path);
+      expect(recorder.row().path).toBe(path);
+      expect(await readdir(out)).toEqual(before);
+    },
+  );
+
+  test('loses the name of its part, where it still has that', async () => {
+    const { out, recorder, path } = await landed();
+    await link(path, join(out, 'x.bin.jet-part'));
+    const next = await kept(recorder);
+    expect(next?.extent).toEqual({ offset: size, length: 0 });
+    expect(await readdir(out)).toEqual(['x.bin']);
+  });
+
+  test('comes again where its user has changed it since, and leaves that alone', async () => {
+    const { out, recorder, path } = await landed();
+    await writeFile(path, 'mine!');
+    const next = await kept(recorder);
+    next?.target.built?.doubt(new Error('another hash'));
+    const again = await kept(recorder);
+    expect(again).toMatchObject({ fresh: true, extent: { offset: 0, length: size } });
+    await again?.target.write(Buffer.from(bytes));
+    expect(await again?.target.finish()).toBe(join(out, 'x (1).bin'));
+    expect((await readdir(out)).sort()).toEqual(['x (1).bin', 'x.bin']);
+  });
+
+  test('is not what another file is that lies there', async () => {
+    const { out, recorder, path } = await landed();
+    // Another inode under the name, as an editor leaves it.
+    await rename(path, join(out, 'moved'));
+    await writeFile(path, bytes);
+    const next = await kept(recorder);
+    expect(next).toMatchObject({ fresh: true, extent: { offset: 0, length: size } });
+    await next?.target.abort(false);
   });
 });

@@ -1,5 +1,6 @@
 /** A folder as one content: from the walk to the tree that is rebuilt, and what a peer that cheats gets. */
 import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import {
   chmod,
   lstat,
@@ -219,7 +220,7 @@ describe('a folder that is read again', () => {
 
 describe('a folder whose receipt was lost', () => {
   test('comes again when its sender goes on, and lands once', async () => {
-    const { offer, folder, alice, records } = await createExchange({ sealed: true });
+    const { offer, folder, alice, records, theirs } = await createExchange({ sealed: true });
     const { item } = await gathered(await sample(), { links: true });
     const source = await item.open();
     let key = 0;
@@ -232,7 +233,19 @@ describe('a folder whose receipt was lost', () => {
     recorder.agreed(() => row.id, Buffer.from(identity, 'hex'), row.device ?? 0);
     const sha256 = Buffer.from(row.sha256 ?? '', 'hex');
     expect(sha256).toHaveLength(32);
-    expect(await offer(source, { goesOn: { recorder, sha256 } })).toBe(0);
+    let parts: (string | undefined)[] = [];
+    const watched: Sendable = {
+      ...source,
+      async *read(from, to) {
+        for await (const block of source.read(from, to)) {
+          parts = theirs.records.journal.list({ states: ['open'] }).map(({ part }) => part);
+          yield block;
+        }
+      },
+    };
+    expect(await offer(watched, { goesOn: { recorder, sha256 } })).toBe(0);
+    // A kill would have left nothing that nobody knows of.
+    expect(parts).toEqual([join(folder, 'photos.jet-part')]);
     expect(alice.events.at(-1)).toMatchObject({ event: 'end', status: 'verified' });
     expect(await readdir(folder)).toEqual(['photos']);
     expect(await names(join(folder, 'photos'))).toEqual(before);
@@ -240,8 +253,13 @@ describe('a folder whose receipt was lost', () => {
 });
 
 /** A stream as a peer that cheats may make it: any list, `bytes` for the files, all of them marked whole. */
-function forged(name: string, entries: readonly TreeEntry[], bytes: string): Sendable {
-  const { bytes: list, head } = writeTree(entries);
+function forged(
+  name: string,
+  entries: readonly TreeEntry[],
+  bytes: string,
+  batch = false,
+): Sendable {
+  const { bytes: list, head } = writeTree(entries, batch);
   const stream = Buffer.concat([list, Buffer.from(bytes), Buffer.alloc(head.files, '1')]);
   return {
     ...{ name, size: stream.length, mtime: new Date(0), tree: head },
@@ -283,6 +301,34 @@ describe('a peer that cheats', () => {
     expect(await readdir(folder)).toEqual([]);
     for (const path of [join(folder, '..', 'evil'), '/tmp/evil'])
       await expect(lstat(path)).rejects.toThrow('ENOENT');
+  });
+
+  test.each<[string, string, TreeEntry[], string]>([
+    ['a path into a folder', 'x', [file('x'), file('y/evil')], 'ee'],
+    ['dot-dot', '..', [file('..')], 'e'],
+    ['an absolute path', '/tmp/evil', [file('/tmp/evil')], 'e'],
+    ['a folder', 'x', [file('x'), dir('evil')], 'e'],
+    ['a link', 'x', [file('x'), link('evil', 'x')], 'e'],
+    ['another first file than was offered', 'x', [file('evil'), file('x')], 'ee'],
+    ['fewer bytes than the list says', 'x', [file('x'), file('evil', 9)], 'e'],
+  ])('%s in a batch leaves nothing anywhere', async (_what, name, entries, bytes) => {
+    const { offer, folder, bob } = await createExchange({ sealed: true });
+    expect(await offer(forged(name, entries, bytes, true))).not.toBe(0);
+    expect(await bob.told('end')).toMatchObject({ status: 'failed' });
+    expect(await readdir(folder)).toEqual([]);
+    for (const path of [join(folder, '..', 'evil'), '/tmp/evil'])
+      await expect(lstat(path)).rejects.toThrow('ENOENT');
+  });
+
+  test('names that are one by folding, or begin with a dot, are names of their own in a batch', async () => {
+    const { offer, folder } = await createExchange({ sealed: true });
+    const entries = [file('a'), file('A'), file('a'), file('.profile')];
+    expect(await offer(forged('a', entries, 'wxyz', true))).toBe(0);
+    const found = await readdir(folder);
+    expect(found).toHaveLength(4);
+    expect(found.filter((each) => each.startsWith('.'))).toEqual([]);
+    const bytes = found.map((each) => readFileSync(join(folder, each), 'utf8'));
+    expect(bytes.sort()).toEqual(['w', 'x', 'y', 'z']);
   });
 
   test('a link first, and a file through it: both stay inside, side by side', async () => {
@@ -351,6 +397,8 @@ describe('a peer that cheats', () => {
     [{ list: '5', files: '-1', sha256 }],
     [{ list: '5', files: '1', sha256: 'AAAA' }],
     [{ list: '5', files: '1' }],
+    [{ list: '5', files: '1', sha256, batch: 'maybe' }],
+    [{ list: '5', files: '0', sha256, batch: 'true' }],
   ])('%j is no head of a list', (attrs) => {
     expect(() => decodeTree(xml('tree', attrs), 10)).toThrow(SealedError);
   });
@@ -358,5 +406,8 @@ describe('a peer that cheats', () => {
   test('a head survives the way through XML', () => {
     const { head } = writeTree([dir('x'), file('x/a')]);
     expect(decodeTree(encodeTree(head), 1000)).toEqual(head);
+    const batch = writeTree([file('a')], true).head;
+    expect(decodeTree(encodeTree(batch), 1000)).toEqual(batch);
+    expect(batch.batch).toBe(true);
   });
 });

@@ -77,6 +77,8 @@ test('only the audience is answered; what a handler throws is no secret told', a
   const long = 'i'.repeat(1025);
   await ask(address('eve@x.org'), 'a', long);
   await ask(peer, 'a', long);
+  for (const from of [own.bare, address(own.domain), address(`${own.bare.toString()}/other`)])
+    await ask(from, 'a');
   expect(out[0]).toContain('<fine');
   expect(out[1]).toContain('internal-server-error');
   expect(out[1]).not.toContain('inner');
@@ -85,4 +87,6 @@ test('only the audience is answered; what a handler throws is no secret told', a
   // Of a request that is refused to others, too, a stranger learns no more.
   expect(out[4]).toBe(out[3]?.replace('id="i"', `id="${long}"`));
   expect(out[5]).toContain('bad-request');
+  // The server speaks for the account; another client of it is one like any other.
+  expect(out.slice(6).map((answer) => answer.includes('<fine'))).toEqual([true, true, false]);
 });
