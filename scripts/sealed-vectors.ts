@@ -2,6 +2,7 @@
 import { changedElements, elementsOfOthers } from './sealed/changed.ts';
 import { positive } from './sealed/courses.ts';
 import type { Vector } from './sealed/format.ts';
+import { hashLists, wrongHashLists } from './sealed/hash-lists.ts';
 import { malformedElements, misplacedElements } from './sealed/misplaced.ts';
 import { wrongStanzas } from './sealed/stanzas.ts';
 import { byFile, writeVectors } from './vectors/files.ts';
@@ -9,10 +10,10 @@ import { byFile, writeVectors } from './vectors/files.ts';
 /** Every vector, by its file name. */
 export function vectors(): Map<string, Vector> {
   return byFile([
-    ...positive(),
+    ...[...positive(), ...hashLists()],
     ...[...changedElements(), ...elementsOfOthers()],
     ...[...misplacedElements(), ...malformedElements()],
-    ...wrongStanzas(),
+    ...[...wrongStanzas(), ...wrongHashLists()],
   ]);
 }
 

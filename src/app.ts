@@ -25,12 +25,13 @@ import { slotsSchema } from './store/slots.ts';
 import { openStore, type Store } from './store/store.ts';
 import { catalogueSchema } from './transfer/catalogue.ts';
 import { journalSchema } from './transfer/journal-row.ts';
+import { s5bSchema } from './transport/s5b/proxies.ts';
 import { connect } from './xmpp/connect.ts';
 import type { Connection } from './xmpp/connection.ts';
 import { register } from './xmpp/register.ts';
 
 /** Every folder that stores something owns its tables. */
-const SCHEMAS = [locksSchema, slotsSchema, omemoSchema, journalSchema, catalogueSchema];
+const SCHEMAS = [locksSchema, slotsSchema, omemoSchema, journalSchema, catalogueSchema, s5bSchema];
 
 export { explain } from './app/connecting.ts';
 

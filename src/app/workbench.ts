@@ -71,7 +71,7 @@ export class Workbench {
     this.roster = new Roster(connection);
     this.pep = pepPort(new Pep(connection, this.disco), connection.jid.bare);
     this.ciphers = defaultCiphers(settings.mostBytes);
-    this.transports.register(s5b());
+    this.transports.register(s5b(store));
     this.transports.register(ibb());
     this.sessions = new Sessions({ connection, clock: this.clock, log: this.log });
     this.records = new Records(new Journal(store, this.clock), this.clock);

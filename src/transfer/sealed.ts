@@ -54,6 +54,12 @@ export type OfferedFile = NamedFile & {
   readonly resume?: Resume;
 };
 
+/** What hashes of blocks may be of. */
+interface Resumable {
+  readonly size: number;
+  readonly resume?: Resume | undefined;
+}
+
 /** What is asked for: a file by its hash, or by name and size; or what there is to be had. */
 export interface Request {
   /** A selector, with the range that is wanted. */
@@ -152,7 +158,10 @@ export class SealedContent {
     const body = this.#open('request', bytes);
     const resume = decodeResume(body);
     const list = body.getChild('list', NS_SEALED) !== undefined;
-    return { file: fileIn(body), list, ...(resume && { resume }), ...decodeHashes(body) };
+    const file = fileIn(body);
+    // Named by its hash alone its size is not known yet: who serves it looks once more.
+    const { size = 0 } = file;
+    return { file, list, ...(resume && { resume }), ...decodeHashes(body, { size, resume }) };
   }
 
   /** For the content of the session-accept of a request. */
@@ -183,19 +192,21 @@ export class SealedContent {
   /**
    * What the peer wants of what was offered.
    *
-   * @param size - bytes of the file
+   * @param offered - bytes of the file, and whether it is gone on with
    * @throws SealedError
    */
-  openAccept(extensions: readonly Element[], size: number): Accepted {
+  openAccept(extensions: readonly Element[], offered: Resumable): Accepted {
     const sealed = readSealed(extensions, 'accept');
     if (sealed === undefined) throw missing('accept');
     const body = this.#open('accept', sealed.bytes);
     const { size: said, range } = fileIn(body);
-    const { hashes } = decodeHashes(body);
-    const total = hashes === undefined ? size : listSize(size, hashes);
+    const { hashes } = decodeHashes(body, offered);
+    const total = hashes === undefined ? offered.size : listSize(offered.size, hashes);
     if (said !== total || range?.length === undefined || range.offset + range.length > total)
       throw new SealedError('malformed', 'the sealed accept is about another file');
     const extent = { offset: range.offset, length: range.length };
+    if (hashes !== undefined && extent.length !== total)
+      throw new SealedError('malformed', 'the sealed accept asks for a part of the hashes');
     return { size: total, extent, ...(hashes !== undefined && { hashes }) };
   }
 
@@ -339,12 +350,14 @@ function encodeHashes(block: number): Element {
   return xml('hashes', { block: String(block) });
 }
 
-function decodeHashes(body: Element): { readonly hashes?: number } {
+/** @throws SealedError also where nothing is gone on with: there is nothing to compare them with */
+function decodeHashes(body: Element, { size, resume }: Resumable): { readonly hashes?: number } {
   const element = body.getChild('hashes', NS_SEALED);
   if (element === undefined) return {};
   const hashes = uint(attr(element, 'block'), Number.MAX_SAFE_INTEGER);
-  if (hashes === undefined || hashes < 1)
+  if (hashes === undefined || resume === undefined)
     throw new SealedError('malformed', 'the blocks whose hashes are wanted are not named rightly');
+  listSize(size, hashes);
   return { hashes };
 }
 

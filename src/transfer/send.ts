@@ -282,7 +282,7 @@ class Offering implements Side {
   consented({ extensions = [] }: Content): void {
     if (this.#sealed === undefined) return;
     const { size } = this.#source;
-    const accepted = this.#sealed.openAccept(extensions, size);
+    const accepted = this.#sealed.openAccept(extensions, { size, resume: this.#resume });
     const { recipient, envelope, cipher } = this.#shield;
     if (recipient !== undefined && this.#peer !== undefined)
       envelope.identity?.().rememberJet(recipient, this.#peer);
@@ -324,15 +324,15 @@ class Offering implements Side {
  * @throws SealedError unless it wants an offered file, what is missing of it, or as much as one message carries; of
  * a folder also its list alone
  */
-function beginsFile({ size, extent, hashes }: Accepted, most: number, list?: number): void {
+function beginsFile({ size, extent }: Accepted, most: number, list?: number): void {
   const { offset, length } = extent;
   const listed = offset === 0 && list !== undefined && length === Math.min(list, most);
-  if (hashes !== undefined || (length !== Math.min(size - offset, most) && !listed))
+  if (length !== Math.min(size - offset, most) && !listed)
     throw new SealedError('malformed', 'the sealed accept asks for what was not offered');
 }
 
-/** @throws SealedError unless it wants no more than one message carries, of hashes all */
-function goesOnWith({ size, extent, hashes }: Accepted, most: number): void {
-  if (extent.length > most || (hashes !== undefined && extent.length !== size))
+/** @throws SealedError unless it wants no more than one message carries */
+function goesOnWith({ extent }: Accepted, most: number): void {
+  if (extent.length > most)
     throw new SealedError('malformed', 'the sealed accept asks for what was not offered');
 }

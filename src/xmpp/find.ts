@@ -148,14 +148,16 @@ interface Known {
 
 /**
  * Asks each resource as soon as its presence comes, all at once, and weighs those that answer. Once a
- * waiting jet is among them, one that is silent holds nobody up any longer.
+ * waiting jet is among them, one that is silent holds nobody up any longer; one that could not be better, or
+ * has gone, not at all.
  */
 class Search {
   readonly #options: FindOptions;
   readonly #end: number;
   /** By full address, when the presence came that was asked about. */
   readonly #asked = new Map<string, number>();
-  readonly #silent = new Set<string>();
+  /** By full address, whom we have asked and who has not answered. */
+  readonly #silent = new Map<string, Known>();
   readonly #answered = new Map<string, Candidate>();
   /** Those that we know from their own answer, not from their presence. */
   readonly #volunteers = new Map<string, Known>();
@@ -171,8 +173,8 @@ class Search {
     this.#stop = options.presence.onChange((jid, resource) => {
       if (!jid.sameBare(options.target)) return;
       if (resource === undefined) {
-        this.#answered.delete(jid.toString());
-        this.#volunteers.delete(jid.toString());
+        for (const known of [this.#answered, this.#silent, this.#volunteers])
+          known.delete(jid.toString());
       }
       this.#change.abort();
     });
@@ -222,10 +224,12 @@ class Search {
       const asked = this.#asked.get(key) === known.seen;
       if (this.#silent.has(key) || (asked && (!again || this.#answered.has(key)))) continue;
       this.#asked.set(key, known.seen);
-      this.#silent.add(key);
+      this.#silent.set(key, known);
       const timeout = Math.min(SILENT_MS, Math.max(1, this.#end - clock.monotonic()));
       examine(this.#options, known, timeout)
         .then((candidate) => {
+          // It has gone meanwhile.
+          if (this.#silent.get(key) !== known) return;
           if (candidate === undefined) this.#answered.delete(key);
           else this.#answered.set(key, this.#renewed(known, candidate));
         })
@@ -233,7 +237,7 @@ class Search {
           this.#failure = asError(error);
         })
         .finally(() => {
-          this.#silent.delete(key);
+          if (this.#silent.get(key) === known) this.#silent.delete(key);
           this.#change.abort();
         });
     }
@@ -254,7 +258,8 @@ class Search {
     const [best] = rank(this.candidates, this.#options.wanted);
     if (best?.isJet !== true) this.#jetSince = undefined;
     else this.#jetSince ??= this.#options.clock.monotonic();
-    return this.#silent.size === 0 || this.#grace() <= 0 ? best : undefined;
+    const matters = [...this.#silent.values()].some((silent) => mayOutrank(silent, best));
+    return matters && this.#grace() > 0 ? undefined : best;
   }
 
   /** Resolves when there is something new, or after `ms`. */
@@ -279,6 +284,13 @@ class Search {
     if (this.#jetSince === undefined) return Infinity;
     return this.#jetSince + GRACE_MS - this.#options.clock.monotonic();
   }
+}
+
+/** Whether one may still be better, which has said no more than its presence does. */
+function mayOutrank(silent: Known, best: Candidate | undefined): boolean {
+  if (best?.isJet !== true) return true;
+  if (silent.priority !== best.priority) return silent.priority > best.priority;
+  return silent.seen >= best.seen;
 }
 
 function sameCaps(one: Caps | undefined, other: Caps | undefined): boolean {

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ended, linesOf, makePair, noise, type Pair } from '../support/pair.ts';
 import { hasProsody, startProsody, type Prosody } from '../support/prosody.ts';
+import { edit } from '../support/stored.ts';
 
 const present = await hasProsody();
 
@@ -100,6 +101,46 @@ describe.skipIf(!present)('routes over a server with a proxy', () => {
       kind: 'direct',
       via: expect.stringMatching(/^(?!::ffff:)[\da-f.:]+$/) as string,
     });
+    await pair.remove();
+  });
+
+  it('asks for the proxies once, not in each process', async () => {
+    pair = await makePair(server);
+    /** What both sides asked about proxies. */
+    const questions = async () => {
+      const file = await pair.file('file.bin', noise(10));
+      const verbose = ['--route', 'proxy', '--verbose'];
+      const { sent, received } = await pair.exchange(file, { send: verbose, receive: verbose });
+      expect([sent.status, received.status, sent.route]).toEqual([0, 0, 'proxy']);
+      return [sent, received].map(({ stderr }) =>
+        [...stderr.matchAll(/^> <iq type="get".*to="[a-z.]*jet\.test"><query xmlns="(.+?)"/gm)].map(
+          ([, namespace]) => namespace?.replace(/.*[/#]/, ''),
+        ),
+      );
+    };
+    const lookup = ['items', 'info', 'bytestreams'];
+    expect(await questions()).toEqual([lookup, lookup]);
+    expect(await questions()).toEqual([[], []]);
+    await pair.remove();
+  });
+
+  it('gets over a proxy that is no longer where it was', async () => {
+    pair = await makePair(server);
+    // Nothing direct: each side uses its own server's proxy alone.
+    const through = async () => {
+      const file = await pair.file('file.bin', noise(10));
+      const { sent, received } = await pair.exchange(file, both('--no-direct'));
+      expect([sent.status, received.status], sent.stderr + received.stderr).toEqual([0, 0]);
+      return sent.route;
+    };
+    expect(await through()).toBe('proxy');
+    const { taken, port } = await takePort();
+    taken.close();
+    await once(taken, 'close');
+    for (const home of [pair.alice, pair.bob])
+      edit(home, `UPDATE s5b_proxy SET port = ${port}, since = since - 600000`);
+    expect(await through()).toBe('ibb');
+    expect(await through()).toBe('proxy');
     await pair.remove();
   });
 

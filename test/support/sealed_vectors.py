@@ -156,8 +156,30 @@ def strong(parent):
     return bool(found) and len(base64.b64decode(found[0].text)) == 32
 
 
-def says(label, body):
-    """What a body has to say (§4), for a file of 23 bytes that goes whole."""
+def of_blocks(root, size, resumed):
+    """Bytes of the list of hashes that is wanted (§4.3), None where none is; ValueError where nobody serves it."""
+    wish = root.find(f"{{{NS}}}hashes")
+    if wish is None:
+        return None
+    block = int(wish.get("block"))
+    blocks = -(-size // block)
+    if not resumed or block < 65536 or blocks > 65536:
+        raise ValueError("hashes that nobody serves")
+    return 32 * blocks
+
+
+def first_of(case):
+    """What the first element says: the size of the file, and whether a transfer is gone on with."""
+    if not case["elements"]:
+        return SIZE, False
+    root = ET.fromstring(case["elements"][0]["plaintext"])
+    size = root.find(f"{FILE}file/{FILE}size")
+    resumed = root.find(f"{{{NS}}}resume") is not None
+    return SIZE if size is None else int(size.text), resumed
+
+
+def says(case, label, body):
+    """What a body has to say (§4), for a file that goes whole."""
     try:
         root = ET.fromstring(body)
     except ET.ParseError:
@@ -172,15 +194,28 @@ def says(label, body):
     length = None if span is None or span.get("length") is None else int(span.get("length"))
     if label == "offer":
         return name is not None and bool(name.text) and bytes_ is not None
+    if label == "request":
+        try:
+            of_blocks(root, bytes_ or 0, root.find(f"{{{NS}}}resume") is not None)
+        except ValueError:
+            return False
+        return file.find(HASH) is not None or (name is not None and bytes_ is not None)
     if label == "accept":
-        return bytes_ == SIZE and length is not None and offset + length <= SIZE
+        whole, resumed = first_of(case)
+        try:
+            listed = of_blocks(root, whole, resumed)
+        except ValueError:
+            return False
+        if listed is not None:
+            return (bytes_, offset, length) == (listed, 0, listed)
+        return bytes_ == whole and length is not None and offset + length <= whole
     if label == "checksum":
         return (offset, length) == (0, SIZE) and strong(span)
     known = root.get("as") in ("file", "range", "stdout")
     return known and bytes_ is not None and length is not None and strong(file)
 
 
-def from_stanza(side, label, stanza):
+def from_stanza(case, side, label, stanza):
     found = ET.fromstring(stanza).findall(f"{{{NS}}}sealed")
     if not found:
         raise Refused("missing")
@@ -192,8 +227,29 @@ def from_stanza(side, label, stanza):
         sealed = base64.b64decode("".join(found[0].text.split()), validate=True)
     except binascii.Error:
         raise Refused("malformed") from None
-    if not says(label, side.open(label, sealed)):
+    if not says(case, label, side.open(label, sealed)):
         raise Refused("malformed")
+
+
+def lists(case):
+    """Where hashes are wanted the streams are right, and their checksum is that of the list."""
+    texts = {element["label"]: element["plaintext"] for element in case["elements"]}
+    if not case["name"].endswith("-hashes"):
+        return
+    for label, text in texts.items():
+        root = ET.fromstring(text)
+        if label in ("request", "accept") and root.find(f"{{{NS}}}hashes") is not None:
+            same("says", says(case, label, text), True)
+            block = int(root.find(f"{{{NS}}}hashes").get("block"))
+    size, _ = first_of(case)
+    line = b"It is always tea-time.\n"
+    data = (line * (size // len(line) + 1))[:size]
+    parts = [data[at : at + block] for at in range(0, size, block)]
+    listed = b"".join(hashlib.sha256(part).digest() for part in parts)
+    found = ET.fromstring(texts["checksum"]).find(f"{FILE}file/{FILE}range")
+    same("bytes of the list", int(found.get("length")), len(listed))
+    digest = base64.b64encode(hashlib.sha256(listed).digest()).decode()
+    same("hash of the list", found.find(HASH).text, digest)
 
 
 def check(case):
@@ -202,10 +258,11 @@ def check(case):
     try:
         sides = course(case)
         if last is None:
+            lists(case)
             return False
         side = sides[last["by"]]
         if "stanza" in last:
-            from_stanza(side, last["label"], last["stanza"])
+            from_stanza(case, side, last["label"], last["stanza"])
         else:
             side.open(last["label"], base64.b64decode(last["sealed"]))
     except Refused as refusal:

@@ -55,17 +55,27 @@ export async function dial(
   const abandon = () => {
     for (const socket of opened) socket.destroy();
   };
-  signal.addEventListener('abort', abandon, { once: true });
+  let giveUp = abandon;
+  // At once, whatever the attempt waits for: a name, a connection, or the SOCKS client to be loaded.
+  const givenUp = new Promise<never>((_, reject) => {
+    giveUp = () => {
+      abandon();
+      reject(signal.reason as Error);
+    };
+  });
+  signal.addEventListener('abort', giveUp, { once: true });
   try {
+    signal.throwIfAborted();
     const late = () => new Error('no answer in time');
-    const socket = await within(dialling.clock, ATTEMPT_TIME, attempt(), late);
+    const either = Promise.race([attempt(), givenUp]);
+    const socket = await within(dialling.clock, ATTEMPT_TIME, either, late);
     signal.throwIfAborted();
     return socket;
   } catch (error) {
     abandon();
     throw error;
   } finally {
-    signal.removeEventListener('abort', abandon);
+    signal.removeEventListener('abort', giveUp);
   }
 }
 
@@ -173,13 +183,26 @@ async function greet(
 ): Promise<void> {
   // As slow to load as the rest of this folder, and of no use to who only listens.
   const { SocksClient } = await import('../../xmpp/socks.ts');
-  await SocksClient.createConnection({
-    command: 'connect',
-    proxy: { host: proxy.host, port: proxy.port, type: 5, ...credentials },
-    destination,
-    existing_socket: socket,
-    timeout: ATTEMPT_TIME,
+  // It would wait for the end of a socket that has ended before.
+  if (socket.destroyed || socket.readableEnded) throw new Error('closed');
+  let hangUp = () => {};
+  const hungUp = new Promise<never>((_, reject) => {
+    hangUp = () => reject(new Error('closed'));
   });
+  // Half-open as it is, the socket does not close by the end of the other half.
+  socket.once('end', hangUp);
+  try {
+    const greeted = SocksClient.createConnection({
+      command: 'connect',
+      proxy: { host: proxy.host, port: proxy.port, type: 5, ...credentials },
+      destination,
+      existing_socket: socket,
+      timeout: ATTEMPT_TIME,
+    });
+    await Promise.race([greeted, hungUp]);
+  } finally {
+    socket.off('end', hangUp);
+  }
 }
 
 /**

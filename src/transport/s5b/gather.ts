@@ -4,7 +4,7 @@ import { randomId } from '../../core/bytes.ts';
 import type { TransportContext } from '../../jingle/transport.ts';
 import { isAllowed, localAddresses, plainAddress, priority } from './candidates.ts';
 import type { Candidate } from './machine.ts';
-import { findProxies } from './proxy.ts';
+import type { Proxies } from './proxies.ts';
 
 /**
  * Our candidates, best first, as the policy allows.
@@ -14,6 +14,7 @@ import { findProxies } from './proxy.ts';
 export async function ourCandidates(
   { connection, policy, self, clock }: TransportContext,
   port: number | undefined,
+  proxies: Proxies,
 ): Promise<readonly Candidate[]> {
   const { loopback, localAddress } = connection;
   const candidates: Candidate[] = [];
@@ -25,7 +26,7 @@ export async function ourCandidates(
     for (const address of localAddresses(networkInterfaces(), policy, loopback, localAddress))
       add('direct', address, port, self.toString());
   if (policy.kinds.has('proxy'))
-    for (const { jid, host, port: at } of await findProxies(connection, clock))
+    for (const { jid, host, port: at } of await proxies.find(connection, clock))
       if (plainAddress(host) === undefined || isAllowed(host, loopback))
         add('proxy', host, at, jid.toString());
   return candidates;

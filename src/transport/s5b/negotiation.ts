@@ -26,6 +26,7 @@ import {
   type Event,
   type State,
 } from './machine.ts';
+import type { Proxies } from './proxies.ts';
 import { activate } from './proxy.ts';
 import {
   readInfo,
@@ -55,6 +56,7 @@ export class SocksNegotiation implements Negotiation {
   readonly namespace = S5B;
   readonly #context: TransportContext;
   readonly #lease: ListenerLease;
+  readonly #known: Proxies;
   readonly #ended = new AbortController();
   readonly #accepted: Socket[] = [];
   readonly #cleanup: (() => void)[] = [];
@@ -75,9 +77,15 @@ export class SocksNegotiation implements Negotiation {
   #settle: { open(stream: Bytestream): void; fail(error: Error): void } | undefined;
   #cancelTimeout: Cancel | undefined;
 
-  constructor(context: TransportContext, sid: string | undefined, lease: ListenerLease) {
+  constructor(
+    context: TransportContext,
+    sid: string | undefined,
+    lease: ListenerLease,
+    known: Proxies,
+  ) {
     this.#context = context;
     this.#lease = lease;
+    this.#known = known;
     this.#sid = sid ?? randomId();
     this.#state = begin(context.role);
     this.#dialling = {
@@ -160,7 +168,7 @@ export class SocksNegotiation implements Negotiation {
     const { policy, role, self, peer } = this.#context;
     const port = policy.direct && policy.kinds.has('direct') ? await this.#listen() : undefined;
     const repeated = role === 'responder' ? (this.#theirs?.candidates ?? []) : [];
-    const ours = await ourCandidates(this.#context, port);
+    const ours = await ourCandidates(this.#context, port, this.#known);
     this.#proxies = ours.filter((candidate) => kindOf(candidate) === 'proxy');
     this.#mine = without(ours, repeated);
     return { sid: this.#sid, dstaddr: destination(this.#sid, self, peer), candidates: this.#mine };
@@ -265,7 +273,7 @@ export class SocksNegotiation implements Negotiation {
         this.#open(effect.candidate, effect.offeredBy);
         return;
       case 'fail':
-        this.#settle?.fail(new TransportFailed(effect.reason));
+        this.#fail(effect.reason);
         return;
     }
   }
@@ -288,7 +296,7 @@ export class SocksNegotiation implements Negotiation {
           ? this.#proxied
           : this.#pick(candidate);
     if (socket === undefined || socket.destroyed) {
-      this.#settle?.fail(new TransportFailed('the nominated connection is gone'));
+      this.#fail('the nominated connection is gone');
       return;
     }
     this.#stream = socket;
@@ -302,6 +310,13 @@ export class SocksNegotiation implements Negotiation {
       buffersAreFree: true,
       taken: () => Math.max(0, socket.bytesWritten - socket.writableLength - handshake),
     });
+  }
+
+  /** Nobody reached anything, our proxies included, or what was reached is of no use. */
+  #fail(reason: string): void {
+    const { connection, clock } = this.#context;
+    if (this.#proxies.length > 0) this.#known.doubt(connection, clock);
+    this.#settle?.fail(new TransportFailed(reason));
   }
 
   /** Ends the stream after what was written, so that the peer sees an end and not a reset. */

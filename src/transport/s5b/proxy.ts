@@ -1,6 +1,6 @@
 /** SOCKS5 proxies of our own server: found (XEP-0030, XEP-0065 1.8 §6) and activated (§6.3.5). */
 import xml from '@xmpp/xml';
-import { sleep, within, type Clock } from '../../core/clock.ts';
+import { sleep, type Clock } from '../../core/clock.ts';
 import { Jid } from '../../core/jid.ts';
 import type { Connection } from '../../xmpp/connection.ts';
 import { isHost, readPort } from './stanza.ts';
@@ -11,9 +11,8 @@ const BYTESTREAMS = 'http://jabber.org/protocol/bytestreams';
 /** Services asked what they are, and proxies offered. */
 const MAX_SERVICES = 20;
 const MAX_PROXIES = 3;
-/** Milliseconds for one question, and for the whole search. */
+/** Milliseconds for one question. */
 const QUERY_TIME = 10_000;
-const SEARCH_TIME = 12_000;
 /** Milliseconds that a proxy which is found waits for further ones: a service may never answer. */
 const MORE_TIME = 1_000;
 
@@ -24,38 +23,8 @@ export interface Proxy {
   readonly port: number;
 }
 
-const known = new WeakMap<Connection, Promise<readonly Proxy[]>>();
-
-/** The proxies of our server, asked for once a connection. Never rejects. */
-export function findProxies(connection: Connection, clock: Clock): Promise<readonly Proxy[]> {
-  const before = known.get(connection);
-  if (before !== undefined) return before;
-  const search = within(
-    clock,
-    SEARCH_TIME,
-    discover(connection, clock),
-    () => new Error('late'),
-  ).catch((): readonly Proxy[] => []);
-  known.set(connection, search);
-  void search.then((proxies) => {
-    // A search in vain may have met a bad moment: the next negotiation asks again.
-    if (proxies.length === 0) known.delete(connection);
-  });
-  return search;
-}
-
-/** Asks the proxy to join the two connections. @throws StanzaError */
-export async function activate(
-  connection: Connection,
-  proxy: Jid,
-  sid: string,
-  peer: Jid,
-): Promise<void> {
-  const target = xml('activate', {}, peer.toString());
-  await connection.iq(proxy, 'set', xml('query', { xmlns: BYTESTREAMS, sid }, target));
-}
-
-async function discover(connection: Connection, clock: Clock): Promise<Proxy[]> {
+/** Asks our server for its proxies. @throws StanzaError when it does not say what there is */
+export async function discover(connection: Connection, clock: Clock): Promise<Proxy[]> {
   const server = Jid.parse(connection.jid.domain);
   if (server === undefined) return [];
   const options = { timeout: QUERY_TIME };
@@ -85,6 +54,17 @@ async function discover(connection: Connection, clock: Clock): Promise<Proxy[]> 
   await Promise.race([all, enough]);
   over.abort(new Error('enough is known'));
   return found.slice(0, MAX_PROXIES);
+}
+
+/** Asks the proxy to join the two connections. @throws StanzaError */
+export async function activate(
+  connection: Connection,
+  proxy: Jid,
+  sid: string,
+  peer: Jid,
+): Promise<void> {
+  const target = xml('activate', {}, peer.toString());
+  await connection.iq(proxy, 'set', xml('query', { xmlns: BYTESTREAMS, sid }, target));
 }
 
 async function describe(connection: Connection, jid: Jid): Promise<Proxy | undefined> {

@@ -4,7 +4,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import type * as crypto from 'node:crypto';
-import { createPrivateKey, createPublicKey, diffieHellman } from 'node:crypto';
+import { createHash, createPrivateKey, createPublicKey, diffieHellman } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
@@ -14,7 +14,8 @@ import { fileText } from '../../../scripts/vectors/files.ts';
 import { Jid } from '../../../src/core/jid.ts';
 import { SealedError, Seals, type Binding, type Label } from '../../../src/jet/sealed.ts';
 import { readSealed } from '../../../src/jet/sealed-element.ts';
-import { SealedContent } from '../../../src/transfer/sealed.ts';
+import { hashList } from '../../../src/transfer/hash-list.ts';
+import { SealedContent, type OfferedFile } from '../../../src/transfer/sealed.ts';
 import { parse, type Element } from '../../../src/xmpp/xml.ts';
 
 const drawn = vi.hoisted((): Buffer[] => []);
@@ -77,20 +78,27 @@ function play(vector: Vector): Sides {
   return both;
 }
 
+/** What the offer of a vector says, as the other side reads it. */
+function offeredIn(vector: Vector): OfferedFile {
+  const [offer] = vector.elements;
+  if (offer?.label !== 'offer') throw new Error('the vector begins with no offer');
+  return new SealedContent(sides(vector).other, vector.binding).openOffer(base64(offer.sealed));
+}
+
 /** How the program reads the place that an element has. */
 function read(seals: Seals, vector: Vector, label: string, stanza: Element): unknown {
   const content = new SealedContent(seals, vector.binding);
-  const size = 23;
-  const whole = { offset: 0, length: size };
   switch (label) {
-    case 'offer': {
-      const found = readSealed(stanza.getChildElements(), 'offer');
-      return found && content.openOffer(found.bytes);
+    case 'offer':
+    case 'request': {
+      const found = readSealed(stanza.getChildElements(), label);
+      if (found === undefined) return undefined;
+      return label === 'offer' ? content.openOffer(found.bytes) : content.openRequest(found.bytes);
     }
     case 'accept':
-      return content.openAccept(stanza.getChildElements(), size);
+      return content.openAccept(stanza.getChildElements(), offeredIn(vector));
     case 'checksum':
-      return content.openChecksum(stanza, whole);
+      return content.openChecksum(stanza, { offset: 0, length: 23 });
     default:
       return content.openLanded(stanza);
   }
@@ -156,7 +164,7 @@ describe('what is said', () => {
     const receiver = new SealedContent(other, vector.binding);
     expect(receiver.accept({ size: 23, extent: whole }).getText()).toBe(vector.elements[1]?.sealed);
     const said = parse(`<content xmlns='urn:xmpp:jingle:1'>${element('accept', accept)}</content>`);
-    expect(sender.openAccept(said?.getChildElements() ?? [], 23)).toEqual({
+    expect(sender.openAccept(said?.getChildElements() ?? [], opened)).toEqual({
       size: 23,
       extent: whole,
     });
@@ -169,6 +177,86 @@ describe('what is said', () => {
     const receipt = receiver.landed({ as: 'file', size: 23, sha256, ...whole });
     expect(receipt.getChildText('sealed')).toBe(vector.elements[3]?.sealed);
     expect(sender.openLanded(receipt)).toEqual({ as: 'file', size: 23, sha256, ...whole });
+  });
+});
+
+describe('hashes of blocks', () => {
+  const [size, block] = [9_000_000, 65_536];
+  const total = Math.ceil(size / block) * 32;
+  const vectorOf = (name: string) => {
+    const vector = stored.find(([file]) => file === name)?.[1];
+    if (vector === undefined) throw new Error(`${name} is missing`);
+    return vector;
+  };
+  /** SHA-256 of the list, by the program. */
+  const expected = async () => {
+    const text = Buffer.alloc(size, 'It is always tea-time.\n');
+    const read = async function* (offset: number, end: number) {
+      yield await Promise.resolve(text.subarray(offset, end));
+    };
+    const list = hashList({ size, read, close: () => Promise.resolve() }, block);
+    expect(list.size).toBe(total);
+    const hash = createHash('sha256');
+    for await (const bytes of list.read(0, list.size)) hash.update(bytes);
+    return hash.digest();
+  };
+  const resume = { id: '025fe22e4077374acbbdcce8cb2ec59d', attempt: 3 };
+  const whole = { offset: 0, length: total };
+
+  test('an accept asks for them as this program does', async () => {
+    const vector = vectorOf('offer-hashes.json');
+    const { maker, other } = sides(vector);
+    const offered = offeredIn(vector);
+    expect(offered).toMatchObject({ size, resume });
+    drawn.push(...vector.elements.map(({ nonce }) => hex(nonce)));
+    const sender = new SealedContent(maker, vector.binding);
+    const receiver = new SealedContent(other, vector.binding);
+    receiver.openOffer(base64(sender.offer(offered).getText()));
+    const accept = receiver.accept({ size: total, extent: whole, hashes: block });
+    expect(accept.getText()).toBe(vector.elements[1]?.sealed);
+    const asked = sender.openAccept([accept], offered);
+    expect(asked).toEqual({ size: total, extent: whole, hashes: block });
+    const sha256 = await expected();
+    const proof = sender.checksum(whole, { range: sha256, file: sha256 });
+    expect(proof.getChildText('sealed')).toBe(vector.elements[2]?.sealed);
+    const receipt = receiver.landed({ as: 'range', size: total, sha256, ...whole });
+    expect(receipt.getChildText('sealed')).toBe(vector.elements[3]?.sealed);
+  });
+
+  test('a request asks for them as this program does', async () => {
+    const vector = vectorOf('request-hashes.json');
+    const { maker, other } = sides(vector);
+    drawn.push(...vector.elements.map(({ nonce }) => hex(nonce)));
+    const asker = new SealedContent(maker, vector.binding);
+    const holder = new SealedContent(other, vector.binding);
+    const nothing = { hashes: [], hashUsed: [] };
+    const request = { file: { name: 'tea.txt', size, ...nothing }, list: false, resume };
+    const said = asker.request({ ...request, hashes: block }).getText();
+    expect(said).toBe(vector.elements[0]?.sealed);
+    expect(holder.openRequest(base64(said))).toMatchObject({ ...request, hashes: block });
+    const iv = base64(/<iv>(.+)<.iv>/.exec(vector.elements[1]?.plaintext ?? '')?.[1] ?? '');
+    const file = { name: 'hashes', size: total, ...nothing };
+    const accept = holder.grant({ file, extent: whole, iv });
+    expect(accept.getText()).toBe(vector.elements[1]?.sealed);
+    expect(asker.openGrant([accept])).toMatchObject({ file, extent: whole, iv });
+    const sha256 = await expected();
+    const proof = holder.checksum(whole, { range: sha256, file: sha256 });
+    expect(proof.getChildText('sealed')).toBe(vector.elements[2]?.sealed);
+    const receipt = asker.landed({ as: 'range', size: total, sha256, ...whole });
+    expect(receipt.getChildText('sealed')).toBe(vector.elements[3]?.sealed);
+  });
+
+  test('may be 65,536 blocks, and what is named by its hash alone is of any size', () => {
+    const vector = vectorOf('request-hashes.json');
+    const asked = (file: object) => {
+      drawn.push(Buffer.alloc(12));
+      const { maker, other } = sides(vector);
+      const request = { file: { hashes: [], hashUsed: [], ...file }, list: false, resume };
+      const said = new SealedContent(maker, vector.binding).request({ ...request, hashes: block });
+      return new SealedContent(other, vector.binding).openRequest(base64(said.getText())).hashes;
+    };
+    expect(asked({ name: 'a', size: block * 65_536 })).toBe(block);
+    expect(asked({ hashes: [{ algorithm: 'sha-256', digest: Buffer.alloc(32) }] })).toBe(block);
   });
 });
 

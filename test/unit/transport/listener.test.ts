@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { once } from 'node:events';
-import { afterEach, describe, expect, it } from 'vitest';
-import { systemClock } from '../../../src/core/clock.ts';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { systemClock, within } from '../../../src/core/clock.ts';
 import { Jid } from '../../../src/core/jid.ts';
 import { dial, race } from '../../../src/transport/s5b/connector.ts';
 import { destination, destinations } from '../../../src/transport/s5b/dstaddr.ts';
@@ -253,6 +253,60 @@ describe('connector', () => {
     );
     running.narrow(() => false);
     expect(await running.winner).toBeUndefined();
+  });
+
+  /** Fails in time when it does not settle: on a clock that stands still nothing else would end it. */
+  const soon = <T>(promise: Promise<T>): Promise<T> =>
+    within(systemClock, 1_000, promise, () => new Error('it hangs'));
+
+  it.each(['given up', 'hung up by the other side', 'ended by the other side'])(
+    'ends at once when it is %s while the SOCKS client is loaded',
+    async (what) => {
+      let load = () => {};
+      const loading = new Promise<void>((resolve) => (load = resolve));
+      vi.resetModules();
+      vi.doMock('../../../src/xmpp/socks.ts', async (original) => {
+        await loading;
+        return original();
+      });
+      const fresh = await import('../../../src/transport/s5b/connector.ts');
+      vi.doUnmock('../../../src/xmpp/socks.ts');
+      const sockets: Socket[] = [];
+      const server = createServer((socket) => sockets.push(socket.on('error', () => undefined)));
+      server.listen(0, '127.0.0.1');
+      undo.push(() => server.close());
+      await once(server, 'listening');
+      const { port } = server.address() as AddressInfo;
+      const abort = new AbortController();
+      const still = { ...dialling, clock: new FakeClock() };
+      const dialled = fresh.dial(still, { host: '127.0.0.1', port }, orders[0], abort.signal);
+      const failed = expect(soon(dialled)).rejects.toThrow(
+        /^(given up|closed|Socket closed|read ECONNRESET)$/,
+      );
+      await once(server, 'connection');
+      await settle();
+      if (what === 'given up') abort.abort(new Error(what));
+      // Both are told to whoever listens then, and never again.
+      else if (what.startsWith('hung up')) sockets[0]?.resetAndDestroy();
+      else sockets[0]?.end();
+      await settle(40);
+      load();
+      await failed;
+    },
+  );
+
+  it('does not wait for a streamhost that hangs up', async () => {
+    const server = createServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.end();
+    }).listen(0, '127.0.0.1');
+    undo.push(() => server.close());
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const still = { ...dialling, clock: new FakeClock() };
+    const { signal } = new AbortController();
+    const dialled = dial(still, { host: '127.0.0.1', port }, orders[0], signal);
+    await expect(soon(dialled)).rejects.toThrow('closed');
   });
 
   it('connects to no loopback address unless the server is there', async () => {

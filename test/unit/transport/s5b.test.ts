@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { NetworkInterfaceInfo } from 'node:os';
 import xml from '@xmpp/xml';
 import { describe, expect, it } from 'vitest';
-import { systemClock } from '../../../src/core/clock.ts';
+import { systemClock, type Clock } from '../../../src/core/clock.ts';
 import { TransportFailed } from '../../../src/jingle/transport.ts';
 import {
   isAllowed,
@@ -18,7 +18,7 @@ import { Listener } from '../../../src/transport/s5b/listener.ts';
 import { NEGOTIATION_TIME } from '../../../src/transport/s5b/negotiation.ts';
 import { readInfo, readOffer, S5B } from '../../../src/transport/s5b/stanza.ts';
 import { StanzaError } from '../../../src/xmpp/connection.ts';
-import { FakeClock } from '../../support/clock.ts';
+import { FakeClock, settle } from '../../support/clock.ts';
 import { connectBoth, openPolicy, pair, readAll } from '../../support/negotiations.ts';
 import { createNetwork, parseXml } from '../../support/network.ts';
 
@@ -32,13 +32,15 @@ function ends() {
 }
 
 /** A proxy in memory; `works` decides whether it can be activated. */
-async function withProxy(works: boolean) {
+async function withProxy(works: boolean, clock: Clock = systemClock) {
   const { network, alice, bob } = ends();
   const listener = await Listener.open(systemClock);
   const sockets: Socket[] = [];
-  network.serve('http://jabber.org/protocol/disco#items', ({ payload }) =>
-    xml('query', { xmlns: payload.getNS() }, xml('item', { jid: PROXY })),
-  );
+  const searches: string[] = [];
+  network.serve('http://jabber.org/protocol/disco#items', ({ from, payload }) => {
+    searches.push(from.local);
+    return xml('query', { xmlns: payload.getNS() }, xml('item', { jid: PROXY }));
+  });
   network.serve('http://jabber.org/protocol/disco#info', ({ payload }) =>
     xml(
       'query',
@@ -60,10 +62,10 @@ async function withProxy(works: boolean) {
     return undefined;
   });
   const policy = { ...openPolicy, kinds: new Set(['proxy'] as const) };
-  const sides = await pair(s5b, [alice, bob], systemClock, [policy, policy]);
+  const sides = await pair(s5b, [alice, bob], clock, [policy, policy]);
   const sid = /sid="([^"]+)"/.exec(sides.offer)?.[1] ?? '';
   listener.expect([destination(sid, alice.jid, bob.jid)], (socket) => sockets.push(socket));
-  return { ...sides, listener };
+  return { ...sides, listener, searches };
 }
 
 describe('negotiation', () => {
@@ -121,6 +123,22 @@ describe('negotiation', () => {
         status: 'rejected',
         reason: expect.any(TransportFailed) as unknown,
       });
+    listener.close();
+  });
+
+  it.each([
+    [true, []],
+    [false, ['alice', 'bob']],
+  ])('leaves the proxies that are known alone where they work: %s', async (works, again) => {
+    const clock = new FakeClock();
+    const { initiator, responder, listener, searches } = await withProxy(works, clock);
+    expect(searches.splice(0)).toEqual(['alice', 'bob']);
+    await clock.advance(60_000);
+    const { signal } = new AbortController();
+    await Promise.allSettled([initiator.connect(signal), responder.connect(signal)]);
+    await settle();
+    expect(searches.sort()).toEqual(again);
+    await Promise.all([initiator.close(), responder.close()]);
     listener.close();
   });
 

@@ -145,6 +145,59 @@ test('a waiting jet is taken without waiting for a resource that is silent', asy
   expect(await found).toBe('bob@x.org/b');
 });
 
+test.each([
+  ['older', 0],
+  ['newer', 300],
+])('a silent one whose presence is %s holds up for %i ms', async (age, ms) => {
+  const { clock, network, bob, person, find } = setUp();
+  const dead = network.connect('bob@x.org/dead');
+  const alice = person('alice@x.org/a');
+  bob.connection.audience = () => true;
+  const hello = parseXml("<presence to='alice@x.org/a'><priority>-1</priority></presence>");
+  for (const connection of age === 'older' ? [dead, bob.connection] : [bob.connection, dead]) {
+    await connection.send(hello);
+    await clock.advance(1);
+  }
+  dead.freeze();
+  let found: unknown = 'nobody yet';
+  void find(alice).then((who) => (found = who));
+  await clock.advance(Math.max(0, ms - 1));
+  if (ms > 0) expect(found).toBe('nobody yet');
+  await clock.advance(Math.min(1, ms));
+  expect(found).toBe('bob@x.org/b');
+});
+
+test('one that goes away is not waited for any longer, and not chosen for what it said before', async () => {
+  const { clock, network, person, search } = setUp();
+  const client = (resource: string) => {
+    const connection = network.connect(`bob@x.org/${resource}`);
+    new Disco(connection).addFeatures('jet', 'omemo');
+    answerPings(connection);
+    connection.audience = () => true;
+    return connection;
+  };
+  const [living, dead] = [client('living'), client('dead')];
+  const alice = person('alice@x.org/a');
+  for (const connection of [living, dead])
+    await connection.send(
+      parseXml("<presence to='alice@x.org/a'><priority>1</priority></presence>"),
+    );
+  await settle();
+  // It answers the one question, and is cut off before the other.
+  network.tap((stanza) =>
+    stanza.attrs['from'] === 'bob@x.org/dead' && stanza.getChild('query') !== undefined
+      ? 'drop'
+      : undefined,
+  );
+  let found: unknown = 'nobody yet';
+  void search(alice).then((who) => (found = who));
+  await clock.advance(1000);
+  expect(found).toBe('nobody yet');
+  dead.drop();
+  await clock.advance(0);
+  expect(found).toMatchObject({ jid: living.jid, isJet: false });
+});
+
 test('who is dead is never chosen, though nothing but its silence tells it from the living', async () => {
   const { clock, bob, person, find, wait } = setUp();
   const alice = person('alice@x.org/a');
