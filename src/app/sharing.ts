@@ -1,4 +1,5 @@
 /** `jet share`: serves files to those who may have them. */
+import { setImmediate } from 'node:timers/promises';
 import { randomId } from '../core/bytes.ts';
 import { Exit, JetError, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
@@ -15,6 +16,9 @@ import { acknowledging, answer, attend, refusing } from './attending.ts';
 import { sharedFiles } from './shared-files.ts';
 import type { OnEvent, ShareOptions, SharedFile } from './types.ts';
 import type { Workbench } from './workbench.ts';
+
+/** Files that are told between two turns of the loop. */
+const LISTED = 1000;
 
 /** @see OpenAccount.share */
 export async function share(
@@ -78,6 +82,16 @@ export async function share(
     live,
   );
   answer(bench, receiver, holder);
+  let ended = false;
+  const list = async () => {
+    let count = 0;
+    for (const entry of catalogue.entries()) {
+      if (ended) return;
+      ready(sharedFile(entry));
+      // Very many are no reason to keep those waiting who ask already.
+      if (++count % LISTED === 0) await setImmediate();
+    }
+  };
   const over =
     until === undefined
       ? () => undefined
@@ -86,11 +100,10 @@ export async function share(
     return await attend(bench, {
       ...{ what: 'requests', named: [...options.to, ...options.plain], deals },
       ...{ waiting, live, on, signal },
-      online: () => {
-        for (const entry of catalogue.entries()) ready(sharedFile(entry));
-      },
+      online: () => void list(),
     });
   } finally {
+    ended = true;
     over();
     await Promise.all([holder.stop(), receiver.stop()]);
   }
