@@ -3,6 +3,7 @@ import { changedElements, elementsOfOthers } from './sealed/changed.ts';
 import { positive } from './sealed/courses.ts';
 import type { Vector } from './sealed/format.ts';
 import { hashLists, wrongHashLists } from './sealed/hash-lists.ts';
+import { manyFiles, wrongManyFiles } from './sealed/many-files.ts';
 import { malformedElements, misplacedElements } from './sealed/misplaced.ts';
 import { wrongStanzas } from './sealed/stanzas.ts';
 import { byFile, writeVectors } from './vectors/files.ts';
@@ -10,10 +11,10 @@ import { byFile, writeVectors } from './vectors/files.ts';
 /** Every vector, by its file name. */
 export function vectors(): Map<string, Vector> {
   return byFile([
-    ...[...positive(), ...hashLists()],
+    ...[...positive(), ...hashLists(), ...manyFiles()],
     ...[...changedElements(), ...elementsOfOthers()],
     ...[...misplacedElements(), ...malformedElements()],
-    ...[...wrongStanzas(), ...wrongHashLists()],
+    ...[...wrongStanzas(), ...wrongHashLists(), ...wrongManyFiles()],
   ]);
 }
 

@@ -56,5 +56,7 @@ export interface Vector {
   readonly elements: readonly VectorElement[];
   /** Where first element and accept are there. */
   readonly transferId?: { readonly info: string; readonly id: string };
+  /** Base64: what travels, where the offer alone does not say how it is made. */
+  readonly stream?: string;
   readonly refused?: Refused;
 }

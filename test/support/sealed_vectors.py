@@ -178,6 +178,56 @@ def first_of(case):
     return SIZE if size is None else int(size.text), resumed
 
 
+def counted(root):
+    """Whether an offer that is one of several says so rightly, or says nothing of it."""
+    of = root.find(f"{{{NS}}}of")
+    if of is None:
+        return True
+    send = of.get("send")
+    rightly = len(send) == 32 and all(digit in "0123456789abcdef" for digit in send)
+    return rightly and int(of.get("index")) < int(of.get("count")) <= 1000000
+
+
+def headed(root, size):
+    """The same of the list of a folder or a batch."""
+    tree = root.find(f"{{{NS}}}tree")
+    if tree is None:
+        return True
+    listed, files = int(tree.get("list")), int(tree.get("files"))
+    batch = {"true": True, "1": True, "false": False, "0": False}.get(tree.get("batch", "0"))
+    digest = base64.b64decode(tree.get("sha256"))
+    fits = listed + files <= size and listed <= 64 * 1024 * 1024
+    return batch is not None and fits and len(digest) == 32 and not (batch and files == 0)
+
+
+def travels(case):
+    """The stream of a folder or a batch is what its offer and its list say."""
+    if "stream" not in case:
+        return
+    stream = base64.b64decode(case["stream"])
+    texts = {element["label"]: element["plaintext"] for element in case["elements"]}
+    root = ET.fromstring(texts["offer"])
+    name = root.find(f"{FILE}file/{FILE}name").text
+    tree = root.find(f"{{{NS}}}tree")
+    batch = tree.get("batch") == "true"
+    listed, files = int(tree.get("list")), int(tree.get("files"))
+    same("size", int(root.find(f"{FILE}file/{FILE}size").text), len(stream))
+    head = stream[:listed]
+    same("digest", hashlib.sha256(head).digest(), base64.b64decode(tree.get("sha256")))
+    entries = [json.loads(line) for line in head.decode().splitlines()]
+    same("name", entries[0]["path"], name)
+    for entry in entries[0 if batch else 1 :]:
+        inside = "/" not in entry["path"] if batch else entry["path"].startswith(name + "/")
+        same("place", inside, True)
+        same("kind", entry["kind"] in (("file",) if batch else ("file", "folder", "link")), True)
+    sizes = [entry["size"] for entry in entries if entry["kind"] == "file"]
+    same("files", len(sizes), files)
+    same("bytes", listed + sum(sizes) + files, len(stream))
+    same("states", set(stream[-files:]) <= set(b"01"), True)
+    checksum = ET.fromstring(texts["checksum"]).find(f"{FILE}file/{FILE}range/{HASH}")
+    same("hash", base64.b64decode(checksum.text), hashlib.sha256(stream).digest())
+
+
 def says(case, label, body):
     """What a body has to say (§4), for a file that goes whole."""
     try:
@@ -193,7 +243,8 @@ def says(case, label, body):
     offset = 0 if span is None else int(span.get("offset", "0"))
     length = None if span is None or span.get("length") is None else int(span.get("length"))
     if label == "offer":
-        return name is not None and bool(name.text) and bytes_ is not None
+        named = name is not None and bool(name.text) and bytes_ is not None
+        return named and counted(root) and headed(root, bytes_)
     if label == "request":
         try:
             of_blocks(root, bytes_ or 0, root.find(f"{{{NS}}}resume") is not None)
@@ -259,6 +310,7 @@ def check(case):
         sides = course(case)
         if last is None:
             lists(case)
+            travels(case)
             return False
         side = sides[last["by"]]
         if "stanza" in last:

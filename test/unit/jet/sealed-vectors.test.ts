@@ -16,6 +16,7 @@ import { SealedError, Seals, type Binding, type Label } from '../../../src/jet/s
 import { readSealed } from '../../../src/jet/sealed-element.ts';
 import { hashList } from '../../../src/transfer/hash-list.ts';
 import { SealedContent, type OfferedFile } from '../../../src/transfer/sealed.ts';
+import { readTree, writeTree } from '../../../src/transfer/tree-list.ts';
 import { parse, type Element } from '../../../src/xmpp/xml.ts';
 
 const drawn = vi.hoisted((): Buffer[] => []);
@@ -257,6 +258,43 @@ describe('hashes of blocks', () => {
     };
     expect(asked({ name: 'a', size: block * 65_536 })).toBe(block);
     expect(asked({ hashes: [{ algorithm: 'sha-256', digest: Buffer.alloc(32) }] })).toBe(block);
+  });
+});
+
+describe('sends of several files', () => {
+  const vectorOf = (name: string) => stored.find(([file]) => file === `${name}.json`)?.[1];
+
+  test('an offer is counted as this program does', () => {
+    const vector = vectorOf('offer-of');
+    if (vector === undefined) throw new Error('it is missing');
+    const { maker } = sides(vector);
+    const offered = offeredIn(vector);
+    expect(offered.of).toMatchObject({ index: 1, count: 3 });
+    drawn.push(hex(vector.elements[0]?.nonce ?? ''));
+    const said = new SealedContent(maker, vector.binding).offer(offered).getText();
+    expect(said).toBe(vector.elements[0]?.sealed);
+  });
+
+  test.each([
+    ['offer-tree', false, ['party/hatter.txt', 'party/table/Ei.txt', 'party/table/süß.txt']],
+    ['offer-batch', true, ['a.txt', 'b.txt', 'a.txt']],
+  ])('the stream of %s is read and made as this program does', (name, batch, paths) => {
+    const vector = vectorOf(name);
+    if (vector?.stream === undefined) throw new Error('it is missing');
+    const stream = base64(vector.stream);
+    const offered = offeredIn(vector);
+    const { tree } = offered;
+    if (tree === undefined) throw new Error('the offer has no list');
+    expect(tree.batch).toBe(batch);
+    const list = stream.subarray(0, tree.list);
+    const entries = readTree(list, tree, offered.name, stream.length);
+    const files = entries.filter(({ kind }) => kind === 'file');
+    expect(files.map(({ path }) => path)).toEqual(paths);
+    expect(writeTree(entries, batch)).toEqual({ bytes: list, head: tree });
+    drawn.push(hex(vector.elements[0]?.nonce ?? ''));
+    const { maker } = sides(vector);
+    const said = new SealedContent(maker, vector.binding).offer(offered).getText();
+    expect(said).toBe(vector.elements[0]?.sealed);
   });
 });
 
