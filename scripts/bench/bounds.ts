@@ -1,5 +1,5 @@
 /** What stands in the way of a target of the data phase, in figures of the same run. */
-import { figure, type Limit, type Series } from './results.ts';
+import { figure, type Figure, type Limit, type Series } from './results.ts';
 
 /** The run that the figures are of. */
 export interface Ground {
@@ -56,18 +56,19 @@ export function boundOfRate({ cores, limits, jet, small }: Ground): string {
  *
  * @param other - at the same size
  * @param start - the other with the smallest file
+ * @param reference - how the reference stands to it
  */
 export function boundBeside(
   { jet, small }: Ground,
   other: Series,
   start: Series | undefined,
-  durable: boolean,
+  reference: Figure,
 ): string {
   const mine = cpuPerGigabyte(jet, small);
   const theirs = cpuPerGigabyte(other, start);
   const cpu = `jet needs ${mine.toFixed(2)} s of CPU for a GB, ${other.title} ${theirs.toFixed(2)} s, the starts not counted.`;
-  if (durable) return cpu;
-  return `${cpu} ${other.title} is done when its last byte is in the page cache; jet waits until the file is durable.`;
+  if (other.contestant === 'reference') return cpu;
+  return `${cpu} The reference pipeline, which does nothing but this, reaches ${reference.median.toFixed(2)} ×. ${other.title} is done when its last byte is in the page cache; jet waits until the file is durable.`;
 }
 
 /** By the proxy. */

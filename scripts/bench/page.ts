@@ -110,7 +110,7 @@ ${missing.length === 0 ? '' : `\n## Not measured\n\n${missing.map((line) => `- $
 
 function boundSection({ checks }: Results): string {
   const list = boundList(checks);
-  return list === '' ? '' : `### What stands in the way of those that are missed\n\n${list}\n`;
+  return list === '' ? '' : `### What stands in the way\n\n${list}\n`;
 }
 
 function tripList({ trips }: Results): string {

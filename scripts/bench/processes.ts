@@ -98,9 +98,9 @@ export class Running {
   readonly child: ChildProcess;
   readonly began = performance.now();
   readonly ended: Promise<Ended>;
-  stdout = '';
-  stderr = '';
-  readonly #waits = new Set<() => void>();
+  /** Put together when it is asked for: some print very much. */
+  readonly #printed = { stdout: [] as string[], stderr: [] as string[] };
+  readonly #waits = new Set<(stream?: 'stdout' | 'stderr', text?: string) => void>();
   #over = false;
 
   constructor(
@@ -123,14 +123,11 @@ export class Running {
     const serves = how.serves === true;
     const watch = child.pid === undefined || serves ? undefined : new Watch(child.pid);
     const guard = serves ? undefined : setTimeout(() => child.kill('SIGKILL'), GUARD_MS);
-    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
-      this.stdout += text;
-      this.#wake();
-    });
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      this.stderr += text;
-      this.#wake();
-    });
+    for (const stream of ['stdout', 'stderr'] as const)
+      child[stream]?.setEncoding('utf8').on('data', (text: string) => {
+        this.#printed[stream].push(text);
+        this.#wake(stream, text);
+      });
     this.ended = new Promise((resolve, reject) => {
       let ended = 0;
       child.once('error', reject);
@@ -149,18 +146,37 @@ export class Running {
     this.ended.catch(() => undefined);
   }
 
-  /** Resolves when a text was printed. @throws Error when the process ends without */
+  get stdout(): string {
+    return this.#text('stdout');
+  }
+
+  get stderr(): string {
+    return this.#text('stderr');
+  }
+
+  #text(stream: 'stdout' | 'stderr'): string {
+    const pieces = this.#printed[stream];
+    if (pieces.length > 1) pieces.splice(0, pieces.length, pieces.join(''));
+    return pieces[0] ?? '';
+  }
+
+  /** Resolves when a line was printed that has it. @throws Error when the process ends without */
   said(pattern: RegExp): Promise<RegExpExecArray> {
+    // A last line may go on.
+    const rest = { stdout: '', stderr: '' };
     return new Promise((resolve, reject) => {
-      const look = () => {
-        const found = pattern.exec(this.stdout) ?? pattern.exec(this.stderr);
+      const look = (stream: 'stdout' | 'stderr' = 'stdout', more = '') => {
+        const text = rest[stream] + more;
+        const found = pattern.exec(text);
+        rest[stream] = text.slice(text.lastIndexOf('\n') + 1);
         if (found === null && !this.#over) return;
         this.#waits.delete(look);
         if (found !== null) resolve(found);
         else reject(new Error(`never said ${String(pattern)}: ${this.stdout}${this.stderr}`));
       };
       this.#waits.add(look);
-      look();
+      look('stdout', this.stdout);
+      look('stderr', this.stderr);
     });
   }
 
@@ -170,8 +186,8 @@ export class Running {
     return this.ended;
   }
 
-  #wake(): void {
-    for (const wait of this.#waits) wait();
+  #wake(stream?: 'stdout' | 'stderr', text?: string): void {
+    for (const wait of this.#waits) wait(stream, text);
   }
 }
 

@@ -90,7 +90,7 @@ export async function run(options: Options): Promise<void> {
       await attempt('A large folder', () => largeTree(stage, quick ? 2_000 : 100_000));
       const scale = quick
         ? { files: 2_000, width: 4, bytes: 2e7 }
-        : { files: 100_000, width: 50, bytes: 1e8 };
+        : { files: 100_000, width: 50, bytes: 4e8 };
       await attempt('Many fetches', () => sharing(stage, scale));
     }
     if (options.parts.has('scale')) {

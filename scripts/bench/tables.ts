@@ -141,10 +141,10 @@ function meets({ figure: { median }, target }: Check): boolean | undefined {
   return target.at === 'least' ? median >= target.value : median <= target.value;
 }
 
-/** What stands in the way of the targets that are missed, as a list. */
+/** What stands in the way of the targets that are missed, or do not hold here, as a list. */
 export function boundList(checks: readonly Check[]): string {
   return checks
-    .filter((check) => meets(check) === false && check.bound !== undefined)
+    .filter((check) => meets(check) !== true && check.bound !== undefined)
     .map(({ title, bound = '' }) => `- **${title}.** ${bound}`)
     .join('\n');
 }

@@ -12,6 +12,8 @@ import {
 } from './results.ts';
 import { SMALL, sizeName } from './tables.ts';
 
+/** MB/s of the data phase on a machine that can. */
+const AIM = 600;
 /** Files from this size on are held against the others, in bytes. */
 const LARGE = 1e9;
 
@@ -32,12 +34,13 @@ export function targets(series: readonly Series[], limits: readonly Limit[]): Ch
   const own = at('jet', main);
   if (jet === undefined || own === undefined) return [];
   const ground = { cores: cpus().length, limits, jet: own, small: at('jet', SMALL) };
+  const reference = figure(rates('reference', main) ?? []).median;
   checks.push({
     title: `The data phase of ${sizeName(main)}`,
     figure: figure(jet),
     unit: 'MB/s',
-    target: { at: 'least', value: 600 },
-    note: 'on a machine where the reference reaches it',
+    ...(reference >= AIM && { target: { at: 'least', value: AIM } }),
+    note: `${AIM} MB/s are asked for where the reference reaches them: here it reaches ${reference.toFixed(0)}`,
     bound: boundOfRate(ground),
   });
   for (const [name, value] of [
@@ -55,7 +58,12 @@ export function targets(series: readonly Series[], limits: readonly Limit[]): Ch
         unit: '×',
         target: { at: 'least', value },
         note: `data phase, ${sizeName(main)}, run beside run`,
-        bound: boundBeside(ground, beside, at(name, SMALL), name === 'reference'),
+        bound: boundBeside(
+          ground,
+          beside,
+          at(name, SMALL),
+          ratio(rates('reference', main) ?? [], other),
+        ),
       });
   }
   const proxied = plain.filter(({ contestant }) => contestant === 'jet-proxy').at(-1);

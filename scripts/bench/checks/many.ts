@@ -7,7 +7,7 @@ import { eventsOf, makeCouple, startJet, transfer } from '../contestants/jet.ts'
 import type { Stage } from '../contestant.ts';
 import { makeFile, sameBytes } from '../files.ts';
 import { Path } from '../path.ts';
-import { type Running, runs, succeeded } from '../processes.ts';
+import { type Ended, type Running, runs, succeeded } from '../processes.ts';
 import { figure, rateOf, type Check } from '../results.ts';
 
 /** Processes of one account that may be connected at once. */
@@ -138,22 +138,26 @@ export async function sharing(
   const first = fetchers[0];
   if (first === undefined) throw new Error('nobody fetches');
   let count = 0;
-  const fetch = async (from: JetHome, hash: string) => {
+  const begin = async (from: JetHome, hash: string) => {
     const out = join(stage.folder, `fetched-${count++}`);
     await mkdir(out);
     const how = ['fetch', '--json', '--wait', '300', '--out', out, `sha-256:${hash}`, holder.jid];
-    const ended = succeeded('jet fetch', await startJet(stage, from, how).ended);
+    return startJet(stage, from, how);
+  };
+  const look = async (outcome: Ended) => {
+    const ended = succeeded('jet fetch', outcome);
     const end = eventsOf(ended.stdout).find(({ event }) => event === 'end');
     const landed = String(end?.['file']);
     await sameBytes(join(folder, basename(landed)), landed);
     return { ended, wall: ended.ended - ended.began, events: eventsOf(ended.stdout) };
   };
+  const fetch = async (from: JetHome, hash: string) => look(await (await begin(from, hash)).ended);
   const hashOf = (lines: readonly string[], name: string) => {
     const line = lines.find((text) => text.includes(`${name}"`)) ?? '{}';
     return String((JSON.parse(line) as { sha256?: string }).sha256);
   };
 
-  const sharing = await serve(stage, holder, folder);
+  let sharing = await serve(stage, holder, folder);
   const { lines } = sharing;
   const large = hashOf(lines(), 'large.bin');
   for (const one of fetchers) await fetch(one, large);
@@ -163,20 +167,37 @@ export async function sharing(
     const times = ['start', 'end'].map((name) => events.find(({ event }) => event === name)?.time);
     alone.push(rateOf(bytes, Math.max(1, (times[1] ?? NaN) - (times[0] ?? NaN))));
   }
-  const all = await Promise.all(
-    Array.from({ length: width }, (_, i) => fetch(fetchers[i % fetchers.length] ?? first, large)),
-  );
+  await sharing.running.stop();
+  // All are there before the holder is: what is measured is the fetches, and not the starts of the processes.
+  const waiting: Running[] = [];
+  for (let i = 0; i < width; i++)
+    waiting.push(await begin(fetchers[i % fetchers.length] ?? first, large));
+  for (const one of waiting) await one.said(/"event":"waiting"[^\n]*online/);
+  sharing = await serve(stage, holder, folder);
+  const outcomes = await Promise.all(waiting.map(({ ended }) => ended));
+  const all = [];
+  for (const outcome of outcomes) all.push(await look(outcome));
   const begins = all.flatMap(({ events }) => events.filter(({ event }) => event === 'start'));
   const ends = all.flatMap(({ events }) => events.filter(({ event }) => event === 'end'));
   const span =
     Math.max(...ends.map(({ time }) => time)) - Math.min(...begins.map(({ time }) => time));
+  const took = all.map(({ events }) => {
+    const [start, end] = ['start', 'end'].map((name) => events.find(({ event }) => event === name));
+    return (end?.time ?? NaN) - (start?.time ?? NaN);
+  });
   const together = rateOf(bytes * width, span);
   checks.push({
     title: `${width} fetches at once : one alone`,
     figure: figure([together / figure(alone).median]),
     unit: '×',
     target: { at: 'least', value: 0.9 },
-    note: `all verified; ${together.toFixed(0)} MB/s together from the first byte to the last end, the starts of ${width} processes among them; ${figure(alone).median.toFixed(0)} MB/s alone`,
+    note: `all verified; ${together.toFixed(0)} MB/s together from the first byte to the last end; ${figure(alone).median.toFixed(0)} MB/s alone`,
+  });
+  checks.push({
+    title: 'The slowest of these fetches : the fastest',
+    figure: figure([Math.max(...took) / Math.min(...took)]),
+    unit: '×',
+    note: 'from its first byte to its end',
   });
   await sharing.running.stop();
 
