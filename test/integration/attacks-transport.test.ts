@@ -19,6 +19,7 @@ import { ended, linesOf } from '../support/pair.ts';
 import { hasProsody } from '../support/prosody.ts';
 import { startRelay, type Relay } from '../support/relay.ts';
 import type { Rewrite } from '../support/rewriting-relay.ts';
+import { edit } from '../support/stored.ts';
 
 // Many processes start here one after another: a guard for machines that are slow.
 vi.setConfig({ testTimeout: 400_000, hookTimeout: 400_000 });
@@ -190,7 +191,8 @@ describe.skipIf(!(await hasProsody()) || process.platform !== 'linux')('candidat
           host.attrs['port'] = String(attacker.relay.port);
       return stanza;
     };
-    // A jet that waits asks for its proxies at once.
+    // A jet that waits asks for its proxies at once, unless it remembers them.
+    for (const home of [scene.pair.alice, scene.pair.bob]) edit(home, 'DELETE FROM s5b_proxy');
     scene.relay.rewrite = own;
     await scene.receive('--route', 'proxy');
     const attacked = await attack(scene, own, { content, send: ['--route', 'proxy'] });
