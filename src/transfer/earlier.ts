@@ -1,8 +1,8 @@
 /** What is missing of a file that is offered once more: what has landed, or come, is not sent again. */
 import { dirname, resolve } from 'node:path';
 import { isUnchanged, sameSource } from '../files/identity.ts';
-import type { TransferRow } from './journal-row.ts';
-import { batchMemory, type Recorder, type Records } from './recorder.ts';
+import { pathsIn, type TransferRow } from './journal-row.ts';
+import type { Recorder, Records } from './recorder.ts';
 
 /**
  * Where a file lies that this identity key has landed in the folder, unchanged since. No other file is looked
@@ -21,7 +21,7 @@ export async function landedEarlier(
     if (state !== 'done' || path === undefined || file === undefined) continue;
     if (await isUnchanged(path, file)) return path;
   }
-  return recorder.landedFiles(batchMemory(out))?.named(name, size);
+  return recorder.landedFiles(pathsIn(out))?.named(name, size);
 }
 
 /** Takes the part over that an interrupted transfer of the same file, or folder, has left in the folder. */

@@ -1,4 +1,5 @@
 /** One row of the journal: what is remembered of one file's transfer. */
+import { join, resolve } from 'node:path';
 import type { ExitStatus } from '../core/errors.ts';
 import {
   decodePart,
@@ -73,6 +74,11 @@ export type TransferState = 'open' | 'expired' | EndState;
 
 /** Milliseconds that what was interrupted may be gone on with: 30 days. */
 export const LASTS_MS = 30 * 86_400_000;
+
+/** What all paths in a folder begin with. No path of anything ends so: what came into it beside folders is remembered by it. */
+export function pathsIn(folder: string): string {
+  return join(resolve(folder), '/');
+}
 
 /** Rows of one file that are looked at. */
 export const MOST_RECEIVED = 100;

@@ -1,5 +1,5 @@
 /** The one writer of a row of the journal. */
-import { dirname, join, resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import type { Clock } from '../core/clock.ts';
 import { Exit, type ExitStatus, JetError, systemCode } from '../core/errors.ts';
 import { decodeSource } from '../files/identity.ts';
@@ -10,6 +10,7 @@ import type { Store, Value } from '../store/store.ts';
 import {
   columnsOf,
   MOST_RECEIVED,
+  pathsIn,
   partColumn,
   rowOf,
   type TransferDetails,
@@ -132,7 +133,7 @@ export class JournalWriter {
   /** Whether the row's identity key has landed a file in a folder, other than as part of something. */
   hasLandedAlone(out: string): boolean {
     const { account, identity } = this.row();
-    const folder = join(resolve(out), '/');
+    const folder = pathsIn(out);
     const sql = `SELECT key FROM transfer WHERE account = ? AND identity = ? AND path >= ? AND path < ?
         AND direction = 'receive' AND state = 'done' AND file IS NOT NULL AND key <> ? LIMIT 1`;
     // The character behind the slash: every path in the folder is below it.

@@ -1,11 +1,16 @@
 /** What the journal is told of a transfer while it goes on, and who is told when another session takes over. */
-import { join, resolve } from 'node:path';
 import type { Clock } from '../core/clock.ts';
 import { asError, Exit, JetError, type ExitStatus } from '../core/errors.ts';
 import { LandedFiles } from '../files/landed-files.ts';
 import type { Checkpoint } from '../files/landing.ts';
 import type { Journal, NewTransfer } from './journal.ts';
-import { canGoOn, type EndState, type TransferDetails, type TransferRow } from './journal-row.ts';
+import {
+  canGoOn,
+  pathsIn,
+  type EndState,
+  type TransferDetails,
+  type TransferRow,
+} from './journal-row.ts';
 import type { JournalWriter } from './journal-writer.ts';
 import type { Outcome } from './machine.ts';
 import { isBroken, lacks, mayGoOn, statusOf, unreadError, wordOf } from './outcome.ts';
@@ -140,11 +145,6 @@ export function conclude(
   return { exit, broke: id !== undefined && isBroken(wordOf(outcome)) };
 }
 
-/** By what is remembered what has landed of batches, by the folder that they came into: no path of a folder ends so. */
-export function batchMemory(out: string): string {
-  return join(resolve(out), '/');
-}
-
 /** Writes the row of one transfer. */
 export class Recorder {
   readonly key: number;
@@ -233,7 +233,7 @@ export class Recorder {
 
   /** As `landedFiles`, of batches, and of what came into the folder alone; undefined where nothing did. */
   landedInto(out: string): LandedFiles | undefined {
-    const files = this.#writer.landedFiles(batchMemory(out));
+    const files = this.#writer.landedFiles(pathsIn(out));
     if (files === undefined && !this.#writer.hasLandedAlone(out)) return undefined;
     return new LandedFiles(files ?? Buffer.alloc(0), (name, size) =>
       this.#writer.landedAlone(out, name, size),

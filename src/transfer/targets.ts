@@ -21,8 +21,8 @@ import type { Algorithm, Hash } from '../jingle/hashes.ts';
 import type { Built, Target } from './decrypting.ts';
 import { joined, total, wrongRanges } from './doubt.ts';
 import { blockOf, listSize, readHashList } from './hash-list.ts';
-import type { TransferRow } from './journal-row.ts';
-import { batchMemory, type Recorder } from './recorder.ts';
+import { pathsIn, type TransferRow } from './journal-row.ts';
+import type { Recorder } from './recorder.ts';
 import type { Extent } from './sealed.ts';
 import { headOf } from './tree-list.ts';
 import { targetOf, TreeLanding, type TreePlan } from './tree-target.ts';
@@ -98,7 +98,7 @@ export async function treeTarget(
 /** Of what has landed of the folder before nothing comes again, and what lands now is remembered. */
 function recorded(plan: TreeOffer, recorder: Recorder): TreePlan {
   const { out, head } = plan;
-  const folder = head.batch ? batchMemory(out) : resolve(targetOf(plan));
+  const folder = head.batch ? pathsIn(out) : resolve(targetOf(plan));
   const landed = head.batch ? recorder.landedInto(out) : recorder.landedFiles(folder);
   return {
     ...plan,
@@ -214,15 +214,13 @@ async function placedTarget(
 ): Promise<Opening> {
   const file = await identityAt(placed);
   recorder.note({ path: placed, ...(file && { file }) });
-  const landed = landedTarget(placed);
-  const { built } = landed;
+  // Its user may have changed it meanwhile.
   const doubt = () => {
-    // Its user has changed it meanwhile.
     recorder.note({ path: target });
     beginsAnew(recorder, say, `${placed} is not what came any more.`);
   };
   return {
-    target: { ...landed, ...(built && { built: { ...built, doubt } }) },
+    target: landedTarget(placed, doubt),
     ...{ size, extent: { offset: size, length: 0 }, fresh: false },
   };
 }
@@ -285,8 +283,17 @@ function policyOf(word: unknown): ConflictPolicy {
   return (['overwrite', 'skip', 'fail'] as const).find((policy) => policy === word) ?? 'rename';
 }
 
-/** For a file that has landed already: nothing is to come, and nothing is written. */
-export function landedTarget(path: string): Target {
+/**
+ * For a file that has landed already: nothing is to come, and nothing is written.
+ *
+ * @param doubt - as of `Built`; by default it is the end
+ */
+export function landedTarget(
+  path: string,
+  doubt: Built['doubt'] = (cause) => {
+    throw cause;
+  },
+): Target {
   return {
     as: 'file',
     write: () => Promise.reject(new Error('nothing is to come')),
@@ -301,9 +308,7 @@ export function landedTarget(path: string): Target {
           await source.close();
         }
       },
-      doubt: (cause) => {
-        throw cause;
-      },
+      doubt,
     },
     finish: () => Promise.resolve(path),
     abort: () => Promise.resolve(undefined),
@@ -316,10 +321,7 @@ export function landedTarget(path: string): Target {
  * @param target - its name here
  */
 export function earlierTarget(path: string, target: string, recorder: Recorder): Target {
-  const landed = landedTarget(path);
-  const { built } = landed;
-  const doubt = () => recorder.note({ path: target });
-  return { ...landed, ...(built && { built: { ...built, doubt } }) };
+  return landedTarget(path, () => recorder.note({ path: target }));
 }
 
 /** A range of a part that is written again, and what is wrong beside it. */
