@@ -1,8 +1,8 @@
 /** Vectors of streams that carry the hashes of a file's blocks (docs/sealed.md §4.3), and of what is no such wish. */
 import { body, file, offer, request } from './courses.ts';
 import type { Vector } from './format.ts';
-import { withoutId } from './refusal.ts';
-import { digest, drawn, NS, seal, vector, type Say, type Start } from './seal.ts';
+import { malformed } from './refusal.ts';
+import { digest, drawn, vector, type Say } from './seal.ts';
 
 /** Bytes of the file, which says the same line again and again; and of a block. */
 const SIZE = 9_000_000;
@@ -82,21 +82,6 @@ export function hashLists(): Vector[] {
 
 /** What is refused. */
 export function wrongHashLists(): Vector[] {
-  const found: Vector[] = [];
-  const refuse = (
-    name: string,
-    about: string,
-    start: Start,
-    behind: readonly Say[],
-    say: Say,
-    place: (sealed: string) => string,
-  ) => {
-    const whole = vector(`refused-malformed-${name}`, about, start, behind);
-    const { label, sealed } = seal(start, whole.elements, say);
-    const stanza = place(`<sealed xmlns="${NS}" label="${label}">${sealed}</sealed>`);
-    const by = say[1] === 'maker' ? 'other' : 'maker';
-    found.push(withoutId(whole, { by, label, stanza, reason: 'malformed' }));
-  };
   const accepts: [string, string, Say, Say][] = [
     [
       'block',
@@ -114,28 +99,17 @@ export function wrongHashLists(): Vector[] {
     ['part', 'in part.', offers(SIZE), wants(list.length, list.length - 32, BLOCK)],
     ['size', 'with the size of the file.', offers(SIZE), wants(SIZE, list.length, BLOCK)],
   ];
-  for (const [name, about, said, say] of accepts)
-    refuse(
-      `accept-hashes-${name}`,
-      `An accept wants hashes ${about}`,
-      offer,
-      [said],
-      say,
-      (inside) => `<content xmlns="urn:xmpp:jingle:1">${inside}</content>`,
-    );
   const requests: [string, string, Say][] = [
     ['block', 'of blocks that are too small.', asks(SIZE, resume + blocks(65_535))],
     ['blocks', 'of more blocks than 65,536.', asks(TOO_LARGE, resume + blocks(BLOCK))],
     ['anew', 'where nothing is gone on with.', asks(SIZE, blocks(BLOCK))],
   ];
-  for (const [name, about, say] of requests)
-    refuse(
-      `request-hashes-${name}`,
-      `A request for hashes ${about}`,
-      request,
-      [],
-      say,
-      (inside) => `<security xmlns="urn:xmpp:jingle:jet:0">${inside}</security>`,
-    );
-  return found;
+  return [
+    ...accepts.map(([name, about, said, say]) =>
+      malformed(`accept-hashes-${name}`, `An accept wants hashes ${about}`, offer, [said], say),
+    ),
+    ...requests.map(([name, about, say]) =>
+      malformed(`request-hashes-${name}`, `A request for hashes ${about}`, request, [], say),
+    ),
+  ];
 }

@@ -1,8 +1,8 @@
 /** Vectors of sends of several things: counted offers, folders and batches (docs/sealed.md §4.3), and heads that are none. */
 import { accepts, body, file, offer, offered, size } from './courses.ts';
 import type { Vector } from './format.ts';
-import { withoutId } from './refusal.ts';
-import { digest, drawn, NS, seal, vector, type Say } from './seal.ts';
+import { malformed } from './refusal.ts';
+import { digest, drawn, vector, type Say } from './seal.ts';
 
 const about = { mode: 420, mtime: 1_770_091_446_000 };
 const sentence = 'It is always tea-time.\n';
@@ -129,10 +129,5 @@ export function wrongManyFiles(): Vector[] {
       ['offer', 'maker', body('offer', named('a.txt', bytes) + head)],
     ]),
   ];
-  return heads.map(([name, text, say]) => {
-    const whole = vector(`refused-malformed-${name}`, text, offer, []);
-    const { sealed } = seal(offer, [], say);
-    const stanza = `<security xmlns="urn:xmpp:jingle:jet:0"><sealed xmlns="${NS}" label="offer">${sealed}</sealed></security>`;
-    return withoutId(whole, { by: 'other', label: 'offer', stanza, reason: 'malformed' });
-  });
+  return heads.map(([name, text, say]) => malformed(name, text, offer, [], say));
 }

@@ -1,6 +1,7 @@
 /** The parts of vectors that end in a refusal. */
+import { FT } from './courses.ts';
 import type { Reason, Vector, VectorElement } from './format.ts';
-import { vector, type Say, type Start } from './seal.ts';
+import { NS, seal, vector, type Say, type Start } from './seal.ts';
 
 /** Changes one bit of the byte at a place. */
 export function flipped(bytes: Buffer, at: number): Buffer {
@@ -35,4 +36,37 @@ export function refusal(
 export function withoutId(whole: Vector, refused: NonNullable<Vector['refused']>): Vector {
   const { name, about, secret, binding, maker, other, agreement, elements } = whole;
   return { name, about, secret, binding, maker, other, agreement, elements, refused };
+}
+
+/** A sealed element as XML. */
+export const element = (label: string, sealed: string) =>
+  `<sealed xmlns="${NS}" label="${label}">${sealed}</sealed>`;
+
+const security = (inside: string) => `<security xmlns="urn:xmpp:jingle:jet:0">${inside}</security>`;
+const PLACES: Record<string, (inside: string) => string> = {
+  offer: security,
+  request: security,
+  accept: (inside) => `<content xmlns="urn:xmpp:jingle:1">${inside}</content>`,
+  checksum: (inside) =>
+    `<checksum xmlns="${FT}" creator="initiator" name="a-file"><file/>${inside}</checksum>`,
+  landed: (inside) =>
+    `<received xmlns="${FT}" creator="initiator" name="a-file">${inside}</received>`,
+};
+
+/** The XML that the elements of a label stand in. */
+export const placed = (label: string, inside: string) => PLACES[label]?.(inside) ?? '';
+
+/** A vector whose last element is well sealed and in its place, and says something that nobody may say. */
+export function malformed(
+  name: string,
+  about: string,
+  start: Start,
+  behind: readonly Say[],
+  say: Say,
+): Vector {
+  const whole = vector(`refused-malformed-${name}`, about, start, behind);
+  const { label, sealed } = seal(start, whole.elements, say);
+  const by = say[1] === 'maker' ? 'other' : 'maker';
+  const stanza = placed(label, element(label, sealed));
+  return withoutId(whole, { by, label, stanza, reason: 'malformed' });
 }

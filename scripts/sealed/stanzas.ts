@@ -3,7 +3,6 @@ import {
   accepts,
   body,
   file,
-  FT,
   hash,
   landed,
   length,
@@ -13,8 +12,8 @@ import {
   wholeRange,
 } from './courses.ts';
 import type { Reason, Vector, VectorElement } from './format.ts';
-import { withoutId } from './refusal.ts';
-import { NS, seal, vector, type Say } from './seal.ts';
+import { element, placed, withoutId } from './refusal.ts';
+import { seal, vector, type Say } from './seal.ts';
 
 /** What is wrong with the stanza, or with what a sealed element says, rather than with the sealing. */
 export function wrongStanzas(): Vector[] {
@@ -32,17 +31,6 @@ export function wrongStanzas(): Vector[] {
     const whole = vector(`refused-${name}`, about, offer, behind);
     found.push(withoutId(whole, { by, label, stanza: stanza(whole.elements), reason }));
   };
-  const element = (label: string, sealed: string) =>
-    `<sealed xmlns="${NS}" label="${label}">${sealed}</sealed>`;
-  const place: Record<string, (inside: string) => string> = {
-    offer: (inside) => `<security xmlns="urn:xmpp:jingle:jet:0">${inside}</security>`,
-    accept: (inside) => `<content xmlns="urn:xmpp:jingle:1">${inside}</content>`,
-    checksum: (inside) =>
-      `<checksum xmlns="${FT}" creator="initiator" name="a-file"><file/>${inside}</checksum>`,
-    landed: (inside) =>
-      `<received xmlns="${FT}" creator="initiator" name="a-file">${inside}</received>`,
-  };
-  const placed = (label: string, inside: string) => place[label]?.(inside) ?? '';
   refuse(
     'missing-accept',
     'The accept was taken out of the session-accept.',
