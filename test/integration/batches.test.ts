@@ -1,37 +1,25 @@
 /** `jet send` of many small files that were named one by one: they share a content. Real processes over a real server. */
 import { chmod, lstat, open, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { interruptMidway, waitsForAny, written } from '../support/interrupting.ts';
 import type { JetProcess } from '../support/jet.ts';
-import { ended, linesOf, makePair, noise, type Ended, type Pair } from '../support/pair.ts';
+import { ended, linesOf, makePair, noise, type Pair } from '../support/pair.ts';
 import { terminate } from '../support/people.ts';
-import { hasProsody, startProsody, type Prosody } from '../support/prosody.ts';
-import { startRelay, type Relay } from '../support/relay.ts';
+import { hasProsody } from '../support/prosody.ts';
+import { tappedProxy } from '../support/tapped-proxy.ts';
 
-/** A second loopback address, where a tap stands in for the proxy. */
-const TAP = '127.0.0.2';
 /** More than the list, what became of the files, tags and handshakes have together. */
 const FRAME = 8_000;
 const MTIME = 1_600_000_000;
 
 describe.skipIf(!(await hasProsody()) || process.platform !== 'linux')('many small files', () => {
-  let server: Prosody;
-  let relay: Relay;
+  const tapped = tappedProxy();
   let pair: Pair;
   let receiver: JetProcess | undefined;
 
-  beforeAll(async () => {
-    server = await startProsody({ proxyAddress: TAP });
-    const port = server.proxyPort;
-    relay = await startRelay({ host: TAP, port }, { host: '127.0.0.1', port });
-  });
-  afterAll(async () => {
-    await server.stop();
-    await relay.stop();
-  });
   beforeEach(async () => {
-    pair = await makePair(server);
+    pair = await makePair(tapped.server());
     receiver = undefined;
   });
   afterEach(async () => {
@@ -58,18 +46,7 @@ describe.skipIf(!(await hasProsody()) || process.platform !== 'linux')('many sma
     receiver = await waitsForAny(pair.bob, pair.out);
     return receiver;
   };
-  /** Sends by the proxy. @returns how many bytes passed it, and what was said */
-  const send = async (
-    paths: readonly string[],
-  ): Promise<{ readonly passed: number; readonly sent: Ended }> => {
-    const before = relay.connections().length;
-    const sent = await ended(pair.send(paths, ['--route', 'proxy']));
-    expect(sent, sent.stderr).toMatchObject({ status: 0 });
-    for (const end of sent.events.filter(({ event }) => event === 'end'))
-      expect(end).toMatchObject({ status: 'verified' });
-    const taps = relay.connections().slice(before);
-    return { passed: taps.reduce((sum, { up }) => sum + up.length, 0), sent };
-  };
+  const send = (paths: readonly string[]) => tapped.send(pair, paths);
 
   test('go in one session, and each lands under its name, with its time and mode', async () => {
     const paths = await make(0, 30);

@@ -10,40 +10,28 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { waitsForAny } from '../support/interrupting.ts';
 import type { JetProcess } from '../support/jet.ts';
-import { ended, makePair, noise, type Ended, type Pair } from '../support/pair.ts';
+import { makePair, noise, type Pair } from '../support/pair.ts';
 import { terminate } from '../support/people.ts';
-import { hasProsody, startProsody, type Prosody } from '../support/prosody.ts';
-import { startRelay, type Relay } from '../support/relay.ts';
+import { hasProsody } from '../support/prosody.ts';
+import { tappedProxy } from '../support/tapped-proxy.ts';
 
-/** A second loopback address, where a tap stands in for the proxy. */
-const TAP = '127.0.0.2';
 /** More than the list, what became of the files, tags and handshakes have together. */
 const FRAME = 8_000;
 
 describe.skipIf(!(await hasProsody()) || process.platform !== 'linux')(
   'a folder that was sent before',
   () => {
-    let server: Prosody;
-    let relay: Relay;
+    const tapped = tappedProxy();
     let pair: Pair;
     let receiver: JetProcess;
     let root: string;
     let contents: Map<string, Buffer>;
 
-    beforeAll(async () => {
-      server = await startProsody({ proxyAddress: TAP });
-      const port = server.proxyPort;
-      relay = await startRelay({ host: TAP, port }, { host: '127.0.0.1', port });
-    });
-    afterAll(async () => {
-      await server.stop();
-      await relay.stop();
-    });
     beforeEach(async () => {
-      pair = await makePair(server);
+      pair = await makePair(tapped.server());
       receiver = await waitsForAny(pair.bob, pair.out);
       contents = new Map([
         ...Array.from({ length: 12 }, (_, n) => [`many/small ${n}`, noise(20_000 + n)] as const),
@@ -60,16 +48,7 @@ describe.skipIf(!(await hasProsody()) || process.platform !== 'linux')(
       await pair.remove();
     });
 
-    /** Sends the folder. @returns how many bytes passed the proxy, and what was said */
-    const send = async (): Promise<{ readonly passed: number; readonly sent: Ended }> => {
-      const before = relay.connections().length;
-      const args = ['send', '--json', '--route', 'proxy', root, pair.bob.jid];
-      const sent = await ended(pair.alice.start(args));
-      expect(sent, sent.stderr).toMatchObject({ status: 0 });
-      expect(sent.event('end')).toMatchObject({ status: 'verified' });
-      const taps = relay.connections().slice(before);
-      return { passed: taps.reduce((sum, { up }) => sum + up.length, 0), sent };
-    };
+    const send = () => tapped.send(pair, root);
     const there = (name: string) => join(pair.out, 'photos', name);
     const put = async (name: string, bytes: Buffer) => {
       await writeFile(join(root, name), bytes);
