@@ -166,6 +166,13 @@ export class JournalWriter {
     });
   }
 
+  /** All of it is proven and in its place, before the other side can have heard of that. */
+  land(path: string, file: TransferDetails['file']): void {
+    const size = this.row().size ?? 0;
+    const ended = { state: 'done', exit: Exit.done, status: 'verified', ended: this.#clock.now() };
+    this.#update({ ...columnsOf({ path, file }), written: size, verified: size, ...ended });
+  }
+
   /** Nothing of the part is of use: from zero, and nothing is known of a part until the next checkpoint. */
   restart(): void {
     this.#update({ written: 0, verified: 0, part: null, part_identity: null, doubt: null });

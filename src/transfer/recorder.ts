@@ -245,6 +245,14 @@ export class Recorder {
     this.#writer.rememberLanded(folder, files);
   }
 
+  /**
+   * It is in its place, and proven. Also of a process that is killed now nothing is missing any more: who
+   * has sent it gets the receipt when it is offered again.
+   */
+  landed(path: string, file: TransferDetails['file']): void {
+    this.#writer.land(path, file);
+  }
+
   /** What had come is of no use. */
   restart(): void {
     this.#writer.restart();

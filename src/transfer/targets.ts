@@ -397,7 +397,7 @@ export class FileTarget implements Target {
     if (path !== undefined) {
       const file = await identityAt(path);
       // By that it is known again when it is offered once more.
-      if (file !== undefined) this.#recorder?.note({ file });
+      if (this.as === 'file') this.#recorder?.landed(path, file);
       return path;
     }
     const message = 'a file of that name appeared meanwhile';
