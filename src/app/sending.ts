@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { asError, Exit, JetError, listed, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import { warmUp } from '../files/memory.ts';
+import { JointSession } from '../jingle/joint.ts';
 import type { Condition } from '../jingle/stanza.ts';
 import { inBatches, piecesOf, type Gathered, type Item } from '../transfer/items.ts';
 import type { TransferEvent } from '../transfer/events.ts';
@@ -16,7 +17,7 @@ import type { Workbench } from './workbench.ts';
 
 /** Milliseconds that a person has, at the least, to answer an offer. */
 const ANSWER_MS = 120_000;
-/** Sessions at once. */
+/** Contents at once. */
 const AT_ONCE = 3;
 
 /** @see OpenAccount.send */
@@ -45,24 +46,28 @@ export async function send(
   const items = found.device === undefined ? given.flatMap(piecesOf) : inBatches(given);
   warmUp();
   const sender = new Sender(bench, to, found, options, on, signal, items.length);
-  await inParallel(
-    items,
-    // Several at once would each have the whole rate.
-    options.limitRate === undefined ? AT_ONCE : 1,
-    async (item, index, begun) => {
-      const status = await sender.send(item, index, begun).catch((error: unknown) => {
-        // Of one thing alone it is the end of the command.
-        if (items.length + refused.length === 1) throw error;
-        // What had not begun when the user ended it needs no sentence of its own.
-        if (signal.aborted) return Exit.transport;
-        return tellError(asError(error));
-      });
-      statuses.push(status);
-      if (status === Exit.done) return;
-      failed.push(item.label);
-      lost += item.count ?? 1;
-    },
-  );
+  try {
+    await inParallel(
+      items,
+      // Several at once would each have the whole rate.
+      options.limitRate === undefined ? AT_ONCE : 1,
+      async (item, index, begun) => {
+        const status = await sender.send(item, index, begun).catch((error: unknown) => {
+          // Of one thing alone it is the end of the command.
+          if (items.length + refused.length === 1) throw error;
+          // What had not begun when the user ended it needs no sentence of its own.
+          if (signal.aborted) return Exit.transport;
+          return tellError(asError(error));
+        });
+        statuses.push(status);
+        if (status === Exit.done) return;
+        failed.push(item.label);
+        lost += item.count ?? 1;
+      },
+    );
+  } finally {
+    await sender.close();
+  }
   for (const { label, folder } of found.device === undefined ? given : [])
     if (folder !== undefined && folder.unread.length > 0) {
       const exit = tellError(unreadError(label, folder.unread));
@@ -91,6 +96,10 @@ class Sender {
   readonly #signal: AbortSignal;
   readonly #id = randomBytes(16).toString('hex');
   readonly #count: number;
+  /** The session of all that is offered. */
+  readonly #joint: JointSession | undefined;
+  /** Tells that the session is over which a proposal agreed on. */
+  #over: (() => Promise<void>) | undefined;
   #renewed: Promise<boolean> | undefined;
 
   constructor(
@@ -109,11 +118,20 @@ class Sender {
     this.#on = on;
     this.#signal = signal;
     this.#count = count;
+    // Other programs take no content that is added to a session.
+    if (count > 1 && found.device !== undefined)
+      this.#joint = new JointSession(bench.sessions, bench);
+  }
+
+  /** Nothing more is offered. Never rejects. */
+  async close(): Promise<void> {
+    await this.#joint?.close();
+    await this.#over?.();
   }
 
   /** @param begun - called with the first event: what follows has a session that works */
   async send(item: Item, index: number, begun: () => void): Promise<ExitStatus> {
-    // The session that was agreed on is one.
+    // The session that was agreed on is the first.
     const proposal = index === 0 ? this.#found.proposal : undefined;
     const agreed = proposal === undefined ? {} : { sid: proposal.id };
     const first: First = async (on, began) => {
@@ -123,7 +141,9 @@ class Sender {
       };
       const renew = () => this.#renew();
       const status = await this.#offer(item, index, { on: told, began, renew, ...agreed });
-      await proposal?.finish(wordOf(status));
+      const over = () => proposal?.finish(wordOf(status)) ?? Promise.resolve();
+      if (this.#joint === undefined) await over();
+      else this.#over ??= over;
       if (status !== 'renewed') return status;
       // Once a transfer: the sessions are new, and so is the secret.
       const last = await this.#offer(item, index, { on: told, began });
@@ -144,7 +164,8 @@ class Sender {
     this.#signal.throwIfAborted();
     const source = await item.open();
     try {
-      return await sendFile(this.#bench.surroundings(this.#options), {
+      const around = this.#bench.surroundings(this.#options);
+      return await sendFile(this.#joint ? { ...around, sessions: this.#joint } : around, {
         ...{ source, to: peer, envelope, hashForm, signal: this.#signal },
         ...{ of: this.#of(index) },
         ...(device !== undefined && { device }),

@@ -31,8 +31,12 @@ export interface SessionHandler {
   transportRejected(creator: Creator, name: string): Told;
   /** One payload of a session-info. Throw `feature-not-implemented` for an unknown one. */
   info(payload: Element, action: 'session-info'): Told;
-  /** Without it a content-add is rejected and the rest refused. */
-  content?(action: ContentAction, contents: readonly Content[]): Told;
+  /**
+   * Without it all of these are refused.
+   *
+   * @param end - why, of a content-reject or content-remove
+   */
+  content?(action: ContentAction, contents: readonly Content[], end: Omit<End, 'by'>): Told;
   /** The peer went offline. True ends the session as gone; a bytestream may well be alive still. */
   peerUnavailable?(): boolean;
   /** Called once, last. */

@@ -211,8 +211,12 @@ function failed(state: State, action: Action, failure: Failure, content: string 
   }
 }
 
-/** A session-initiate that was refused never became a session: there is nothing to terminate. */
+/**
+ * A session-initiate that was refused never became a session: there is nothing to terminate. Nor did a content
+ * that was added become one of it.
+ */
 function refusedBy(state: State, action: Action): Step {
+  if (action === 'content-add') return to(state);
   if (action === 'session-initiate') return end(state, 'peer', 'general-error');
   const transport = action.startsWith('transport-');
   return giveUp(state, 'self', transport ? 'failed-transport' : 'general-error');

@@ -7,7 +7,7 @@ import type { Connection } from '../xmpp/connection.ts';
 import { StanzaError } from '../xmpp/connection.ts';
 import { xml } from '../xmpp/xml.ts';
 import type { Element } from '../xmpp/xml.ts';
-import type { ContentAction, End, SessionHandler } from './handler.ts';
+import type { End, SessionHandler } from './handler.ts';
 import type { Effect, Event, Failure, Role, State } from './machine.ts';
 import { begin, step } from './machine.ts';
 import type { Action, Condition, Content, Creator, Jingle } from './stanza.ts';
@@ -100,10 +100,25 @@ export class Session {
     return this.#transport('transport-reject', creator, name, transport);
   }
 
-  /** Adds, accepts, rejects or removes contents after the start. */
-  content(action: ContentAction, contents: readonly Content[]): Promise<void> {
+  /** Adds or accepts contents after the start. @throws StanzaError when what is added is refused */
+  content(action: 'content-add' | 'content-accept', contents: readonly Content[]): Promise<void> {
     for (const content of contents) this.#known.add(contentKey(content));
     return this.#send(action, { contents });
+  }
+
+  /**
+   * Rejects or removes a content; resolves when the peer knows, or cannot be told in time. Never rejects: what
+   * becomes of the other contents does not hang on it.
+   */
+  async dismiss(
+    action: 'content-reject' | 'content-remove',
+    { creator, name, senders }: Content,
+    end: Omit<End, 'by'>,
+  ): Promise<void> {
+    const { state, effects } = step(this.#state, { type: 'send', action });
+    if (effects.some((effect) => effect.type === 'misuse')) return;
+    this.#state = state;
+    await this.#last(action, { contents: [{ creator, name, senders }] }, end);
   }
 
   /** Ends the session; resolves when the peer knows, or cannot be told in time. Never rejects. */
@@ -203,7 +218,7 @@ export class Session {
     if (action === 'session-accept') return to.accepted(contents);
     if (action === 'session-info') {
       for (const payload of payloads) await to.info(payload, action);
-    } else if (action.startsWith('content-')) await this.#content(to, action, contents);
+    } else if (action.startsWith('content-')) await this.#content(to, jingle);
     else if (content?.transport) {
       const { creator, name, transport } = content;
       if (action === 'transport-info') await to.transportInfo(creator, name, transport);
@@ -213,12 +228,13 @@ export class Session {
     }
   }
 
-  async #content(to: SessionHandler, action: string, contents: readonly Content[]): Promise<void> {
+  async #content(to: SessionHandler, jingle: Jingle): Promise<void> {
+    const { action, contents } = jingle;
     const known = CONTENT_ACTIONS.find((word) => word === action);
     if (!to.content || !known) throw jingleError('unsupported');
     if (known === 'content-add')
       for (const content of contents) this.#known.add(contentKey(content));
-    await to.content(known, contents);
+    await to.content(known, contents, endOf(jingle));
   }
 
   #enqueue(task: (handler: SessionHandler) => Promise<void> | void): Promise<void> {
@@ -273,7 +289,7 @@ export class Session {
       const failure = failureOf(error);
       const content = key === undefined ? {} : { content: key };
       await this.#perform({ type: 'failed', action, failure, ...content });
-      if (this.#state.phase === 'ended') throw error;
+      if (this.#state.phase === 'ended' || action === 'content-add') throw error;
     }
   }
 
@@ -294,17 +310,22 @@ export class Session {
     await farewell;
   }
 
-  async #farewell(effect: Effect & { type: 'terminate' }, detail: End | undefined): Promise<void> {
+  #farewell(effect: Effect & { type: 'terminate' }, detail: End | undefined): Promise<void> {
+    return this.#last('session-terminate', {}, { ...detail, reason: effect.reason });
+  }
+
+  /** The last word about a session or a content. */
+  async #last(action: Action, part: Part, end: Omit<End, 'by'>): Promise<void> {
+    const { reason: condition, text, application, payloads = [] } = end;
     const reason = {
-      condition: effect.reason,
-      ...(detail?.text !== undefined && { text: detail.text }),
-      ...(detail?.application && { application: detail.application }),
+      condition,
+      ...(text !== undefined && { text }),
+      ...(application && { application }),
     };
     try {
-      const { payloads = [] } = detail ?? {};
-      await this.#write('session-terminate', { reason, payloads }, FAREWELL_MS);
+      await this.#write(action, { ...part, reason, payloads }, FAREWELL_MS);
     } catch (error) {
-      this.#around.log(`the peer did not hear the end of the session: ${messageOf(error)}`);
+      this.#around.log(`the peer did not hear the ${action}: ${messageOf(error)}`);
     }
   }
 

@@ -7,7 +7,7 @@ import { sealSecurity } from '../jet/exchange.ts';
 import { checkSize } from '../jet/limits.ts';
 import { Seals } from '../jet/sealed.ts';
 import { encodeDescription } from '../jingle/file-description.ts';
-import type { Session } from '../jingle/session.ts';
+import type { ContentSession } from '../jingle/contents.ts';
 import { clearDescription, SealedContent, type OfferedFile, type Request } from './sealed.ts';
 
 /** The registries that decide what can be protected how. */
@@ -63,7 +63,7 @@ export interface Placing {
   /** Of the content. */
   readonly name: string;
   readonly self: Jid;
-  readonly session: Pick<Session, 'sid' | 'peer'>;
+  readonly session: Pick<ContentSession, 'sid' | 'peer'>;
 }
 
 /** A content's description and security, and what seals the rest between two jets. */

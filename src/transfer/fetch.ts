@@ -9,8 +9,8 @@ import { SealedError } from '../jet/sealed.ts';
 import { wipeSecret } from '../jet/secret.ts';
 import { decodeDescription } from '../jingle/file-description.ts';
 import { sameHash, type Hash } from '../jingle/hashes.ts';
-import type { Session } from '../jingle/session.ts';
-import type { Sessions } from '../jingle/sessions.ts';
+import type { ContentSession } from '../jingle/contents.ts';
+import type { Initiates } from '../jingle/joint.ts';
 import type { Content } from '../jingle/stanza.ts';
 import { cipherOf, protect, requestContent, type Protected, type Protection } from './content.ts';
 import { DecryptingSide, type Target } from './decrypting.ts';
@@ -76,7 +76,7 @@ export type Fetching = FromWhom & (Anew | GoesOn);
  * @throws JetError when the envelope cannot be made
  */
 export async function fetchFile(
-  around: Surroundings & Protection & { readonly sessions: Sessions },
+  around: Surroundings & Protection & { readonly sessions: Initiates },
   fetching: Fetching,
 ): Promise<ExitStatus> {
   const { signal, to } = fetching;
@@ -116,7 +116,7 @@ export async function fetchFile(
 
 /** What is the same in all sessions of a transfer. */
 interface Course {
-  readonly around: Surroundings & Protection & { readonly sessions: Sessions };
+  readonly around: Surroundings & Protection & { readonly sessions: Initiates };
   readonly fetching: Fetching;
   readonly reporter: Reporter;
   readonly recorder: Recorder | undefined;
@@ -281,7 +281,7 @@ class Requesting implements Side {
     return this.#asking.opening !== undefined || this.#asking.request.file.range === undefined;
   }
 
-  ask(session: Session): Pick<Content, 'description' | 'security'> {
+  ask(session: ContentSession): Pick<Content, 'description' | 'security'> {
     const { sealed, description, security } = requestContent(
       this.#shield,
       { name: this.#content.name, self: this.#around.connection.jid, session },

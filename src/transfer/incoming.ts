@@ -17,7 +17,7 @@ import { SealedError, Seals } from '../jet/sealed.ts';
 import { wipeSecret } from '../jet/secret.ts';
 import { readSecurity, SecurityError } from '../jet/security.ts';
 import { decodeDescription, type FileDescription } from '../jingle/file-description.ts';
-import type { Session } from '../jingle/session.ts';
+import type { ContentSession } from '../jingle/contents.ts';
 import { encodeContent, type Content } from '../jingle/stanza.ts';
 import type { Protection } from './content.ts';
 import { isWhole } from './proof.ts';
@@ -112,7 +112,7 @@ export interface OpenedRequest extends Opened {
 export async function openOffer(
   incoming: Incoming,
   self: Jid,
-  session: Pick<Session, 'sid' | 'peer'>,
+  session: Pick<ContentSession, 'sid' | 'peer'>,
   protection: Protection,
 ): Promise<OpenedOffer> {
   const { clear, sealed: element } = incoming;
@@ -145,7 +145,7 @@ function plainFile(clear: FileDescription): NamedFile {
 export function openRequest(
   incoming: Incoming,
   self: Jid,
-  session: Pick<Session, 'sid' | 'peer'>,
+  session: Pick<ContentSession, 'sid' | 'peer'>,
   protection: Protection,
 ): Promise<OpenedRequest> {
   const { clear, sealed: element } = incoming;
@@ -161,7 +161,7 @@ export function openRequest(
 async function open<T extends Opened>(
   incoming: Incoming,
   self: Jid,
-  session: Pick<Session, 'sid' | 'peer'>,
+  session: Pick<ContentSession, 'sid' | 'peer'>,
   { ciphers, envelopes }: Protection,
   read: (opened: Opened) => T,
 ): Promise<T> {
@@ -191,7 +191,7 @@ function unseal(
   { secret, sender, security }: OpenedSecurity,
   identity: EnvelopeIdentity | undefined,
   self: Jid,
-  session: Pick<Session, 'sid' | 'peer'>,
+  session: Pick<ContentSession, 'sid' | 'peer'>,
 ): SealedContent | undefined {
   if (sealed === undefined) {
     if (identity?.isJet(sender.identityKey) === true)

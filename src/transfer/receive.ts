@@ -9,6 +9,7 @@ import type { Checkpoint, ConflictPolicy } from '../files/landing.ts';
 import { safeName } from '../files/names.ts';
 import { wipeSecret } from '../jet/secret.ts';
 import { encodeDescription, fileError } from '../jingle/file-description.ts';
+import { Contents, type ContentSession } from '../jingle/contents.ts';
 import { REFUSED, type SessionHandler } from '../jingle/handler.ts';
 import type { IncomingSession } from '../jingle/sessions.ts';
 import type { Condition, Content } from '../jingle/stanza.ts';
@@ -94,7 +95,7 @@ export interface ReceiverOptions {
   readonly refused: (peer: Jid, why: string) => void;
 }
 
-/** Waits for offers and takes them; one per session. */
+/** Waits for offers and takes them; each is a content. */
 export class Receiver {
   readonly live: LiveTransfers;
   readonly #around: Surroundings & Protection;
@@ -118,6 +119,20 @@ export class Receiver {
 
   /** The handler of a session-initiate whose sender may offer at all. */
   async handle({ session, contents }: IncomingSession): Promise<SessionHandler> {
+    const { clock, log } = this.#around;
+    const all: Contents = new Contents(session, {
+      ...{ clock, log },
+      offered: (offered, lane) => this.#offered(all, lane, offered),
+    });
+    return (await all.begin(contents)) ? all : REFUSED;
+  }
+
+  /** Takes what is offered, or refuses it. */
+  async #offered(
+    all: Contents,
+    session: ContentSession,
+    contents: readonly Content[],
+  ): Promise<SessionHandler | undefined> {
     const peer = session.peer;
     try {
       const incoming = readIncoming(contents);
@@ -130,7 +145,10 @@ export class Receiver {
       this.#options.opened?.(peer);
       try {
         this.#checkSize(opened.file.size);
-        return this.#take(session, incoming, opened, await this.#record(session, opened));
+        const taken = this.#take(session, incoming, opened, await this.#record(session, opened));
+        // Only a jet says so, and adds the others.
+        if ((opened.file.of?.count ?? 1) > 1) all.stay();
+        return taken;
       } catch (error) {
         wipeSecret(opened.secret);
         const { of } = opened.file;
@@ -147,7 +165,7 @@ export class Receiver {
       this.#options.refused(peer, why ? error.message : `an error: ${messageOf(error)}`);
       const { reason, farewell } = refusalOf(error);
       await session.terminate(reason, farewell);
-      return REFUSED;
+      return undefined;
     }
   }
 
@@ -164,7 +182,7 @@ export class Receiver {
   }
 
   /** The row of an offer: a new one, or that of the transfer which it goes on with. */
-  async #record({ peer }: IncomingSession['session'], opened: OpenedOffer): Promise<Taken> {
+  async #record({ peer }: ContentSession, opened: OpenedOffer): Promise<Taken> {
     const { file, sender } = opened;
     const { records, connection } = this.#around;
     const account = connection.jid.bare.toString();
@@ -208,7 +226,7 @@ export class Receiver {
   }
 
   #take(
-    session: IncomingSession['session'],
+    session: ContentSession,
     incoming: Incoming,
     opened: OpenedOffer,
     taken: Taken,

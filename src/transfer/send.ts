@@ -7,8 +7,8 @@ import type { FileSource } from '../files/source.ts';
 import type { Envelope } from '../jet/envelope.ts';
 import { SealedError } from '../jet/sealed.ts';
 import { wipeSecret } from '../jet/secret.ts';
-import type { Session } from '../jingle/session.ts';
-import type { Sessions } from '../jingle/sessions.ts';
+import type { ContentSession } from '../jingle/contents.ts';
+import type { Initiates } from '../jingle/joint.ts';
 import type { Content } from '../jingle/stanza.ts';
 import { offerContent, protect, type Protected, type Protection } from './content.ts';
 import { forgetEarlier } from './earlier.ts';
@@ -84,7 +84,7 @@ export interface Sending {
  * @throws JetError when the envelope cannot be made
  */
 export async function sendFile(
-  around: Surroundings & Protection & { readonly sessions: Sessions },
+  around: Surroundings & Protection & { readonly sessions: Initiates },
   sending: Sending,
 ): Promise<ExitStatus | 'renewed'> {
   const { source, to, goesOn, signal } = sending;
@@ -138,7 +138,7 @@ export async function sendFile(
 
 /** What is the same in all sessions of a file. */
 interface Course {
-  readonly around: Surroundings & Protection & { readonly sessions: Sessions };
+  readonly around: Surroundings & Protection & { readonly sessions: Initiates };
   readonly sending: Sending;
   readonly reporter: Reporter;
   readonly recorder: Recorder;
@@ -259,7 +259,7 @@ class Offering implements Side {
   }
 
   /** What is said about the file: the digest follows in a `<checksum/>`. */
-  offer(session: Session): Pick<Content, 'description' | 'security'> {
+  offer(session: ContentSession): Pick<Content, 'description' | 'security'> {
     const { name, size, mtime: date, tree } = this.#source;
     const self = this.#around.connection.jid;
     const { of } = this.#sending;

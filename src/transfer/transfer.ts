@@ -8,7 +8,7 @@ import { asError, Exit, JetError, messageOf } from '../core/errors.ts';
 import { SealedError } from '../jet/sealed.ts';
 import { decodeFileError } from '../jingle/file-description.ts';
 import type { End, SessionHandler } from '../jingle/handler.ts';
-import type { Session } from '../jingle/session.ts';
+import type { ContentSession } from '../jingle/contents.ts';
 import type { Content, Creator } from '../jingle/stanza.ts';
 import {
   TransportFailed,
@@ -116,7 +116,7 @@ export class Transfer implements SessionHandler {
   #resolve: (outcome: SessionEnd) => void = () => undefined;
   #state: State;
   #answered = false;
-  #session: Session | undefined;
+  #session: ContentSession | undefined;
   #negotiation: Negotiation | undefined;
   #connecting: AbortController | undefined;
   #replacement: Element | undefined;
@@ -148,7 +148,7 @@ export class Transfer implements SessionHandler {
   }
 
   /** Our `<transport/>` of the session-initiate: the first method that the policy allows. */
-  async offerTransport(session: Session): Promise<Element> {
+  async offerTransport(session: ContentSession): Promise<Element> {
     this.#session = session;
     const method = this.#untried.shift();
     if (method === undefined) throw new TransportFailed('no transport is allowed');
@@ -157,7 +157,7 @@ export class Transfer implements SessionHandler {
   }
 
   /** Takes the `<transport/>` of a session-initiate. @throws StanzaError; false for an unusable one */
-  takeTransport(session: Session, transport: Element): boolean {
+  takeTransport(session: ContentSession, transport: Element): boolean {
     this.#session = session;
     const refusable = this.#around.transports.get(transport.getNS() ?? '')?.refusable === true;
     const negotiation = this.#method(transport, session, refusable);
@@ -509,7 +509,7 @@ export class Transfer implements SessionHandler {
   }
 
   /** @param refusable - also when the policy rules it out: another may come in its place */
-  #method(transport: Element, session: Session, refusable = false): Negotiation | undefined {
+  #method(transport: Element, session: ContentSession, refusable = false): Negotiation | undefined {
     const method = this.#around.transports.get(transport.getNS() ?? '');
     if (method === undefined || !(refusable || method.usable(this.#around.policy)))
       return undefined;
@@ -520,7 +520,11 @@ export class Transfer implements SessionHandler {
     return this.#negotiate(method, sid, session);
   }
 
-  #negotiate(method: TransportMethod, sid: string | undefined, session: Session): Negotiation {
+  #negotiate(
+    method: TransportMethod,
+    sid: string | undefined,
+    session: ContentSession,
+  ): Negotiation {
     const { creator, name } = this.#content;
     const context: TransportContext = {
       connection: this.#around.connection,
