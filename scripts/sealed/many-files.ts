@@ -57,8 +57,8 @@ function course(name: string, stream: Buffer, head: string): Say[] {
 }
 
 const send = drawn('a send', 16).toString('hex');
-const of = (index: number, count: number, id = send) =>
-  `<of send="${id}" index="${String(index)}" count="${String(count)}"/>`;
+const of = (index: number, count: number, id = send, more = '') =>
+  `<of send="${id}" index="${String(index)}" count="${String(count)}"${more}/>`;
 const oneOf = (which: string): Say => [
   'offer',
   'maker',
@@ -76,6 +76,11 @@ export function manyFiles(): Vector[] {
   return [
     vector('offer-of', 'The second of three offers of one send.', offer, [
       oneOf(of(1, 3)),
+      ['accept', 'other', accepts],
+      ...offered.slice(2),
+    ]),
+    vector('offer-of-joint', 'An offer to whose session others of its send are added.', offer, [
+      oneOf(of(0, 3, send, ' joint="true"')),
       ['accept', 'other', accepts],
       ...offered.slice(2),
     ]),
@@ -105,6 +110,7 @@ export function wrongManyFiles(): Vector[] {
   const stream = streamOf(batch, '111').length;
   const heads: [string, string, Say][] = [
     ['of-index', 'An offer that is the fourth of three.', oneOf(of(3, 3))],
+    ['of-joint', 'Others are added or not.', oneOf(of(0, 3, send, ' joint="maybe"'))],
     ['of-send', 'An offer of a send that is not named rightly.', oneOf(of(0, 3, send.slice(2)))],
     ...(
       [

@@ -4,14 +4,15 @@ import { asError, Exit, JetError, listed, type ExitStatus } from '../core/errors
 import type { Jid } from '../core/jid.ts';
 import { warmUp } from '../files/memory.ts';
 import { JointSession } from '../jingle/joint.ts';
+import type { Proposal } from '../jingle/message-initiation.ts';
 import type { Condition } from '../jingle/stanza.ts';
 import { inBatches, piecesOf, type Gathered, type Item } from '../transfer/items.ts';
 import type { TransferEvent } from '../transfer/events.ts';
-import { unreadError } from '../transfer/outcome.ts';
+import { isBroken, unreadError } from '../transfer/outcome.ts';
 import { sendFile, type Sending } from '../transfer/send.ts';
 import { overall, type Membership } from '../transfer/several.ts';
 import { approach, type Approached } from './approach.ts';
-import { persist, type First } from './persisting.ts';
+import { closes, persist, type First } from './persisting.ts';
 import type { OnEvent, SendOptions } from './types.ts';
 import type { Workbench } from './workbench.ts';
 
@@ -90,7 +91,9 @@ export async function send(
 class Sender {
   readonly #bench: Workbench;
   readonly #to: Jid;
-  readonly #found: Approached;
+  /** Whom it goes to: another one, once the connection to that has broken. */
+  #found: Promise<Approached>;
+  readonly #first: Approached;
   readonly #options: SendOptions;
   readonly #on: OnEvent;
   readonly #signal: AbortSignal;
@@ -100,6 +103,9 @@ class Sender {
   readonly #joint: JointSession | undefined;
   /** Tells that the session is over which a proposal agreed on. */
   #over: (() => Promise<void>) | undefined;
+  #agreed: Proposal | undefined;
+  /** Bytes of something have flowed: the other side was there. */
+  #met = false;
   #renewed: Promise<boolean> | undefined;
 
   constructor(
@@ -113,7 +119,9 @@ class Sender {
   ) {
     this.#bench = bench;
     this.#to = to;
-    this.#found = found;
+    this.#found = Promise.resolve(found);
+    this.#first = found;
+    this.#agreed = found.proposal;
     this.#options = options;
     this.#on = on;
     this.#signal = signal;
@@ -129,37 +137,91 @@ class Sender {
     await this.#over?.();
   }
 
-  /** @param begun - called with the first event: what follows has a session that works */
+  /**
+   * Sends one thing. What had not begun when the other side was lost is offered once more to whoever is found then.
+   *
+   * @param begun - called with the first event: what follows has a session that works
+   */
   async send(item: Item, index: number, begun: () => void): Promise<ExitStatus> {
+    const found = await this.#found;
+    const held: TransferEvent[] = [];
+    const progress = { started: false, key: undefined as number | undefined };
+    const tell = (event: TransferEvent) => {
+      if (event.event === 'start') progress.started = this.#met = true;
+      // Who comes next is not sent to one that is not there any more.
+      if (event.event === 'notice' && event.code === 'broke') this.#lost(found);
+      if (closes(event) && !progress.started) held.push(event);
+      else this.#on(event);
+    };
+    const status = await this.#persist(found, item, index, begun, tell, (key) => {
+      progress.key = key;
+    });
+    const { started, key } = progress;
+    const lost = !started && this.#met && key !== undefined && !this.#signal.aborted;
+    if (lost && isBroken(this.#bench.records.journal.row(key).error)) {
+      this.#lost(found);
+      const next = await this.#found.catch(() => undefined);
+      if (next !== undefined)
+        return this.#persist(next, item, index, begun, this.#on, () => undefined);
+    }
+    for (const event of held) this.#on(event);
+    return status;
+  }
+
+  /** Whoever was found is not there any more: the next one looks for another, of the same device. */
+  #lost(found: Approached): void {
+    const { device } = this.#first;
+    this.#found = this.#found.then(async (current) => {
+      if (current !== found) return current;
+      const options = { ...this.#options, ...(device !== undefined && { device }) };
+      return approach(this.#bench, this.#to, 'offer', options, this.#on, this.#signal);
+    });
+    // Told to the one who waits for it.
+    this.#found.catch(() => undefined);
+  }
+
+  #persist(
+    found: Approached,
+    item: Item,
+    index: number,
+    begun: () => void,
+    tell: OnEvent,
+    knows: (key: number) => void,
+  ): Promise<ExitStatus> {
     // The session that was agreed on is the first.
-    const proposal = index === 0 ? this.#found.proposal : undefined;
+    const proposal = this.#agreed;
+    this.#agreed = undefined;
     const agreed = proposal === undefined ? {} : { sid: proposal.id };
-    const first: First = async (on, began) => {
+    const first: First = async (on, knowsIt) => {
+      const began = (key: number) => {
+        knows(key);
+        knowsIt(key);
+      };
       const told = (event: TransferEvent) => {
         begun();
         on(event);
       };
       const renew = () => this.#renew();
-      const status = await this.#offer(item, index, { on: told, began, renew, ...agreed });
+      const status = await this.#offer(found, item, index, { on: told, began, renew, ...agreed });
       const over = () => proposal?.finish(wordOf(status)) ?? Promise.resolve();
       if (this.#joint === undefined) await over();
       else this.#over ??= over;
       if (status !== 'renewed') return status;
       // Once a transfer: the sessions are new, and so is the secret.
-      const last = await this.#offer(item, index, { on: told, began });
+      const last = await this.#offer(found, item, index, { on: told, began });
       if (last === 'renewed') throw new Error('a second offer is the last');
       return last;
     };
     const of = this.#of(index);
-    return persist(this.#bench, first, { ...this.#options, of }, this.#on, this.#signal);
+    return persist(this.#bench, first, { ...this.#options, of }, tell, this.#signal);
   }
 
   async #offer(
+    { peer, envelope, device, hashForm }: Approached,
     item: Item,
     index: number,
     how: Pick<Sending, 'sid' | 'renew' | 'on' | 'began'>,
   ): Promise<ExitStatus | 'renewed'> {
-    const { peer, envelope, device, hashForm } = this.#found;
     const { limitRate, wait } = this.#options;
     this.#signal.throwIfAborted();
     const source = await item.open();
@@ -167,7 +229,7 @@ class Sender {
       const around = this.#bench.surroundings(this.#options);
       return await sendFile(this.#joint ? { ...around, sessions: this.#joint } : around, {
         ...{ source, to: peer, envelope, hashForm, signal: this.#signal },
-        ...{ of: this.#of(index) },
+        of: this.#of(index, this.#joint !== undefined),
         ...(device !== undefined && { device }),
         answerMs: Math.max(wait, ANSWER_MS),
         ...(limitRate !== undefined && { limitRate }),
@@ -179,9 +241,9 @@ class Sender {
   }
 
   /** Undefined for what is sent alone. */
-  #of(index: number): Membership | undefined {
+  #of(index: number, joint = false): Membership | undefined {
     const count = this.#count;
-    return count > 1 ? { send: this.#id, index, count } : undefined;
+    return count > 1 ? { send: this.#id, index, count, joint } : undefined;
   }
 
   /** New sessions for all that were refused, once. */

@@ -73,9 +73,14 @@ export class Contents implements SessionHandler {
     this.accepting = new Promise((resolve) => (this.#resolveAccepting = resolve));
   }
 
-  /** Whether a content may be added, now or once the first is accepted. */
-  takesMore(): boolean {
-    return this.#stays && this.#phase !== 'ended' && this.#count < MOST_IN_ALL;
+  /** Whether a content for this full address may be added, now or once the first is accepted. */
+  takesMore(of: Jid): boolean {
+    return (
+      this.#session.peer.equals(of) &&
+      this.#stays &&
+      this.#phase !== 'ended' &&
+      this.#count < MOST_IN_ALL
+    );
   }
 
   /** More contents are to come: the end of one is not that of the session. */

@@ -37,8 +37,8 @@ export class JointSession implements Initiates {
     handler: SessionHandler,
     sid?: string,
   ): Promise<unknown> {
-    for (let contents = this.#current; contents?.takesMore() === true; contents = this.#current)
-      if ((await contents.accepting) && contents.takesMore())
+    for (let contents = this.#current; contents?.takesMore(to) === true; contents = this.#current)
+      if ((await contents.accepting) && contents.takesMore(to))
         return contents.add(composes, handler);
     return this.#begin(to, composes, handler, sid);
   }

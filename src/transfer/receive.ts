@@ -146,8 +146,8 @@ export class Receiver {
       try {
         this.#checkSize(opened.file.size);
         const taken = this.#take(session, incoming, opened, await this.#record(session, opened));
-        // Only a jet says so, and adds the others.
-        if ((opened.file.of?.count ?? 1) > 1) all.stay();
+        // The sender ends it, or says no more.
+        if (opened.file.of?.joint === true) all.stay();
         return taken;
       } catch (error) {
         wipeSecret(opened.secret);

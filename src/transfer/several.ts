@@ -3,7 +3,7 @@ import { makeRoom } from '../core/bounded.ts';
 import { Exit, type ExitStatus } from '../core/errors.ts';
 import { SealedError } from '../jet/sealed.ts';
 import type { Element } from '@xmpp/xml';
-import { attr, uint, xml } from '../xmpp/xml.ts';
+import { attr, bool, uint, xml } from '../xmpp/xml.ts';
 
 /** Most offers of one send: a bound for what a receiver remembers. */
 const MOST = 1_000_000;
@@ -19,11 +19,14 @@ export interface Membership {
   readonly index: number;
   /** At least 1. */
   readonly count: number;
+  /** Others of the send may be added to its session. */
+  readonly joint?: boolean;
 }
 
 /** `<of/>` in the body of a sealed offer. */
-export function encodeMembership({ send, index, count }: Membership): Element {
-  return xml('of', { send, index: String(index), count: String(count) });
+export function encodeMembership({ send, index, count, joint = false }: Membership): Element {
+  const attrs = { send, index: String(index), count: String(count) };
+  return xml('of', { ...attrs, ...(joint && { joint: 'true' }) });
 }
 
 /** @throws SealedError */
@@ -31,9 +34,11 @@ export function decodeMembership(element: Element): Membership {
   const send = attr(element, 'send') ?? '';
   const index = uint(attr(element, 'index'), MOST - 1);
   const count = uint(attr(element, 'count'), MOST);
-  if (!/^[0-9a-f]{32}$/.test(send) || index === undefined || count === undefined || index >= count)
+  const joint = bool(attr(element, 'joint'));
+  const counts = index !== undefined && count !== undefined && index < count;
+  if (!/^[0-9a-f]{32}$/.test(send) || !counts || joint === undefined)
     throw new SealedError('malformed', 'the send that an offer belongs to is not named rightly');
-  return { send, index, count };
+  return { send, index, count, ...(joint && { joint }) };
 }
 
 /** What several statuses come to: that of the only one, 0 for all well, else 10. */

@@ -6,7 +6,7 @@ import { parseObject } from '../core/json.ts';
 import type { TreeEntry } from '../files/walk.ts';
 import { SealedError } from '../jet/sealed.ts';
 import type { TransferRow } from './journal-row.ts';
-import { attr, uint, xml, type Element } from '../xmpp/xml.ts';
+import { attr, bool, uint, xml, type Element } from '../xmpp/xml.ts';
 
 /** Most bytes of a list. */
 const MOST_BYTES = 64 * 1024 * 1024;
@@ -42,7 +42,7 @@ export function decodeTree(element: Element, size: number): TreeHead {
   const list = uint(attr(element, 'list'), MOST_BYTES);
   const files = uint(attr(element, 'files'), MOST_ENTRIES);
   const sha256 = fromBase64(attr(element, 'sha256') ?? '');
-  const batch = boolean(attr(element, 'batch'));
+  const batch = bool(attr(element, 'batch'));
   const counts = list !== undefined && files !== undefined && list + files <= size;
   if (!counts || sha256?.length !== 32 || batch === undefined || (batch && files === 0))
     throw new SealedError('malformed', 'the list of an offered folder is not named rightly');
@@ -131,12 +131,6 @@ function decodeEntry(line: string): TreeEntry | undefined {
   if (kind === 'link' && typeof target === 'string' && target.length <= LONGEST)
     return { kind, ...about, target };
   return undefined;
-}
-
-/** As XML Schema has it; undefined for what is none, false where nothing is said. */
-function boolean(text: string | undefined): boolean | undefined {
-  if (text === undefined || text === 'false' || text === '0') return false;
-  return text === 'true' || text === '1' ? true : undefined;
 }
 
 function within(value: unknown, most: number): value is number {

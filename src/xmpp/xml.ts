@@ -26,6 +26,12 @@ export function uint(text: string | undefined, max = Number.MAX_SAFE_INTEGER): n
   return value <= max ? value : undefined;
 }
 
+/** A boolean as XML Schema has it: false for what is absent, undefined for what is none. */
+export function bool(text: string | undefined): boolean | undefined {
+  if (text === undefined || text === 'false' || text === '0') return false;
+  return text === 'true' || text === '1' ? true : undefined;
+}
+
 /** Reads one element; undefined when the text is not one, is too large (1 MiB) or too deep (64). */
 export function parse(text: string): Element | undefined {
   const found: Element[] = [];

@@ -178,6 +178,11 @@ def first_of(case):
     return SIZE if size is None else int(size.text), resumed
 
 
+def boolean(element, name):
+    """An attribute as XML Schema has it: false where it is absent, None for what is none."""
+    return {"true": True, "1": True, "false": False, "0": False}.get(element.get(name, "0"))
+
+
 def counted(root):
     """Whether an offer that is one of several says so rightly, or says nothing of it."""
     of = root.find(f"{{{NS}}}of")
@@ -185,6 +190,7 @@ def counted(root):
         return True
     send = of.get("send")
     rightly = len(send) == 32 and all(digit in "0123456789abcdef" for digit in send)
+    rightly = rightly and boolean(of, "joint") is not None
     return rightly and int(of.get("index")) < int(of.get("count")) <= 1000000
 
 
@@ -194,7 +200,7 @@ def headed(root, size):
     if tree is None:
         return True
     listed, files = int(tree.get("list")), int(tree.get("files"))
-    batch = {"true": True, "1": True, "false": False, "0": False}.get(tree.get("batch", "0"))
+    batch = boolean(tree, "batch")
     digest = base64.b64decode(tree.get("sha256"))
     fits = listed + files <= size and listed <= 64 * 1024 * 1024
     return batch is not None and fits and len(digest) == 32 and not (batch and files == 0)

@@ -19,8 +19,8 @@ function offer(index: number, exit: ExitStatus, more: Partial<EndedOffer> = {}):
 }
 
 describe('which of several offers one is', () => {
-  test('survives the way through XML', () => {
-    const of = { send: SEND, index: 2, count: 3 };
+  test.each([{}, { joint: true }])('survives the way through XML (%j)', (more) => {
+    const of = { send: SEND, index: 2, count: 3, ...more };
     expect(decodeMembership(encodeMembership(of))).toEqual(of);
   });
   test.each([
@@ -30,6 +30,7 @@ describe('which of several offers one is', () => {
     [{ send: SEND, index: '0', count: '1000001' }],
     [{ send: 'x'.repeat(32), index: '0', count: '3' }],
     [{ index: '0', count: '3' }],
+    [{ send: SEND, index: '0', count: '3', joint: 'perhaps' }],
   ])('is refused as %j', (attrs) => {
     expect(() => decodeMembership(xml('of', attrs))).toThrow(SealedError);
   });
