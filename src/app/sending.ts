@@ -7,6 +7,7 @@ import { JointSession } from '../jingle/joint.ts';
 import type { Condition } from '../jingle/stanza.ts';
 import { inBatches, piecesOf, type Gathered, type Item } from '../transfer/items.ts';
 import type { TransferEvent } from '../transfer/events.ts';
+import type { MissingPaths } from '../transfer/missing.ts';
 import { unreadError } from '../transfer/outcome.ts';
 import { sendFile, type Sending } from '../transfer/send.ts';
 import { overall, type Membership } from '../transfer/several.ts';
@@ -39,6 +40,7 @@ export async function send(
   };
   const failed = refused.map(({ label }) => label);
   let lost = refused.length;
+  let unnamed = 0;
   const statuses = refused.map(({ error }) => tellError(error));
   bench.prepare(options);
   const found = await approach(bench, to, 'offer', options, on, signal);
@@ -61,8 +63,12 @@ export async function send(
         });
         statuses.push(status);
         if (status === Exit.done) return;
-        failed.push(item.label);
-        lost += item.count ?? 1;
+        const { label, count = 1 } = item;
+        // Of files that were named some may be there all the same.
+        const missing = count > 1 ? sender.missing.get(item) : undefined;
+        failed.push(...(missing?.paths ?? [label]));
+        lost += missing?.count ?? count;
+        unnamed += missing === undefined ? 0 : missing.count - missing.paths.length;
       },
     );
   } finally {
@@ -81,7 +87,8 @@ export async function send(
   if (statuses.length > 1 && failed.length > 0) {
     const more = items.reduce((sum, { count = 1 }) => sum + count - 1, 0);
     const what = `${lost} of ${statuses.length + more}`;
-    tell('some-failed', `${what} did not reach ${to.bare.toString()}: ${listed(failed)}.`, status);
+    const names = listed(failed, failed.length + unnamed);
+    tell('some-failed', `${what} did not reach ${to.bare.toString()}: ${names}.`, status);
   }
   return status;
 }
@@ -100,6 +107,8 @@ class Sender {
   readonly #joint: JointSession | undefined;
   /** Tells that the session is over which a proposal agreed on. */
   #over: (() => Promise<void>) | undefined;
+  /** What of an item did not land, where the rest did. */
+  readonly missing = new Map<Item, MissingPaths>();
   #renewed: Promise<boolean> | undefined;
 
   constructor(
@@ -151,7 +160,11 @@ class Sender {
       return last;
     };
     const of = this.#of(index);
-    return persist(this.#bench, first, { ...this.#options, of }, this.#on, this.#signal);
+    const on = (event: TransferEvent) => {
+      if (event.event === 'end' && event.missing) this.missing.set(item, event.missing);
+      this.#on(event);
+    };
+    return persist(this.#bench, first, { ...this.#options, of }, on, this.#signal);
   }
 
   async #offer(
