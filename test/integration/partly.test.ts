@@ -1,6 +1,7 @@
 /** Many files in one content of which some do not land: both sides say which. Real processes over a real server. */
 import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { xml } from '../../src/xmpp/xml.ts';
 import {
@@ -13,6 +14,7 @@ import {
   type Change,
 } from '../support/hostile.ts';
 import { ended, linesOf, makePair, noise, type Ended, type Pair } from '../support/pair.ts';
+import { terminate } from '../support/people.ts';
 import { BOUND, canBind } from '../support/permissions.ts';
 import { hasProsody } from '../support/prosody.ts';
 import { RewritingRelay, type Rewrite } from '../support/rewriting-relay.ts';
@@ -223,6 +225,33 @@ describe.skipIf(!(await hasProsody()) || process.platform !== 'linux')('of many 
       `jet: 2 of ${COUNT + 1} did not reach ${pair.bob.jid}: ${from('3.txt')}, ${from('8.txt')}.`,
     );
     expect(await pair.landed()).toContain('album');
+  });
+
+  test('gone on with by a sender that was killed before it heard of it, the same is said', async () => {
+    const [folder = ''] = await make('folder');
+    await pair.file('from/large', noise(12_000_000));
+    const there = thereOf('folder');
+    await mkdir(there);
+    await writeFile(join(there, '3.txt'), 'mine');
+    const receiver = pair.receive(conflict('fail'));
+    await receiver.said(/"event":"waiting"/);
+    const sender = pair.send(folder, ['--limit-rate', '4M']);
+    await sender.said(/"bytes":11[0-9]{6}/);
+    // What is left of the folder, and its checksum, wait in the receiver's sockets.
+    receiver.child.kill('SIGSTOP');
+    await sender.said(/to confirm/);
+    await setTimeout(500);
+    sender.child.kill('SIGKILL');
+    await sender.ended;
+    receiver.child.kill('SIGCONT');
+    await receiver.said(/"status":"partial"/);
+    const sent = await ended(pair.alice.start(['resume', '--json']));
+    expect(sent, sent.stderr).toMatchObject({ status: 10 });
+    const missing = { count: 1, paths: [from('3.txt')] };
+    expect(sent.event('end')).toMatchObject({ status: 'partial', missing });
+    expect(await terminate(receiver)).toBe(0);
+    await lies('folder', ['3.txt']);
+    expect(await readFile(join(there, '3.txt'), 'utf8')).toBe('mine');
   });
 
   describe('a hostile server', () => {

@@ -252,6 +252,33 @@ describe('a folder of which some does not land', () => {
   });
 });
 
+describe('a folder of which more does not land than is named', () => {
+  test('has it counted, and the first of it named', async () => {
+    const { offer, folder, alice, bob } = await createExchange({ sealed: true });
+    const root = join(await scratch(), 'photos');
+    await mkdir(join(root, 'in'), { recursive: true });
+    const inner = Array.from({ length: 1200 }, (_, n) => `in/${n}`);
+    for (const name of inner) await writeFile(join(root, name), '');
+    await mkdir(join(folder, 'photos'));
+    await writeFile(join(folder, 'photos', 'in'), 'mine');
+    const { item } = await gathered(root);
+    expect(await offer(await item.open())).toBe(10);
+    const ends = [await alice.told('end'), await bob.told('end')];
+    for (const [n, end] of ends.entries()) {
+      if (end.event !== 'end') throw new Error('no end');
+      const { count = 0, paths = [] } = end.missing ?? {};
+      expect([count, paths.length]).toEqual([1201, 1000]);
+      expect(paths[0]).toBe(n === 0 ? join(root, 'in') : 'photos/in');
+      expect(new Set(paths).size).toBe(1000);
+    }
+    for (const { events } of [alice, bob])
+      expect(events.at(-1)).toHaveProperty(
+        'message',
+        expect.stringMatching(/1201 did not land.*\/in, .* and 1181 more\. /),
+      );
+  });
+});
+
 describe('a folder whose receipt was lost', () => {
   test.each([true, false])(
     'comes again when its sender goes on, and lands once (%s)',
