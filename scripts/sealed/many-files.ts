@@ -42,8 +42,12 @@ const named = (name: string, bytes: number) =>
 const headOf = ({ list, files }: Content, more = '') =>
   `<tree list="${String(Buffer.byteLength(list))}" files="${String(files.length)}" sha256="${digest(list).toString('base64')}"${more}/>`;
 
-/** All that is said of a stream. */
-function course(name: string, stream: Buffer, head: string): Say[] {
+/** Lines of a list that have not landed. */
+const missing = (count: number, lines: string) =>
+  `<missing count="${String(count)}">${lines}</missing>`;
+
+/** All that is said of a stream. @param lacks - what has not landed of it */
+function course(name: string, stream: Buffer, head: string, lacks = ''): Say[] {
   const bytes = String(stream.length);
   const hash = `<hash xmlns="urn:xmpp:hashes:2" algo="sha-256">${digest(stream).toString('base64')}</hash>`;
   const whole = `<size>${bytes}</size><desc/><range length="${bytes}"/>`;
@@ -52,9 +56,15 @@ function course(name: string, stream: Buffer, head: string): Say[] {
     ['offer', 'maker', body('offer', named(name, stream.length) + head)],
     ['accept', 'other', body('accept', file(whole))],
     ['checksum', 'maker', body('checksum', file(range))],
-    ['landed', 'other', body('landed', file(whole + hash), ' as="file"')],
+    receipt(file(whole + hash), lacks === '' ? 'file' : 'partly', lacks),
   ];
 }
+
+const receipt = (inside: string, as: string, lacks = ''): Say => [
+  'landed',
+  'other',
+  body('landed', inside + lacks, ` as="${as}"`),
+];
 
 const send = drawn('a send', 16).toString('hex');
 const of = (index: number, count: number, id = send, more = '') =>
@@ -87,9 +97,9 @@ export function manyFiles(): Vector[] {
     carries(
       vector(
         'offer-tree',
-        'A folder is offered, of which one file could not be read.',
+        'A folder is offered, of which one file could not be read: so it has not landed, either.',
         offer,
-        course('party', tree, headOf(folder)),
+        course('party', tree, headOf(folder), missing(1, '3')),
       ),
       tree,
     ),
@@ -101,6 +111,64 @@ export function manyFiles(): Vector[] {
         course('a.txt', several, headOf(batch, ' batch="true"')),
       ),
       several,
+    ),
+    carries(
+      vector(
+        'offer-batch-partly',
+        'A batch is offered, of which the first and the last file have not landed.',
+        offer,
+        course('a.txt', several, headOf(batch, ' batch="true"'), missing(2, '0 2')),
+      ),
+      several,
+    ),
+  ];
+}
+
+/** Receipts that do not say rightly what of a batch of three files, or of a file, has not landed. */
+function wrongReceipts(): Vector[] {
+  const stream = streamOf(batch, '111');
+  const [offerSay, acceptSay, , landedSay] = course(
+    'a.txt',
+    stream,
+    headOf(batch, ' batch="true"'),
+  ) as [Say, Say, Say, Say];
+  const inside = /<file.*<.file>/.exec(String(landedSay[2]))?.[0] ?? '';
+  const says: [string, string, string, string][] = [
+    ['nothing', 'does not say what has not landed', 'partly', ''],
+    ['all', 'says that all have landed, and which have not', 'file', missing(1, '1')],
+    ['none', 'says that none have not landed', 'partly', missing(0, '')],
+    ['line', 'names a line that the list does not have', 'partly', missing(1, '3')],
+    ['twice', 'names a line twice', 'partly', missing(2, '1 1')],
+    ['order', 'names lines out of their order', 'partly', missing(2, '2 0')],
+    ['fewer', 'names fewer lines than it counts', 'partly', missing(3, '0 2')],
+    ['more', 'names more lines than it counts', 'partly', missing(1, '0 2')],
+    ['many', 'counts more lines than there are', 'partly', missing(4, '0 1 2')],
+    ['number', 'names a line by no number', 'partly', missing(2, '0 -1')],
+  ];
+  const found = says.map(([name, text, as, lacks]): Vector => {
+    const about = `A receipt of a batch that ${text}.`;
+    const behind = [offerSay, acceptSay];
+    const { refused, ...made } = malformed(
+      `partly-${name}`,
+      about,
+      offer,
+      behind,
+      receipt(inside, as, lacks),
+    );
+    return { ...made, stream: stream.toString('base64'), ...(refused && { refused }) };
+  });
+  const [offers, accepted, , landed] = offered as [Say, Say, Say, Say];
+  const ofFile = String(landed[2])
+    .replace(' as="file"', ' as="partly"')
+    .replace('</landed>', `${missing(1, '0')}</landed>`);
+  return [
+    ...found,
+    malformed(
+      'partly-file',
+      'A receipt that says of a file what says something of many alone.',
+      offer,
+      [offers, accepted],
+      ['landed', 'other', ofFile],
     ),
   ];
 }
@@ -135,5 +203,6 @@ export function wrongManyFiles(): Vector[] {
       ['offer', 'maker', body('offer', named('a.txt', bytes) + head)],
     ]),
   ];
-  return heads.map(([name, text, say]) => malformed(name, text, offer, [], say));
+  const found = heads.map(([name, text, say]) => malformed(name, text, offer, [], say));
+  return [...found, ...wrongReceipts()];
 }

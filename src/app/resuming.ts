@@ -114,7 +114,7 @@ async function meet(
       return status;
     }
     const { state, error, exit = Exit.transport } = journal.row(key);
-    if (state === 'done') return Exit.done;
+    if (state === 'done') return exit;
     if (signal.aborted || n === TRIES || state !== 'interrupted' || !isBroken(error)) return exit;
   }
 }

@@ -8,6 +8,7 @@ import type { Proposal } from '../jingle/message-initiation.ts';
 import type { Condition } from '../jingle/stanza.ts';
 import { inBatches, piecesOf, type Gathered, type Item } from '../transfer/items.ts';
 import type { TransferEvent } from '../transfer/events.ts';
+import type { MissingPaths } from '../transfer/missing.ts';
 import { isBroken, unreadError } from '../transfer/outcome.ts';
 import { sendFile, type Sending } from '../transfer/send.ts';
 import { overall, type Membership } from '../transfer/several.ts';
@@ -40,6 +41,7 @@ export async function send(
   };
   const failed = refused.map(({ label }) => label);
   let lost = refused.length;
+  let unnamed = 0;
   const statuses = refused.map(({ error }) => tellError(error));
   bench.prepare(options);
   const found = await approach(bench, to, 'offer', options, on, signal);
@@ -62,8 +64,12 @@ export async function send(
         });
         statuses.push(status);
         if (status === Exit.done) return;
-        failed.push(item.label);
-        lost += item.count ?? 1;
+        const { label, count = 1 } = item;
+        // Of files that were named some may be there all the same.
+        const missing = count > 1 ? sender.missing.get(item) : undefined;
+        failed.push(...(missing?.paths ?? [label]));
+        lost += missing?.count ?? count;
+        unnamed += missing === undefined ? 0 : missing.count - missing.paths.length;
       },
     );
   } finally {
@@ -82,7 +88,8 @@ export async function send(
   if (statuses.length > 1 && failed.length > 0) {
     const more = items.reduce((sum, { count = 1 }) => sum + count - 1, 0);
     const what = `${lost} of ${statuses.length + more}`;
-    tell('some-failed', `${what} did not reach ${to.bare.toString()}: ${listed(failed)}.`, status);
+    const names = listed(failed, failed.length + unnamed);
+    tell('some-failed', `${what} did not reach ${to.bare.toString()}: ${names}.`, status);
   }
   return status;
 }
@@ -106,6 +113,8 @@ class Sender {
   #agreed: Proposal | undefined;
   /** Bytes of something have flowed: the other side was there. */
   #met = false;
+  /** What of an item did not land, where the rest did. */
+  readonly missing = new Map<Item, MissingPaths>();
   #renewed: Promise<boolean> | undefined;
 
   constructor(
@@ -213,7 +222,11 @@ class Sender {
       return last;
     };
     const of = this.#of(index);
-    return persist(this.#bench, first, { ...this.#options, of }, tell, this.#signal);
+    const noting = (event: TransferEvent) => {
+      if (event.event === 'end' && event.missing) this.missing.set(item, event.missing);
+      tell(event);
+    };
+    return persist(this.#bench, first, { ...this.#options, of }, noting, this.#signal);
   }
 
   async #offer(

@@ -81,12 +81,28 @@ export const EVENTS: Readonly<
     about: 'A transfer ended.',
     fields: {
       direction,
-      status: choice(['verified', 'delivered', 'declined', 'failed', 'interrupted'], 'how'),
+      status: choice(
+        ['verified', 'partial', 'delivered', 'declined', 'failed', 'interrupted'],
+        'how; `partial`: of a folder, or of many files that went as one, some have not landed and the others have',
+      ),
       peer,
       file: text('the landed path, or the name of the source'),
       files: optional({
         schema: { type: 'array', items: { type: 'string' } },
         about: 'of many files that came as one: the landed path of each',
+      }),
+      missing: optional({
+        schema: {
+          type: 'object',
+          properties: {
+            count: { type: 'integer', minimum: 1 },
+            paths: { type: 'array', items: { type: 'string' }, maxItems: 1000 },
+          },
+          required: ['count', 'paths'],
+          additionalProperties: false,
+        },
+        about:
+          'with `partial`, at the sender by the sealed word of the receiver: how many files and folders have not landed, and the first 1,000 of them, by their paths here at a sender, as they were offered at a receiver',
       }),
       bytes: count('how many went through'),
       part_of: optional({

@@ -84,7 +84,7 @@ export function showEvents(
           !json &&
           stdout === 'paths' &&
           event.direction === 'receive' &&
-          event.status === 'verified'
+          (event.status === 'verified' || event.status === 'partial')
         )
           for (const path of event.files ?? [event.file]) process.stdout.write(`${path}\n`);
         break;

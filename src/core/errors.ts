@@ -56,10 +56,15 @@ export function asError(thrown: unknown): Error {
 /** Most names in a sentence. */
 const MOST_NAMES = 20;
 
-/** Names for a sentence: the first ones, and how many more there are. */
-export function listed(names: readonly string[]): string {
-  const more = names.length > MOST_NAMES ? ` and ${names.length - MOST_NAMES} more` : '';
-  return `${names.slice(0, MOST_NAMES).join(', ')}${more}`;
+/**
+ * Names for a sentence: the first ones, and how many more there are.
+ *
+ * @param count - how many there are, where not all of them are known by name
+ */
+export function listed(names: readonly string[], count = names.length): string {
+  const shown = names.slice(0, MOST_NAMES);
+  const more = count > shown.length ? ` and ${count - shown.length} more` : '';
+  return `${shown.join(', ')}${more}`;
 }
 
 /** A text with its full stop, whether or not it has one. */

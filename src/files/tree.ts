@@ -30,6 +30,9 @@ export interface TreeOptions {
   readonly skipped: (path: string, why: string) => void;
 }
 
+/** Does something for what has this path in the list. */
+export type Trying = (path: string, action: () => Promise<void>) => Promise<unknown>;
+
 /** Permission bits and the time of the last change, as the peer gives them. */
 type Attributes = Pick<TreeEntry, 'mode' | 'mtime'>;
 
@@ -49,7 +52,7 @@ export class Tree {
   readonly #options: TreeOptions;
   readonly #names: TreeNames;
   readonly #made = new Set<string>();
-  readonly #folders = new Map<string, Attributes>();
+  readonly #folders = new Map<string, Attributes & { readonly path: string }>();
   /** Folders of the list so far. */
   #count = 0;
   readonly #links: { readonly local: string; readonly path: string; readonly target: string }[] =
@@ -106,17 +109,24 @@ export class Tree {
     else this.#links.push({ local, path, target: resolved });
   }
 
-  /** Makes the links, then dresses the folders, the deepest first. @throws JetError (exit 8) */
-  async finish(): Promise<void> {
-    for (const { local, target } of this.#links) {
-      const folder = posix.dirname(local);
-      const relative = posix.relative(folder, this.#names.find(target)) || '.';
-      await this.#link(join(await this.#descend(folder), posix.basename(local)), relative);
-    }
+  /**
+   * Makes the links, then dresses the folders, the deepest first.
+   *
+   * @param trying - does it for what is at a path of the list; may make nothing of an error
+   * @throws JetError (exit 8)
+   */
+  async finish(trying: Trying = (_, action) => action()): Promise<void> {
+    for (const { local, path, target } of this.#links)
+      await trying(path, async () => {
+        const folder = posix.dirname(local);
+        const relative = posix.relative(folder, this.#names.find(target)) || '.';
+        await this.#link(join(await this.#descend(folder), posix.basename(local)), relative);
+      });
     const deepest = [...this.#folders].sort(([a], [b]) => depth(b) - depth(a));
-    for (const [local, entry] of deepest) {
-      await dress(await this.#descend(local), entry, constants.O_DIRECTORY);
-    }
+    for (const [local, { path, ...attributes }] of deepest)
+      await trying(path, async () =>
+        dress(await this.#descend(local), attributes, constants.O_DIRECTORY),
+      );
   }
 
   /** Takes the folders away again that were made here and are empty. Never rejects. */
@@ -160,7 +170,7 @@ export class Tree {
       await mkdir(path, 0o700);
       this.#made.add(path);
       // A folder that is only implied by a path is like any new one.
-      this.#folders.set(local, { mode: 0o777, mtime: NaN });
+      this.#folders.set(local, { mode: 0o777, mtime: NaN, path: local });
     } catch (error) {
       if (systemCode(error) !== 'EEXIST') throw error;
     }

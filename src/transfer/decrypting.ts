@@ -9,7 +9,8 @@ import type { Algorithm, Hash } from '../jingle/hashes.ts';
 import { checksumCovers } from '../jingle/quirks.ts';
 import type { Bytestream } from '../jingle/transport.ts';
 import { StanzaError } from '../xmpp/connection.ts';
-import type { ChecksumDue, SessionEnd } from './machine.ts';
+import type { ChecksumDue, Landing, SessionEnd } from './machine.ts';
+import type { Missing, MissingPaths } from './missing.ts';
 import { readingMs } from './encrypting.ts';
 import { mayGoOn } from './outcome.ts';
 import type { Proof } from './proof.ts';
@@ -34,6 +35,8 @@ export interface Target extends Sink {
   readonly built?: Built;
   /** Of a batch: where its files lie, once they do. */
   readonly files?: readonly string[] | undefined;
+  /** Of a folder or a batch: what of it has not landed, once the rest has. */
+  readonly missing?: (Missing & MissingPaths) | undefined;
   /** Bytes that are to come first, where they tell what of the rest has to come. */
   readonly first?: number;
 }
@@ -159,21 +162,24 @@ export class DecryptingSide {
     return proof.add(this.#claimed(payload, file), covers) ? 'checksum' : undefined;
   }
 
-  /** Compares what was said with what came, and lands it; false when more is to come. @throws JetError */
-  async land(): Promise<boolean> {
+  /** Compares what was said with what came, and lands it; `continues` when more is to come. @throws JetError */
+  async land(): Promise<Landing> {
     if (this.#digests === undefined) throw new Error('nothing to land');
     const { proof, whole, target } = this.#what;
     proof.check(this.#digests, this.#wire);
     if (this.#what.sealed !== undefined && !this.#what.aside) this.proven = this.#what.extent;
     if (whole !== undefined || this.#what.aside) {
       const sha256 = await this.#proven(whole);
-      if (sha256 === undefined) return false;
+      if (sha256 === undefined) return 'continues';
       this.sha256 = sha256;
     }
     this.landed = await target.finish();
     this.#complete = true;
     this.#reporter.landed(target.files);
-    return true;
+    if (target.missing === undefined) return 'landed';
+    const { count, paths } = target.missing;
+    this.#reporter.lacks({ count, paths });
+    return 'partly';
   }
 
   /**
@@ -200,14 +206,15 @@ export class DecryptingSide {
   receipt(): Element | undefined {
     const { sealed, size, extent, target, whole } = this.#what;
     if (this.sha256 === undefined) return undefined;
-    const as = this.#complete ? target.as : 'range';
+    const { missing } = target;
+    const as = !this.#complete ? 'range' : missing === undefined ? target.as : 'partly';
     const landed = whole !== undefined && this.#complete ? { offset: 0, length: size } : extent;
-    return sealed?.landed({ as, size, sha256: this.sha256, ...landed });
+    return sealed?.landed({ as, size, sha256: this.sha256, missing, ...landed });
   }
 
   async finish(outcome: SessionEnd): Promise<void> {
     const { target, sealed } = this.#what;
-    if (outcome.kind === 'landed') return;
+    if (outcome.kind === 'landed' || outcome.kind === 'partly') return;
     // Of what came from a plain peer nothing could be proven later.
     this.kept = await target.abort(sealed !== undefined && mayGoOn(outcome));
   }

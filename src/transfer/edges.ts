@@ -35,13 +35,18 @@ const EXAMPLES: { readonly [K in Event['on']]: readonly (readonly [string, Event
   checksum: [['checksum', { on: 'checksum' }]],
   'proof-failed': [['proof failed', { on: 'proof-failed', error: new Error('example') }]],
   landed: [
-    ['landed', { on: 'landed', whole: true }],
-    ['a range landed', { on: 'landed', whole: false }],
+    ['landed', { on: 'landed', as: 'landed' }],
+    ['some of many landed', { on: 'landed', as: 'partly' }],
+    ['a range landed', { on: 'landed', as: 'continues' }],
   ],
-  receipt: [['valid receipt', { on: 'receipt' }]],
+  receipt: [
+    ['valid receipt', { on: 'receipt', proves: 'verified' }],
+    ['valid receipt of some', { on: 'receipt', proves: 'partly' }],
+  ],
   'peer-success': [
     ['a plain peer says success', { on: 'peer-success', certainty: 'delivered' }],
     ['peer says success with its receipt', { on: 'peer-success', certainty: 'verified' }],
+    ['peer says success of some, with its receipt', { on: 'peer-success', certainty: 'partly' }],
     ['peer says success of a range', { on: 'peer-success', certainty: 'continues' }],
   ],
   'peer-ended': [
@@ -55,6 +60,8 @@ const EXAMPLES: { readonly [K in Event['on']]: readonly (readonly [string, Event
   silence: [['nothing in time', { on: 'silence' }]],
 };
 
+const RECEIPTS = { verified: 'receipt here', partly: 'receipt of some here' } as const;
+
 /** Every edge that an offer can take on either side, found by asking the machine itself. */
 export const transitions: readonly Transition[] = [
   ...reachable('sender', { sends: true, initiates: true }),
@@ -65,7 +72,7 @@ function reachable(role: string, part: Part): Transition[] {
   const label = (state: State) => {
     if (state.at === 'ended') return state.outcome.kind;
     const marks = [
-      ...(state.at === 'confirming' && state.receipt ? ['receipt here'] : []),
+      ...(state.at === 'confirming' && state.receipt ? [RECEIPTS[state.receipt]] : []),
       ...(state.at === 'proving' && state.owed ? ['owed'] : []),
     ];
     return [role, state.at.replaceAll('-', ' '), ...marks].join(' ');

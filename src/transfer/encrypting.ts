@@ -1,12 +1,13 @@
 /** The side whose bytes travel: who offers a file, or serves one that was asked for. */
 import type { Element } from '@xmpp/xml';
 import { Exit, JetError } from '../core/errors.ts';
+import type { Walked } from '../files/walk.ts';
 import type { Cipher } from '../jet/cipher.ts';
 import type { TransportSecret } from '../jet/envelope.ts';
 import { decodeReceived, encodeChecksum } from '../jingle/file-description.ts';
 import type { Bytestream } from '../jingle/transport.ts';
 import { StanzaError } from '../xmpp/connection.ts';
-import type { Certainty, ChecksumDue } from './machine.ts';
+import type { Certainty, ChecksumDue, Receipt } from './machine.ts';
 import { sendStream } from './pump.ts';
 import type { Recorder } from './recorder.ts';
 import type { Reporter } from './reporter.ts';
@@ -22,6 +23,12 @@ export interface Bytes {
   read(offset: number, end: number): AsyncIterable<Buffer>;
   /** Frees it. Never rejects. */
   close(): Promise<void>;
+}
+
+/** What is in a list, and the paths here of what of it could not be read, so far. */
+export interface Listed {
+  readonly entries: readonly Pick<Walked, 'kind' | 'source'>[];
+  readonly unread: readonly string[];
 }
 
 /** What is encrypted for whom: it outlives the streams of a file that takes several. */
@@ -40,6 +47,8 @@ export interface Encrypting {
   readonly size: number;
   /** How many files, of a folder or a batch. */
   readonly files?: number | undefined;
+  /** And its list. */
+  readonly listed?: Listed;
   readonly whole: RunningHash;
 }
 
@@ -166,12 +175,13 @@ export class EncryptingSide {
     );
   }
 
-  info(payload: Element): 'receipt' | undefined {
+  info(payload: Element): Receipt | undefined {
     if (payload.name === 'ringing') return undefined;
     const received = decodeReceived(payload);
     if (received === undefined) throw new StanzaError('modify', 'feature-not-implemented');
     // Of a plain peer, that one content arrived is no news when there is but one.
-    return this.#reads(payload)?.as === 'file' ? 'receipt' : undefined;
+    const as = this.#reads(payload)?.as;
+    return as === 'file' ? 'verified' : as === 'partly' ? as : undefined;
   }
 
   /** What a `<success/>` is worth. @throws JetError (exit 6) `no-receipt`, `wrong-receipt`; SealedError */
@@ -182,6 +192,8 @@ export class EncryptingSide {
     switch (this.landed?.as) {
       case 'file':
         return 'verified';
+      case 'partly':
+        return 'partly';
       case 'range':
         // Of a file that is wanted as a whole, and did not go in one stream, it is a step.
         return stream.partial || (isWhole(stream) && !stream.aside) ? 'delivered' : 'continues';
@@ -216,14 +228,17 @@ export class EncryptingSide {
   /** Takes a receipt; undefined where there is none. @throws SealedError, JetError */
   #reads(received: Element): Landed | undefined {
     const stream = this.#started;
-    const landed = stream?.sealed?.openLanded(received);
+    const { listed, reporter } = this.#what;
+    const { entries = [], unread = [] } = listed ?? {};
+    const landed = stream?.sealed?.openLanded(received, entries.length);
     if (stream === undefined || landed === undefined) return undefined;
     const { size } = stream.bytes;
     const { offset, length } = stream.extent;
     const partly = landed.offset === offset && landed.length === length && this.sha256;
     const wholly = landed.offset === 0 && landed.length === size && this.#wholeOf(stream);
     // A file is there as a whole or not at all; one that is resumed is proven from its first byte.
-    const digest = landed.as === 'file' ? wholly : partly || wholly;
+    const ends = landed.as === 'file' || landed.as === 'partly';
+    const digest = ends ? wholly : partly || wholly;
     if (landed.size !== size || !digest || !digest.equals(landed.sha256))
       throw new JetError(
         Exit.security,
@@ -231,6 +246,14 @@ export class EncryptingSide {
         'the receipt of the other side is about another file than the one that was sent. Ask there what has landed',
       );
     this.landed = landed;
+    if (landed.missing !== undefined) {
+      const { count, lines } = landed.missing;
+      const paths = lines.map((line) => entries[line]?.source ?? '');
+      const files = new Set(
+        entries.flatMap(({ kind, source }) => (kind === 'file' ? [source] : [])),
+      );
+      reporter.lacks({ count, paths }, new Set(unread.filter((path) => files.has(path))));
+    }
     return landed;
   }
 }

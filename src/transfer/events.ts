@@ -6,7 +6,8 @@ import type { Route } from '../jingle/transport.ts';
 export type Direction = 'send' | 'receive';
 
 /** How certain it is that the peer holds the file, or why it does not. */
-export type EndStatus = 'verified' | 'delivered' | 'declined' | 'failed' | 'interrupted';
+export type EndStatus =
+  'verified' | 'partial' | 'delivered' | 'declined' | 'failed' | 'interrupted';
 
 /** Events of one account's work. `id` is the transfer's, unique in the process; `time` in ms since the epoch. */
 export type TransferEvent = { readonly id: string; readonly time: number } & (
@@ -40,6 +41,8 @@ export type TransferEvent = { readonly id: string; readonly time: number } & (
       readonly file: string;
       /** For the receiver of a batch: where each of its files lies. */
       readonly files?: readonly string[];
+      /** Of a folder or a batch of which some has not landed: how many of its list, and the paths of the first ones. */
+      readonly missing?: { readonly count: number; readonly paths: readonly string[] };
       readonly bytes: number;
       /** What was transferred is only a part: of a file of `size` bytes those from `offset` on. */
       readonly part_of?: { readonly offset: number; readonly size: number };

@@ -166,11 +166,14 @@ export class JournalWriter {
     });
   }
 
-  /** All of it is proven and in its place, before the other side can have heard of that. */
-  land(path: string, file: TransferDetails['file']): void {
+  /** All of it is proven and in its place, or what can be, before the other side can have heard of that. */
+  land(
+    where: Pick<TransferDetails, 'path'> & Partial<Pick<TransferDetails, 'file'>>,
+    { exit, status }: Pick<TransferEnd, 'exit' | 'status'>,
+  ): void {
     const size = this.row().size ?? 0;
-    const ended = { state: 'done', exit: Exit.done, status: 'verified', ended: this.#clock.now() };
-    this.#update({ ...columnsOf({ path, file }), written: size, verified: size, ...ended });
+    const ended = { state: 'done', exit, status, ended: this.#clock.now() };
+    this.#update({ ...columnsOf(where), written: size, verified: size, ...ended });
   }
 
   /** Nothing of the part is of use: from zero, and nothing is known of a part until the next checkpoint. */

@@ -28,6 +28,8 @@ export type Outcome =
   /** The peer's receipt proves that it holds the file. */
   | { readonly kind: 'verified' }
   | { readonly kind: 'landed' }
+  /** Of a folder, or a batch, some has landed and some has not: the receipt proves which. */
+  | { readonly kind: 'partly' }
   | { readonly kind: 'declined'; readonly by: 'self' | 'peer' }
   | { readonly kind: 'cancelled' }
   | { readonly kind: 'failed'; readonly fault: Fault };
@@ -50,8 +52,8 @@ export type State =
   | { readonly at: 'overtaken'; readonly certainty: Certainty }
   /** The stream broke; the peer may be about to say why. */
   | { readonly at: 'broken'; readonly error: Error }
-  /** All bytes are out; the peer is to say `<success/>`. `receipt`: it has proven already that it has them. */
-  | { readonly at: 'confirming'; readonly receipt: boolean }
+  /** All bytes are out; the peer is to say `<success/>`. `receipt`: what it has proven already to have of them. */
+  | { readonly at: 'confirming'; readonly receipt?: Receipt }
   /** All bytes are in and their tag is right; the checksum is to come. Without one that is owed nothing lands. */
   | { readonly at: 'proving'; readonly owed: boolean }
   | { readonly at: 'landing' }
@@ -60,8 +62,14 @@ export type State =
 /** Whether a checksum that has not come yet was promised, or is owed (between two jets). */
 export type ChecksumDue = 'none' | 'promised' | 'owed';
 
+/** What a receipt proves: that all lies there, or what of it. */
+export type Receipt = 'verified' | 'partly';
+
 /** What the peer's `<success/>` is worth; `continues` is said of a range of the file. */
-export type Certainty = 'delivered' | 'verified' | 'continues';
+export type Certainty = 'delivered' | Receipt | 'continues';
+
+/** What has landed: the whole, some of many files, or a range. */
+export type Landing = 'landed' | 'partly' | 'continues';
 
 export type Event =
   | { readonly on: 'accepted' }
@@ -76,10 +84,9 @@ export type Event =
   | { readonly on: 'stream-failed'; readonly error: Error }
   | { readonly on: 'checksum' }
   | { readonly on: 'proof-failed'; readonly error: Error }
-  /** `whole`: the file has its name; else a range of it is in its part. */
-  | { readonly on: 'landed'; readonly whole: boolean }
+  | { readonly on: 'landed'; readonly as: Landing }
   /** A valid receipt came. */
-  | { readonly on: 'receipt' }
+  | { readonly on: 'receipt'; readonly proves: Receipt }
   /** `whole`: all the file's bytes are out, if not yet the tag. */
   | { readonly on: 'peer-success'; readonly certainty: Certainty; readonly whole?: boolean }
   | { readonly on: 'peer-ended'; readonly reason: string }
@@ -179,7 +186,7 @@ export function step(part: Part, state: State, event: Event): Step {
     case 'peer-gone':
       return receipted(state) ?? fail({ by: 'gone', whole: state.at === 'confirming' });
     case 'receipt':
-      return state.at === 'confirming' ? stay({ ...state, receipt: true }) : stay(state);
+      return state.at === 'confirming' ? stay({ receipt: event.proves, ...state }) : stay(state);
     case 'peer-success':
       return success(part, state, event);
     case 'peer-ended':
@@ -225,15 +232,13 @@ export function step(part: Part, state: State, event: Event): Step {
         ? fail({ by: 'self', error: event.error }, 'by-error')
         : stay(state);
     case 'landed':
-      return state.at === 'landing'
-        ? end({ kind: event.whole ? 'landed' : 'continues' }, 'success')
-        : stay(state);
+      return state.at === 'landing' ? end({ kind: event.as }, 'success') : stay(state);
   }
 }
 
-/** Whoever has proven that it holds the file may go as it likes. */
+/** Whoever has proven what it holds may go as it likes. */
 function receipted(state: State): Step | undefined {
-  return state.at === 'confirming' && state.receipt ? end({ kind: 'verified' }) : undefined;
+  return state.at === 'confirming' && state.receipt ? end({ kind: state.receipt }) : undefined;
 }
 
 function success(
@@ -317,8 +322,7 @@ function replaceOffered(state: State, usable: boolean): Step {
 function streamed(part: Part, state: State, checksum: ChecksumDue): Step {
   if (state.at === 'overtaken') return end({ kind: state.certainty });
   if (state.at !== 'streaming') return stay(state);
-  if (part.sends)
-    return { state: { at: 'confirming', receipt: false }, effects: [{ do: 'send-checksum' }] };
+  if (part.sends) return { state: { at: 'confirming' }, effects: [{ do: 'send-checksum' }] };
   return checksum === 'none'
     ? { state: { at: 'landing' }, effects: [{ do: 'land' }] }
     : stay({ at: 'proving', owed: checksum === 'owed' });

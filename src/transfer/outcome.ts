@@ -5,6 +5,7 @@ import { fileError } from '../jingle/file-description.ts';
 import type { Condition } from '../jingle/stanza.ts';
 import type { EndStatus } from './events.ts';
 import type { Fault, Outcome, SessionEnd } from './machine.ts';
+import type { MissingPaths } from './missing.ts';
 
 /** The words that end a session. */
 export interface Farewell {
@@ -33,6 +34,8 @@ export interface Subject {
   readonly file: string;
   /** True on the side that sends. */
   readonly sends: boolean;
+  /** What of a folder or a batch has not landed, beside what could not be read. */
+  readonly missing?: MissingPaths;
 }
 
 const PEER_REASONS: Partial<Record<string, string>> = {
@@ -72,6 +75,8 @@ export function errorOf(outcome: Outcome, subject: Subject): JetError | undefine
     case 'verified':
     case 'landed':
       return undefined;
+    case 'partly':
+      return subject.missing && missingError(subject.missing, subject);
     case 'declined':
       return outcome.by === 'peer'
         ? new JetError(Exit.declined, 'declined', `${peer} declined ${file}.`)
@@ -179,11 +184,18 @@ export function mayGoOn(outcome: SessionEnd): boolean {
   return error.exit === Exit.transport || ['disk-full', 'write-failed'].includes(error.code);
 }
 
-/** Whether what could not be read on this side is why the other one has not all of it, and the transfer is over. */
-export function lacks(outcome: Outcome): boolean {
-  if (outcome.kind === 'verified' || outcome.kind === 'delivered') return true;
-  if (outcome.kind !== 'failed' || outcome.fault.by !== 'peer') return false;
-  return outcome.fault.reason === 'failed-application';
+/** The error (exit 10) of a folder, or a batch, of which some has not landed. */
+function missingError({ count, paths }: MissingPaths, { peer, file, sends }: Subject): JetError {
+  const names = listed(paths, count);
+  const message = sends
+    ? `Of ${file}, ${count} did not land at ${peer}: ${names}. Ask there what is in the way, and send it again.`
+    : `Of ${file} from ${peer}, ${count} did not land: ${names}. Why is said above: put it right, and have it sent again.`;
+  return new JetError(Exit.partial, 'some-missing', message);
+}
+
+/** Whether the other side has what there was to have, so that only what could not be read on this side is missing. */
+export function lacks({ kind }: Outcome): boolean {
+  return kind === 'verified' || kind === 'delivered' || kind === 'partly';
 }
 
 /** The error (exit 10) of a folder, or a batch, of which some could not be read on this side. */
@@ -194,6 +206,7 @@ export function unreadError(name: string, paths: readonly string[]): JetError {
 
 /** What went wrong, as the journal has it. */
 export function wordOf(outcome: Outcome): string | undefined {
+  if (outcome.kind === 'partly') return 'some-missing';
   if (outcome.kind !== 'failed') return undefined;
   const { fault } = outcome;
   if (fault.by === 'peer') return `peer-${fault.reason}`;
@@ -219,6 +232,8 @@ export function statusOf(outcome: Outcome): EndStatus {
       return 'verified';
     case 'delivered':
       return 'delivered';
+    case 'partly':
+      return 'partial';
     case 'declined':
       return 'declined';
     case 'cancelled':

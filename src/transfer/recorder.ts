@@ -250,7 +250,12 @@ export class Recorder {
    * has sent it gets the receipt when it is offered again.
    */
   landed(path: string, file: TransferDetails['file']): void {
-    this.#writer.land(path, file);
+    this.#writer.land({ path, file }, { exit: Exit.done, status: 'verified' });
+  }
+
+  /** The same of a folder, or a batch, of which some has not landed. */
+  landedPartly(path: string): void {
+    this.#writer.land({ path }, { exit: Exit.partial, status: 'partial' });
   }
 
   /** What had come is of no use. */
@@ -270,11 +275,12 @@ export class Recorder {
       const error = wordOf(outcome);
       const goesOn = canGoOn(row) && mayGoOn(outcome);
       // Where nothing is kept nothing is left.
-      if (!goesOn && outcome.kind !== 'landed' && row.direction === 'receive') this.restart();
+      const there = outcome.kind === 'landed' || outcome.kind === 'partly';
+      if (!goesOn && !there && row.direction === 'receive') this.restart();
       if (path !== undefined) this.note({ path });
       if (sha256 !== undefined) this.note({ sha256: sha256.toString('hex') });
       // A receipt, or the file in its place, is for all of it; a word without a receipt is no proof.
-      const proven = outcome.kind === 'landed' || outcome.kind === 'verified';
+      const proven = there || outcome.kind === 'verified';
       if (proven && as !== 'range') this.#writer.prove(0, this.row().size ?? 0);
       this.#writer.end({
         ...{ state: stateOf(outcome, goesOn), exit, status: statusOf(outcome) },
@@ -307,6 +313,7 @@ function stepOf(size: number): number {
 function stateOf(outcome: Outcome, goesOn: boolean): EndState {
   switch (outcome.kind) {
     case 'landed':
+    case 'partly':
     case 'verified':
     case 'delivered':
       return 'done';

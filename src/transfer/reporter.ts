@@ -4,6 +4,7 @@ import { Exit, type ExitStatus, type JetError } from '../core/errors.ts';
 import type { Route } from '../jingle/transport.ts';
 import type { Direction, TransferEvent } from './events.ts';
 import type { Outcome } from './machine.ts';
+import { missingBeside, type MissingPaths } from './missing.ts';
 import { errorOf, statusOf } from './outcome.ts';
 import type { LandedAs } from './sealed.ts';
 
@@ -33,6 +34,8 @@ export class Reporter {
   #began: number | undefined;
   #ended: number | undefined;
   #files: readonly string[] | undefined;
+  #missing: MissingPaths | undefined;
+  #unread: ReadonlySet<string> = new Set();
 
   constructor(about: Reported, clock: Clock, on: (event: TransferEvent) => void) {
     this.#about = about;
@@ -102,9 +105,19 @@ export class Reporter {
     this.#emit({ event: 'finishing', what: `${this.#about.peer} to hear of it` });
   }
 
+  /**
+   * Of a folder, or a batch, some has not landed.
+   *
+   * @param unread - which of the files could not be read here, and are told of elsewhere
+   */
+  lacks(missing: MissingPaths, unread: ReadonlySet<string> = new Set()): void {
+    this.#missing = missing;
+    this.#unread = unread;
+  }
+
   /** The exit status that an end means. */
   exitOf(outcome: Outcome): ExitStatus {
-    return this.#errorOf(outcome)?.exit ?? Exit.done;
+    return this.#errorOf(outcome)?.exit ?? (outcome.kind === 'partly' ? Exit.partial : Exit.done);
   }
 
   /** The end. */
@@ -127,8 +140,9 @@ export class Reporter {
       ...(this.#files && { files: this.#files }),
       bytes: this.#bytes,
       ...(partOf && { part_of: partOf }),
-      ...(as !== 'file' && error === undefined && { as }),
-      ...(sha256 !== undefined && error === undefined && { sha256 }),
+      ...((as === 'range' || as === 'stdout') && error === undefined && { as }),
+      ...(outcome.kind === 'partly' && this.#missing && { missing: this.#missing }),
+      ...(sha256 !== undefined && exit === Exit.done && { sha256 }),
       elapsed: Math.max(0, Math.round(ended - (this.#began ?? ended))),
       exit,
     });
@@ -150,7 +164,13 @@ export class Reporter {
 
   #errorOf(outcome: Outcome): JetError | undefined {
     const { direction, peer, file } = this.#about;
-    return errorOf(outcome, { peer, file, sends: direction === 'send' });
+    const missing = this.#missing && missingBeside(this.#missing, this.#unread);
+    return errorOf(outcome, {
+      peer,
+      file,
+      sends: direction === 'send',
+      ...(missing && { missing }),
+    });
   }
 
   #emit(event: Unstamped<TransferEvent>): void {

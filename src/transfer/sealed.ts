@@ -16,6 +16,7 @@ import type { Creator } from '../jingle/stanza.ts';
 import { StanzaError } from '../xmpp/connection.ts';
 import { attr, parse, uint, xml } from '../xmpp/xml.ts';
 import { listSize } from './hash-list.ts';
+import { decodeMissing, encodeMissing, type Missing } from './missing.ts';
 import { decodeMembership, encodeMembership, type Membership } from './several.ts';
 import { decodeTree, encodeTree, type TreeHead } from './tree-list.ts';
 
@@ -36,8 +37,9 @@ export interface Digests {
   readonly file?: Buffer;
 }
 
-/** Where the bytes have gone: to a file of its name, to a part of one, or to standard output. */
-export type LandedAs = 'file' | 'range' | 'stdout';
+/** Where the bytes have gone: to a file of its name, to some of many, to a part of one, or to standard output. */
+export type LandedAs = (typeof LANDED_AS)[number];
+const LANDED_AS = ['file', 'partly', 'range', 'stdout'] as const;
 
 /** A transfer that is gone on with: its id and how often it was begun. */
 export interface Resume {
@@ -95,6 +97,8 @@ export interface Landed extends Extent {
   readonly size: number;
   /** SHA-256 of what landed, 32 bytes. */
   readonly sha256: Buffer;
+  /** Of what landed partly, and of nothing else: what of its list did not. */
+  readonly missing?: Missing | undefined;
 }
 
 /** The clear `<description/>` beside a sealed one: it says nothing but that a file moves. */
@@ -239,7 +243,7 @@ export class SealedContent {
   }
 
   /** The receipt: for a session-info, and, the same bytes, beside the `<success/>`. */
-  landed({ as, size, sha256: digest, offset, length }: Landed): Element {
+  landed({ as, size, sha256: digest, offset, length, missing }: Landed): Element {
     this.#receipt ??= encodeReceived(
       this.#creator,
       this.#name,
@@ -247,22 +251,32 @@ export class SealedContent {
         'landed',
         describe({ size, hashes: [sha256(digest)], range: { offset, length, hashes: [] } }),
         { as },
+        ...(missing ? [encodeMissing(missing)] : []),
       ),
     );
     return this.#receipt;
   }
 
-  /** Reads a `<received/>` about this content; undefined when it holds no receipt. @throws SealedError */
-  openLanded(received: Element): Landed | undefined {
+  /**
+   * Reads a `<received/>` about this content; undefined when it holds no receipt.
+   *
+   * @param lines - how many the list of a folder or a batch has; 0 of a file
+   * @throws SealedError
+   */
+  openLanded(received: Element, lines = 0): Landed | undefined {
     const sealed = readSealed(received.getChildElements(), 'landed');
     if (sealed === undefined) return undefined;
     const body = this.#open('landed', sealed.bytes);
-    const as = (['file', 'range', 'stdout'] as const).find((word) => word === attr(body, 'as'));
+    const as = LANDED_AS.find((word) => word === attr(body, 'as'));
     const { size, hashes, range } = fileIn(body);
     const digest = strong(hashes);
     if (!as || size === undefined || !digest || range?.length === undefined)
       throw new SealedError('malformed', 'the sealed receipt is incomplete');
-    return { as, size, sha256: digest, offset: range.offset, length: range.length };
+    const landed = { as, size, sha256: digest, offset: range.offset, length: range.length };
+    const missing = body.getChild('missing', NS_SEALED);
+    if ((as === 'partly') !== (missing !== undefined))
+      throw new SealedError('malformed', 'the sealed receipt contradicts itself');
+    return missing === undefined ? landed : { ...landed, missing: decodeMissing(missing, lines) };
   }
 
   /** See {@link Seals.transferId}. */

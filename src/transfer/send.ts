@@ -4,6 +4,7 @@ import { randomId } from '../core/bytes.ts';
 import { Exit, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
 import type { FileSource } from '../files/source.ts';
+import type { Walked } from '../files/walk.ts';
 import type { Envelope } from '../jet/envelope.ts';
 import { SealedError } from '../jet/sealed.ts';
 import { wipeSecret } from '../jet/secret.ts';
@@ -36,7 +37,8 @@ export interface Sendable extends Bytes {
   readonly tree?: TreeHead;
   /** Of these: how it can be read again. */
   readonly walked?: Walk;
-  /** Of these: paths of what could not be read, so far. */
+  /** Of these: what is in the list, and paths of what could not be read, so far. */
+  readonly entries?: readonly Walked[];
   readonly unread?: readonly string[];
   /** Where it lies and what it is, for what can be opened again. */
   readonly origin?: Pick<FileSource, 'path' | 'identity'>;
@@ -130,7 +132,8 @@ export async function sendFile(
   const { landed } = encrypting;
   const sha256 = whole.known ?? encrypting.sha256;
   const outcome = endOf(end);
-  if (outcome.kind === 'verified') forgetEarlier(around.records, recorder.row());
+  if (outcome.kind === 'verified' || outcome.kind === 'partly')
+    forgetEarlier(around.records, recorder.row());
   const ending = { outcome, ...(sha256 && { sha256 }), ...(landed && { as: landed.as }) };
   const { unread = [] } = source;
   return conclude(reporter, recorder, ending, sha256, { name: file, unread }).exit;
@@ -169,6 +172,7 @@ async function offer(
     {
       ...{ content, peer: to.bare.toString(), reporter, recorder, size: source.size, whole },
       files: source.tree?.files,
+      listed: { entries: source.entries ?? [], unread: source.unread ?? [] },
       ...(limitRate !== undefined && { limitRate }),
       ...(hashForm !== undefined && { hashForm }),
     },

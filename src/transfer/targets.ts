@@ -37,6 +37,8 @@ export interface Vessel extends Pick<
   readonly range?: Landing['range'] | undefined;
   /** Only of a batch: where its files lie, once they do. */
   readonly files?: readonly string[] | undefined;
+  /** As in `Target`. */
+  readonly missing?: Target['missing'];
   /** Only of what may lie here in part already: where the next bytes go, and up to where they are to come. */
   readonly ahead?: TreeLanding['ahead'];
 }
@@ -391,9 +393,17 @@ export class FileTarget implements Target {
     return this.#landing.files;
   }
 
+  get missing(): Target['missing'] {
+    return this.#landing.missing;
+  }
+
   async finish(): Promise<string> {
     await this.#checkpoint;
     const path = await this.#landing.finish();
+    if (path !== undefined && this.missing !== undefined) {
+      this.#recorder?.landedPartly(path);
+      return path;
+    }
     if (path !== undefined) {
       const file = await identityAt(path);
       // By that it is known again when it is offered once more.

@@ -28,7 +28,9 @@ import {
   type ChecksumDue,
   type Effect,
   type Event,
+  type Landing,
   type Part,
+  type Receipt,
   type SessionEnd,
   type State,
 } from './machine.ts';
@@ -59,7 +61,7 @@ export interface Side {
   /** The session-info that carries the digest. */
   checksum?(): Element;
   /** Reads a session-info: which of the things waited for it was, if any. @throws StanzaError, SealedError */
-  info(payload: Element): 'checksum' | 'receipt' | undefined;
+  info(payload: Element): 'checksum' | Receipt | undefined;
   /** What proves to the peer that the file has landed; only between two jets. */
   receipt?(): Element | undefined;
   /** What the peer's `<success/>` is worth. @throws JetError when a receipt is owed; SealedError */
@@ -68,8 +70,8 @@ export interface Side {
   readonly moved: number;
   /** Of the side that sends: whether all its bytes are out. */
   readonly whole?: boolean;
-  /** Compares hashes, moves the part to its name; false when more of the file is to come. @throws JetError */
-  land?(): Promise<boolean>;
+  /** Compares hashes, moves the part to its name; `continues` when more of the file is to come. @throws JetError */
+  land?(): Promise<Landing>;
   /** Milliseconds that a large file, read again as a whole, or many files, add to the wait for the proof. */
   readonly patience?: number;
   /** The peer is a jet: while it is waited for it says whether it is still there. */
@@ -229,7 +231,8 @@ export class Transfer implements SessionHandler {
   info(payload: Element): void {
     this.#heeding(() => {
       const heard = this.#side.info(payload);
-      if (heard !== undefined) this.#dispatch({ on: heard });
+      if (heard === 'checksum') this.#dispatch({ on: heard });
+      else if (heard !== undefined) this.#dispatch({ on: 'receipt', proves: heard });
     });
   }
 
@@ -315,7 +318,7 @@ export class Transfer implements SessionHandler {
         return;
       case 'land':
         this.#side.land?.().then(
-          (whole) => this.#dispatch({ on: 'landed', whole }),
+          (as) => this.#dispatch({ on: 'landed', as }),
           (error: unknown) => this.#dispatch({ on: 'proof-failed', error: asError(error) }),
         );
         return;

@@ -2,15 +2,16 @@
 import { constants } from 'node:fs';
 import { lstat, open, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { Exit, JetError, listed, messageOf, systemCode } from '../core/errors.ts';
+import { Exit, JetError, messageOf, systemCode } from '../core/errors.ts';
 import { blocksOf } from '../files/blocks.ts';
 import type { Placed } from '../files/landed-files.ts';
 import { Landing, type ConflictPolicy } from '../files/landing.ts';
 import { place, syncFolder } from '../files/place.ts';
-import { checkLanding, writeFailure } from '../files/refusal.ts';
+import { checkLanding, targetExists, writeFailure } from '../files/refusal.ts';
 import type { Staging } from '../files/staging.ts';
 import { dressFile, type Tree } from '../files/tree.ts';
 import type { TreeEntry } from '../files/walk.ts';
+import { missingOf, type Missing, type MissingPaths } from './missing.ts';
 import { WHOLE } from './tree-list.ts';
 
 /** Files that are made durable at once: several syncs cost little more than one. */
@@ -20,10 +21,8 @@ const READABLE = 0o400;
 
 /** What is built. */
 export interface TreeParts {
-  /** Of the folder, as it was offered. */
-  readonly name: string;
   /** What is told as its path, of what is in no folder of its own. */
-  readonly root?: string;
+  readonly root: string;
   /** All of it, settled. */
   readonly staging: Staging;
   readonly tree: Tree;
@@ -38,18 +37,27 @@ export interface TreeParts {
   readonly placed: (file: Placed) => void;
 }
 
+/** What was built. */
+export interface Built {
+  /** Path of the folder, or `root`. */
+  readonly path: string;
+  /** What of it did not land; undefined where all of it did. */
+  readonly missing: (Missing & MissingPaths) | undefined;
+}
+
 /**
  * Builds the folder, durably. What stands in the staging folder stays there, so that a crash at any moment
  * leaves what is needed to do it again.
  *
- * @returns its path, or `root`
- * @throws JetError: exit 8 `disk-full`; exit 10 `some-failed` when some of the files did not land
+ * @throws JetError (exit 8) `disk-full`, and where the folder itself cannot be made
  */
-export async function buildTree(parts: TreeParts): Promise<string> {
+export async function buildTree(parts: TreeParts): Promise<Built> {
   return new TreeBuilding(parts).run();
 }
 
 interface Ready {
+  /** In the list, and among its files. */
+  readonly line: number;
   readonly index: number;
   readonly entry: TreeEntry & { readonly kind: 'file' };
   readonly target: string;
@@ -59,52 +67,55 @@ class TreeBuilding {
   readonly #parts: TreeParts;
   /** Folders whose names have to be made durable. */
   readonly #touched = new Set<string>();
-  readonly #failed = new Set<string>();
+  /** Lines of the list. */
+  readonly #failed = new Set<number>();
 
   constructor(parts: TreeParts) {
     this.#parts = parts;
   }
 
-  async run(): Promise<string> {
-    const { tree, entries, states, name } = this.#parts;
-    let { root } = this.#parts;
+  async run(): Promise<Built> {
+    const { tree, entries, states, root } = this.#parts;
+    let folder: string | undefined;
     let ready: Ready[] = [];
     let index = 0;
-    for (const entry of entries) {
-      const { kind, path } = entry;
+    for (const [line, entry] of entries.entries()) {
+      const { kind } = entry;
       if (kind === 'link') tree.link(entry);
       else if (kind === 'folder') {
-        const made = await this.#trying(path, () => tree.folder(entry));
-        root ??= made;
+        const make = () => tree.folder(entry);
+        // Without the folder itself there is nothing.
+        const made = line === 0 ? (folder = await make()) : await this.#trying(line, make);
         if (made !== undefined) this.#touched.add(made).add(dirname(made));
       } else if (states[index++] !== WHOLE) {
         // It still has its name, so that those of others do not depend on it.
-        await this.#trying(path, () => tree.file(entry));
-        this.#fail(path, 'it could not be read there');
+        const named = await this.#trying(line, () => tree.file(entry));
+        if (named !== undefined) this.#fail(line, 'it could not be read there');
       } else {
-        const target = await this.#trying(path, () => tree.file(entry));
-        if (target !== undefined) ready.push({ index: index - 1, entry, target });
+        const target = await this.#trying(line, () => tree.file(entry));
+        if (target !== undefined) ready.push({ line, index: index - 1, entry, target });
         if (ready.length < AT_ONCE) continue;
         await this.#land(ready);
         ready = [];
       }
     }
     await this.#land(ready);
-    await this.#trying(name, () => tree.finish());
+    // A folder that only leads to something stands in no line.
+    const lines = new Map(entries.map(({ path }, line) => [path, line]));
+    await tree.finish((path, action) => this.#trying(lines.get(path) ?? 0, action));
     await inGroups([...this.#touched], syncFolder);
-    if (this.#failed.size === 0 && root !== undefined) return root;
-    throw this.#error(index);
+    return { path: folder ?? root, missing: this.#missing() };
   }
 
   /** Several become files at once, in any order; they get their names in that of the list. */
   async #land(ready: readonly Ready[]): Promise<void> {
     const made = await Promise.all(
-      ready.map(({ index, entry }) => this.#trying(entry.path, () => this.#make(index, entry))),
+      ready.map(({ line, index, entry }) => this.#trying(line, () => this.#make(index, entry))),
     );
-    for (const [n, { index, entry, target }] of ready.entries()) {
+    for (const [n, { line, index, entry, target }] of ready.entries()) {
       const part = made[n];
       if (part === undefined) continue;
-      const path = await this.#trying(entry.path, () => this.#name(index, entry, part, target));
+      const path = await this.#trying(line, () => this.#name(index, entry, part, target));
       if (path === undefined) continue;
       this.#touched.add(dirname(path));
       this.#parts.placed({ entry, place: path });
@@ -140,14 +151,9 @@ class TreeBuilding {
     }
   }
 
-  /** @returns its path; undefined where it is there already and is to be skipped */
-  async #name(
-    index: number,
-    entry: Ready['entry'],
-    part: string,
-    target: string,
-  ): Promise<string | undefined> {
-    const { staging, tree, onConflict, landedBefore, skipped } = this.#parts;
+  /** @returns its path @throws JetError (exit 8) also where something is there already, and it is to be skipped */
+  async #name(index: number, entry: Ready['entry'], part: string, target: string): Promise<string> {
+    const { staging, tree, onConflict, landedBefore } = this.#parts;
     const keep = staging.partOf(index) !== undefined;
     const there = async (path: string) => (await landedBefore(path)) && sameFile(part, path);
     try {
@@ -158,8 +164,8 @@ class TreeBuilding {
           return this.#copy(entry, part, target, there);
         },
       );
-      if (path === undefined) skipped(target, 'it is there already');
-      else if (keep && (entry.mode & READABLE) === 0) await tree.settle(path, entry);
+      if (path === undefined) throw targetExists(target);
+      if (keep && (entry.mode & READABLE) === 0) await tree.settle(path, entry);
       return path;
     } catch (error) {
       throw writeFailure(target, error);
@@ -189,29 +195,30 @@ class TreeBuilding {
   }
 
   /** What is wrong with one file is no matter of the others; a full disk, or a peer that lies, is. */
-  async #trying<T>(path: string, action: () => Promise<T>): Promise<T | undefined> {
+  async #trying<T>(line: number, action: () => Promise<T>): Promise<T | undefined> {
     try {
       return await action();
     } catch (error) {
       const one = error instanceof JetError && error.exit === Exit.localFile;
       if (!one || error.code === 'disk-full') throw error;
-      this.#fail(path, messageOf(error));
+      this.#fail(line, messageOf(error));
       return undefined;
     }
   }
 
-  #fail(path: string, why: string): void {
-    this.#failed.add(path);
-    this.#parts.skipped(path, why.replace(/\.$/, ''));
+  #fail(line: number, why: string): void {
+    this.#failed.add(line);
+    this.#parts.skipped(this.#pathOf(line), why.replace(/\.$/, ''));
   }
 
-  #error(files: number): JetError {
-    const failed = [...this.#failed];
-    return new JetError(
-      Exit.partial,
-      'some-failed',
-      `${failed.length} of ${files} files did not land: ${listed(failed)}. The others are there`,
-    );
+  #pathOf(line: number): string {
+    return this.#parts.entries[line]?.path ?? '';
+  }
+
+  #missing(): Built['missing'] {
+    if (this.#failed.size === 0) return undefined;
+    const missing = missingOf(this.#failed);
+    return { ...missing, paths: missing.lines.map((line) => this.#pathOf(line)) };
   }
 }
 

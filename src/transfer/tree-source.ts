@@ -156,7 +156,7 @@ export function treeSource(walked: Walk, { entries, unread: missed }: WalkedFold
   const size = segments.reduce((sum, segment) => sum + segment.size, 0);
   const { name } = walked;
   return {
-    ...{ name, size, mtime: new Date(entries[0]?.mtime ?? 0), tree: head, walked, unread },
+    ...{ name, size, mtime: new Date(entries[0]?.mtime ?? 0), tree: head, walked, entries, unread },
     async *read(offset, end) {
       let start = 0;
       for (const segment of segments) {

@@ -14,7 +14,7 @@ import { TreeNames } from '../files/tree-names.ts';
 import { inTheWay, Tree } from '../files/tree.ts';
 import type { TreeEntry } from '../files/walk.ts';
 import { LandedBefore } from './landed-before.ts';
-import { buildTree } from './tree-building.ts';
+import { buildTree, type Built } from './tree-building.ts';
 import { readTree, type TreeHead } from './tree-list.ts';
 import type { Vessel } from './targets.ts';
 
@@ -74,6 +74,7 @@ export class TreeLanding implements Vessel {
   /** What had come is gone: the files have their names. */
   #landed = false;
   #files: readonly Placed[] = [];
+  #missing: Built['missing'];
 
   private constructor(
     plan: TreePlan,
@@ -157,6 +158,11 @@ export class TreeLanding implements Vessel {
     return this.#plan.head.batch ? this.#files.map(({ place }) => place) : undefined;
   }
 
+  /** What of it has not landed, once the rest has; undefined where all has. */
+  get missing(): Built['missing'] {
+    return this.#missing;
+  }
+
   /**
    * As `Staging.range`. Undefined where files may have got their names: what stands there may be theirs, and
    * changed by their user.
@@ -187,10 +193,10 @@ export class TreeLanding implements Vessel {
   }
 
   /**
-   * Everything is verified: builds the folder, durably.
+   * Everything is verified: builds the folder, durably, as far as it can be.
    *
    * @returns its path
-   * @throws JetError: exit 8 `disk-full`; exit 10 `some-failed` when some of the files did not land
+   * @throws JetError (exit 8) as `buildTree`
    */
   finish(): Promise<string> {
     this.#finishing ??= this.#finish();
@@ -255,24 +261,20 @@ export class TreeLanding implements Vessel {
     this.#tree = tree;
     const states = await staging.bytes(size - head.files, head.files);
     const files: Placed[] = [];
-    const build = buildTree({
+    const { path, missing } = await buildTree({
       ...{ ...this.#plan, staging, tree, entries, states },
-      ...(head.batch && { root: targetOf(this.#plan) }),
+      root: targetOf(this.#plan),
       landedBefore: async (path) => again || (await landed?.has(path)) === true,
       placed: (file) => files.push(file),
     });
-    const root = await build.catch((error: unknown) => {
-      // What has landed is remembered although something else has not.
-      if (error instanceof JetError && error.exit === Exit.partial) return error;
-      throw error;
-    });
+    this.#missing = missing;
     // A second name that goes changes the file's times.
     await staging.abort('remove');
     this.#landed = true;
     this.#files = files;
+    // Also where something else has not landed.
     await this.#remember(files);
-    if (typeof root !== 'string') throw root;
-    return root;
+    return path;
   }
 
   async #remember(files: readonly Placed[]): Promise<void> {

@@ -184,7 +184,7 @@ describe.skipIf(!(await hasProsody()))('a folder that was interrupted', () => {
       expect(sent.stderr.trimEnd().split('\n').at(-1)).toMatch(
         /^jet: Not all of photos\/ could be read and sent: .*photos\/closed, .*photos\/b secret\./,
       );
-      await waiting.said(/"code":"some-failed","message":"[^"]*photos\/b secret/);
+      await waiting.said(/"code":"some-missing","message":"[^"]*photos\/b secret/);
       expect(await terminate(waiting)).toBe(0);
       contents.delete('b secret');
       contents.delete('closed/inside');

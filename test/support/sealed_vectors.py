@@ -206,6 +206,30 @@ def headed(root, size):
     return batch is not None and fits and len(digest) == 32 and not (batch and files == 0)
 
 
+def lines_of(case):
+    """How many lines the list of the offer has; none, where that is one of a file."""
+    if "stream" not in case:
+        return 0
+    tree = ET.fromstring(case["elements"][0]["plaintext"]).find(f"{{{NS}}}tree")
+    return base64.b64decode(case["stream"])[: int(tree.get("list"))].count(b"\n")
+
+
+def lacking(case, root):
+    """Whether a receipt names what has not landed, where it has to and nowhere else."""
+    missing = root.find(f"{{{NS}}}missing")
+    if root.get("as") != "partly":
+        return missing is None
+    if missing is None:
+        return False
+    words = (missing.text or "").split(" ")
+    if not all(word.isdecimal() for word in [missing.get("count", ""), *words]):
+        return False
+    count, lines = int(missing.get("count")), [int(word) for word in words]
+    rising = all(one < two for one, two in zip(lines, lines[1:]))
+    rest = count - len(lines)
+    return rising and len(lines) == min(count, 1000) and lines[-1] + rest < lines_of(case)
+
+
 def travels(case):
     """The stream of a folder or a batch is what its offer and its list say."""
     if "stream" not in case:
@@ -232,6 +256,13 @@ def travels(case):
     same("states", set(stream[-files:]) <= set(b"01"), True)
     checksum = ET.fromstring(texts["checksum"]).find(f"{FILE}file/{FILE}range/{HASH}")
     same("hash", base64.b64decode(checksum.text), hashlib.sha256(stream).digest())
+    same("says", says(case, "landed", texts["landed"]), True)
+    missing = ET.fromstring(texts["landed"]).find(f"{{{NS}}}missing")
+    unread = [n for n, state in enumerate(stream[-files:]) if state == 0x30]
+    if unread:
+        named = [int(word) for word in missing.text.split(" ")]
+        places = [n for n, entry in enumerate(entries) if entry["kind"] == "file"]
+        same("unread", all(places[n] in named for n in unread), True)
 
 
 def says(case, label, body):
@@ -268,8 +299,8 @@ def says(case, label, body):
         return bytes_ == whole and length is not None and offset + length <= whole
     if label == "checksum":
         return (offset, length) == (0, SIZE) and strong(span)
-    known = root.get("as") in ("file", "range", "stdout")
-    return known and bytes_ is not None and length is not None and strong(file)
+    known = root.get("as") in ("file", "partly", "range", "stdout")
+    return known and bytes_ is not None and length is not None and strong(file) and lacking(case, root)
 
 
 def from_stanza(case, side, label, stanza):

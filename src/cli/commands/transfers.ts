@@ -59,10 +59,11 @@ async function withJournal(
 }
 
 function text(row: TransferRow): string {
-  const { id, state, direction, peer, name, size, written, created } = row;
+  const { id, direction, peer, name, size, written, created } = row;
+  const state = row.status === 'partial' ? 'done in part' : row.state;
   const way = direction === 'send' ? 'to' : 'from';
   const day = new Date(created).toISOString().slice(0, 16).replace('T', ' ');
-  const unfinished = state !== 'done' && size !== undefined && size > 0;
+  const unfinished = row.state !== 'done' && size !== undefined && size > 0;
   const share = unfinished ? ` at ${Math.floor((written * 100) / size)} %` : '';
   const bytes = size === undefined ? '' : `, ${formatSize(size)}`;
   return `${id.slice(0, 8)}  ${day}  ${escapeText(name)}${bytes} ${way} ${escapeText(peer)}: ${state}${share}`;

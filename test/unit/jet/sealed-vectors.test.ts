@@ -86,6 +86,13 @@ function offeredIn(vector: Vector): OfferedFile {
   return new SealedContent(sides(vector).other, vector.binding).openOffer(base64(offer.sealed));
 }
 
+/** How many lines the list of a vector has; 0 where there is none. */
+function linesIn(vector: Vector): number {
+  const { tree } = vector.stream === undefined ? {} : offeredIn(vector);
+  const list = base64(vector.stream ?? '').subarray(0, tree?.list ?? 0);
+  return list.toString().split('\n').length - 1;
+}
+
 /** How the program reads the place that an element has. */
 function read(seals: Seals, vector: Vector, label: string, stanza: Element): unknown {
   const content = new SealedContent(seals, vector.binding);
@@ -101,7 +108,7 @@ function read(seals: Seals, vector: Vector, label: string, stanza: Element): unk
     case 'checksum':
       return content.openChecksum(stanza, { offset: 0, length: 23 });
     default:
-      return content.openLanded(stanza);
+      return content.openLanded(stanza, linesIn(vector));
   }
 }
 
@@ -278,6 +285,7 @@ describe('sends of several files', () => {
   test.each([
     ['offer-tree', false, ['party/hatter.txt', 'party/table/Ei.txt', 'party/table/süß.txt']],
     ['offer-batch', true, ['a.txt', 'b.txt', 'a.txt']],
+    ['offer-batch-partly', true, ['a.txt', 'b.txt', 'a.txt']],
   ])('the stream of %s is read and made as this program does', (name, batch, paths) => {
     const vector = vectorOf(name);
     if (vector?.stream === undefined) throw new Error('it is missing');
@@ -295,6 +303,32 @@ describe('sends of several files', () => {
     const { maker } = sides(vector);
     const said = new SealedContent(maker, vector.binding).offer(offered).getText();
     expect(said).toBe(vector.elements[0]?.sealed);
+  });
+
+  test.each([
+    ['offer-tree', { count: 1, lines: [3] }],
+    ['offer-batch', undefined],
+    ['offer-batch-partly', { count: 2, lines: [0, 2] }],
+  ])('what of %s has not landed is said and read as this program does', (name, missing) => {
+    const vector = vectorOf(name);
+    if (vector?.stream === undefined) throw new Error('it is missing');
+    const { maker, other } = sides(vector);
+    const [offer, accept, , landed] = vector.elements;
+    const sender = new SealedContent(maker, vector.binding);
+    const receiver = new SealedContent(other, vector.binding);
+    const size = base64(vector.stream).length;
+    const whole = { offset: 0, length: size };
+    drawn.push(...[offer, accept, landed].map((one) => hex(one?.nonce ?? '')));
+    sender.offer(offeredIn(vector));
+    receiver.openOffer(base64(offer?.sealed ?? ''));
+    const accepted = parse(receiver.accept({ size, extent: whole }).toString());
+    sender.openAccept(accepted === undefined ? [] : [accepted], { size });
+    const sha256 = createHash('sha256').update(base64(vector.stream)).digest();
+    const as = missing === undefined ? 'file' : 'partly';
+    const said = { as, size, sha256, ...whole, ...(missing && { missing }) } as const;
+    const receipt = receiver.landed(said);
+    expect(receipt.getChildText('sealed')).toBe(landed?.sealed);
+    expect(sender.openLanded(receipt, linesIn(vector))).toEqual(said);
   });
 });
 

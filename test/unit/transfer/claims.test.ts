@@ -37,6 +37,22 @@ describe('a receipt', () => {
     expect(alice.events.at(-1)).toMatchObject({ event: 'end', status: 'delivered' });
   });
 
+  test('as partly of a file is none', async () => {
+    const missing = { count: 1, lines: [0] };
+    cheat('landed', (said) => [{ ...said, as: 'partly', missing }]);
+    const { send, alice, bob } = await createExchange({ sealed: true });
+    expect(await send(HELD)).toBe(6);
+    await bob.told('end');
+    expect(alice.events.at(-1)).toMatchObject({
+      event: 'error',
+      code: 'sealed-malformed',
+      exit: 6,
+    });
+    expect(alice.events.filter(({ event }) => event === 'end')).toMatchObject([
+      { status: 'failed' },
+    ]);
+  });
+
   test('about other bytes than were served counts as taken by nobody', async () => {
     cheat('landed', (said) => [{ ...said, sha256: OTHER.digest }]);
     const { fetch, taken, served } = createHolding({}, true);

@@ -65,19 +65,22 @@ describe('the sender', () => {
     expect(early(false).at(-1)).toBe('stream');
   });
 
-  test('has verified the file when the success comes with its receipt', () => {
+  test.each(['verified', 'partly'] as const)('is %s when the success comes so', (certainty) => {
     const sent: Event[] = [{ on: 'accepted' }, { on: 'connected' }, streamedEvent];
-    const { effects } = play(SENDER, ...sent, { on: 'peer-success', certainty: 'verified' });
-    expect(effects.at(-1)).toBe('finish verified');
+    const { effects } = play(SENDER, ...sent, { on: 'peer-success', certainty });
+    expect(effects.at(-1)).toBe(`finish ${certainty}`);
   });
 
   test.each<[string, Event]>([
     ['the peer goes away', { on: 'peer-gone' }],
     ['the peer ends it in another way', { on: 'peer-ended', reason: 'general-error' }],
     ['nothing more comes', { on: 'silence' }],
-  ])('has verified the file after a valid receipt, even if %s', (_what, event) => {
+  ])('knows what has landed after a valid receipt, even if %s', (_what, event) => {
     const sent: Event[] = [{ on: 'accepted' }, { on: 'connected' }, streamedEvent];
-    expect(play(SENDER, ...sent, { on: 'receipt' }, event).effects.at(-1)).toBe('finish verified');
+    for (const proves of ['verified', 'partly'] as const) {
+      const { effects } = play(SENDER, ...sent, { on: 'receipt', proves }, event);
+      expect(effects.at(-1)).toBe(`finish ${proves}`);
+    }
     expect(play(SENDER, ...sent, event).effects.at(-1)).toBe('finish failed');
   });
 
@@ -131,11 +134,11 @@ describe('the sender', () => {
 describe('the receiver', () => {
   const streaming: Event[] = [{ on: 'decided', accept: true }, { on: 'connected' }];
 
-  test('lands, and only then says success', () => {
-    const { effects } = play(RECEIVER, ...streaming, streamedEvent, { on: 'landed', whole: true });
+  test.each(['landed', 'partly'] as const)('lands, and only then says success: %s', (as) => {
+    const { effects } = play(RECEIVER, ...streaming, streamedEvent, { on: 'landed', as });
     expect(effects).toEqual([
       ...['accept', 'connect', 'stream', 'land'],
-      ...['terminate success', 'finish landed'],
+      ...['terminate success', `finish ${as}`],
     ]);
   });
 
@@ -162,7 +165,7 @@ describe('the receiver', () => {
   ])('tells of what is verified as landed, even if meanwhile %s', (_what, event) => {
     const { effects } = play(RECEIVER, ...streaming, streamedEvent, event, {
       on: 'landed',
-      whole: true,
+      as: 'landed',
     });
     expect(effects.at(-1)).toBe('finish landed');
     // Before that it ends.
@@ -205,18 +208,23 @@ const anyEvent: fc.Arbitrary<Event> = fc.oneof(
   fc
     .constantFrom(
       ...(['accepted', 'connected', 'replace-accepted', 'replace-rejected', 'checksum'] as const),
-      ...(['receipt', 'peer-gone', 'cancel', 'silence', 'unanswered'] as const),
+      ...(['peer-gone', 'cancel', 'silence', 'unanswered'] as const),
     )
     .map((on): Event => ({ on })),
   fc.boolean().map((accept): Event => ({ on: 'decided', accept })),
-  fc.boolean().map((whole): Event => ({ on: 'landed', whole })),
+  fc
+    .constantFrom('landed' as const, 'partly' as const, 'continues' as const)
+    .map((as): Event => ({ on: 'landed', as })),
+  fc
+    .constantFrom('verified' as const, 'partly' as const)
+    .map((proves): Event => ({ on: 'receipt', proves })),
   fc.boolean().map((another): Event => ({ on: 'unconnected', another })),
   fc.boolean().map((usable): Event => ({ on: 'replace-offered', usable })),
   fc
     .constantFrom('none' as const, 'promised' as const, 'owed' as const)
     .map((checksum): Event => ({ on: 'streamed', checksum })),
   fc
-    .constantFrom('delivered' as const, 'verified' as const, 'continues' as const)
+    .constantFrom(...(['delivered', 'verified', 'partly', 'continues'] as const))
     .map((certainty): Event => ({ on: 'peer-success', certainty })),
   fc
     .constantFrom('decline', 'busy', 'cancel', 'connectivity-error', 'security-error')
@@ -258,7 +266,7 @@ const STATES: readonly State[] = [
     (at) => ({ at }),
   ),
   ...[{ at: 'streaming' } as const, { at: 'overtaken', certainty: 'delivered' } as const],
-  ...[{ at: 'broken', error: broke } as const, { at: 'confirming', receipt: false } as const],
+  ...[{ at: 'broken', error: broke } as const, { at: 'confirming' } as const],
   ...[{ at: 'proving', owed: true } as const, { at: 'landing' } as const],
 ];
 /** Bounded elsewhere: by the time for an answer, by a person, by the watch over the bytes, by the disk. */
@@ -287,9 +295,9 @@ test.each<[Event, readonly State['at'][]]>([
   [{ on: 'streamed', checksum: 'none' }, ['streaming', 'overtaken']],
   [{ on: 'stream-failed', error: broke }, ['streaming', 'overtaken']],
   [{ on: 'proof-failed', error: broke }, ['streaming', 'overtaken', 'landing']],
-  [{ on: 'receipt' }, ['confirming']],
+  [{ on: 'receipt', proves: 'verified' }, ['confirming']],
   [{ on: 'checksum' }, ['proving']],
-  [{ on: 'landed', whole: true }, ['landing']],
+  [{ on: 'landed', as: 'landed' }, ['landing']],
 ])('%j out of its order changes nothing', (event, where) => {
   for (const part of [SENDER, RECEIVER])
     for (const state of STATES.filter(({ at }) => !where.includes(at)))

@@ -64,7 +64,9 @@ describe('a folder on a file system without hard links', () => {
     const what = await sample(FILES);
     const landing = await TreeLanding.open(what.plan);
     await write(landing, what.stream);
-    await expect(landing.finish()).rejects.toMatchObject({ code: 'some-failed', exit: 10 });
+    await landing.finish();
+    const { files } = what.plan.head;
+    expect(landing.missing).toMatchObject({ count: files });
     expect(await readdir(join(what.plan.out, 'x/in'))).toEqual([]);
   });
 

@@ -15,7 +15,7 @@ import {
 } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { Exit, JetError } from '../../../src/core/errors.ts';
+import { JetError } from '../../../src/core/errors.ts';
 import { Hasher } from '../../../src/files/hashing.ts';
 import type { Checkpoint, ConflictPolicy } from '../../../src/files/landing.ts';
 import { LARGE } from '../../../src/files/runs.ts';
@@ -447,7 +447,7 @@ describe('a folder that is being landed', () => {
     const landing = await TreeLanding.open(what.plan);
     await write(landing, what.stream);
     await symlink(away, join(what.plan.out, 'x'));
-    await expect(landing.finish()).rejects.toMatchObject({ exit: Exit.partial });
+    await expect(landing.finish()).rejects.toMatchObject({ code: 'link-in-the-way', exit: 8 });
     await landing.abort('remove');
     expect(await readdir(away)).toEqual([]);
     expect(await readdir(what.plan.out)).toEqual(['x']);

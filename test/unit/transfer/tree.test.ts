@@ -114,7 +114,12 @@ describe('a folder', () => {
     expect(await offer(await item.open())).toBe(10);
     expect(alice.events.at(-1)).toMatchObject({ event: 'error', code: 'some-unread', exit: 10 });
     expect(alice.events.at(-1)).toHaveProperty('message', expect.stringContaining('photos/a.txt'));
-    expect(await bob.told('end')).toMatchObject({ exit: 10 });
+    // Once: that it has not landed, either, is no news.
+    expect(alice.events.filter(({ event }) => event === 'error')).toHaveLength(1);
+    const missing = { count: 1, paths: [join(root, 'a.txt')] };
+    expect(await alice.told('end')).toMatchObject({ status: 'partial', missing, exit: 10 });
+    expect(await bob.told('end')).toMatchObject({ status: 'partial', exit: 10 });
+    expect(await bob.told('end')).toMatchObject({ missing: { count: 1, paths: ['photos/a.txt'] } });
     expect(skipped).toEqual(['photos/a.txt: it could not be read there']);
     const there = await names(join(folder, 'photos'));
     expect(there).toContain('z.sh');
@@ -218,38 +223,103 @@ describe('a folder that is read again', () => {
   });
 });
 
-describe('a folder whose receipt was lost', () => {
-  test('comes again when its sender goes on, and lands once', async () => {
-    const { offer, folder, alice, records, theirs } = await createExchange({ sealed: true });
-    const { item } = await gathered(await sample(), { links: true });
-    const source = await item.open();
-    let key = 0;
-    expect(await offer(source, { began: (begun) => (key = begun) })).toBe(0);
-    const before = await names(join(folder, 'photos'));
-    const row = records.journal.forget(key);
-    const { account, peer, direction, jet, name, size, path, options, identity = '' } = row;
-    const about = { account, peer, direction, jet, name, size, path, options };
-    const recorder = records.begin(about);
-    recorder.agreed(() => row.id, Buffer.from(identity, 'hex'), row.device ?? 0);
-    const sha256 = Buffer.from(row.sha256 ?? '', 'hex');
-    expect(sha256).toHaveLength(32);
-    let parts: (string | undefined)[] = [];
-    const watched: Sendable = {
-      ...source,
-      async *read(from, to) {
-        for await (const block of source.read(from, to)) {
-          parts = theirs.records.journal.list({ states: ['open'] }).map(({ part }) => part);
-          yield block;
-        }
-      },
-    };
-    expect(await offer(watched, { goesOn: { recorder, sha256 } })).toBe(0);
-    // A kill would have left nothing that nobody knows of.
-    expect(parts).toEqual([join(folder, 'photos.jet-part')]);
-    expect(alice.events.at(-1)).toMatchObject({ event: 'end', status: 'verified' });
-    expect(await readdir(folder)).toEqual(['photos']);
-    expect(await names(join(folder, 'photos'))).toEqual(before);
+describe('a folder of which some does not land', () => {
+  test('has the rest there, and its sender knows of what, by the word of the receiver', async () => {
+    const { offer, folder, alice, bob, records, theirs } = await createExchange({ sealed: true });
+    const root = await sample();
+    await mkdir(join(folder, 'photos', 'in'), { recursive: true });
+    await writeFile(join(folder, 'photos', 'in', 'deep'), 'mine');
+    await writeFile(join(folder, 'photos', 'empty'), 'mine');
+    const { item } = await gathered(root, { links: true });
+    expect(await offer(await item.open())).toBe(10);
+    const lost = ['empty', 'in/deep', 'in/deep/big'];
+    const end = { event: 'end', status: 'partial', exit: 10 };
+    expect(await bob.told('end')).toMatchObject({
+      ...{ ...end, file: join(folder, 'photos') },
+      missing: { count: 3, paths: lost.map((path) => `photos/${path}`) },
+    });
+    expect(await alice.told('end')).toMatchObject({
+      ...end,
+      missing: { count: 3, paths: lost.map((path) => join(root, path)) },
+    });
+    expect(await alice.told('end')).not.toHaveProperty('sha256');
+    expect(alice.events.at(-1)).toMatchObject({ event: 'error', code: 'some-missing', exit: 10 });
+    expect(await names(join(folder, 'photos'))).toEqual(
+      ['a.txt', 'empty', 'in', 'in/deep', 'in/link', 'nothing', 'z.sh'].sort(),
+    );
+    for (const { journal } of [records, theirs.records])
+      expect(journal.list()).toMatchObject([{ state: 'done', status: 'partial', exit: 10 }]);
   });
+});
+
+describe('a folder of which more does not land than is named', () => {
+  test('has it counted, and the first of it named', async () => {
+    const { offer, folder, alice, bob } = await createExchange({ sealed: true });
+    const root = join(await scratch(), 'photos');
+    await mkdir(join(root, 'in'), { recursive: true });
+    const inner = Array.from({ length: 1200 }, (_, n) => `in/${n}`);
+    for (const name of inner) await writeFile(join(root, name), '');
+    await mkdir(join(folder, 'photos'));
+    await writeFile(join(folder, 'photos', 'in'), 'mine');
+    const { item } = await gathered(root);
+    expect(await offer(await item.open())).toBe(10);
+    const ends = [await alice.told('end'), await bob.told('end')];
+    for (const [n, end] of ends.entries()) {
+      if (end.event !== 'end') throw new Error('no end');
+      const { count = 0, paths = [] } = end.missing ?? {};
+      expect([count, paths.length]).toEqual([1201, 1000]);
+      expect(paths[0]).toBe(n === 0 ? join(root, 'in') : 'photos/in');
+      expect(new Set(paths).size).toBe(1000);
+    }
+    for (const { events } of [alice, bob])
+      expect(events.at(-1)).toHaveProperty(
+        'message',
+        expect.stringMatching(/1201 did not land.*\/in, .* and 1181 more\. /),
+      );
+  });
+});
+
+describe('a folder whose receipt was lost', () => {
+  test.each([true, false])(
+    'comes again when its sender goes on, and lands once (%s)',
+    async (whole) => {
+      const { offer, folder, alice, records, theirs } = await createExchange({ sealed: true });
+      if (!whole) {
+        await mkdir(join(folder, 'photos'));
+        await writeFile(join(folder, 'photos', 'empty'), 'mine');
+      }
+      const exit = whole ? 0 : 10;
+      const { item } = await gathered(await sample(), { links: true });
+      const source = await item.open();
+      let key = 0;
+      expect(await offer(source, { began: (begun) => (key = begun) })).toBe(exit);
+      const before = await names(join(folder, 'photos'));
+      const row = records.journal.forget(key);
+      const { account, peer, direction, jet, name, size, path, options, identity = '' } = row;
+      const about = { account, peer, direction, jet, name, size, path, options };
+      const recorder = records.begin(about);
+      recorder.agreed(() => row.id, Buffer.from(identity, 'hex'), row.device ?? 0);
+      const sha256 = Buffer.from(row.sha256 ?? '', 'hex');
+      expect(sha256).toHaveLength(32);
+      let parts: (string | undefined)[] = [];
+      const watched: Sendable = {
+        ...source,
+        async *read(from, to) {
+          for await (const block of source.read(from, to)) {
+            parts = theirs.records.journal.list({ states: ['open'] }).map(({ part }) => part);
+            yield block;
+          }
+        },
+      };
+      expect(await offer(watched, { goesOn: { recorder, sha256 } })).toBe(exit);
+      // A kill would have left nothing that nobody knows of.
+      expect(parts).toEqual([join(folder, 'photos.jet-part')]);
+      const status = whole ? 'verified' : 'partial';
+      expect(alice.events.findLast(({ event }) => event === 'end')).toMatchObject({ status, exit });
+      expect(await readdir(folder)).toEqual(['photos']);
+      expect(await names(join(folder, 'photos'))).toEqual(before);
+    },
+  );
 });
 
 /** A stream as a peer that cheats may make it: any list, `bytes` for the files, all of them marked whole. */
