@@ -6,7 +6,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 const LONG = [
   ...['secrets-once', 'kill', 'resume', 'attacks-receipt', 'attacks-devices', 'sessions-end'],
   ...['attacks-offer', 'ranges', 'repair', 'daily', 'fingerprints', 'routes', 'conversations'],
-  'folders-resume',
+  ...['folders-resume', 'batches', 'partly', 'joint'],
 ];
 
 class LongFirst extends BaseSequencer {
