@@ -33,7 +33,8 @@ export async function run(options: Options): Promise<void> {
     const missing: string[] = [];
     const failed = (who: string, why: string) => {
       progress(`  ${who} FAILED: ${why}`);
-      missing.push(`${who}: ${why.split('\n')[0] ?? ''}`);
+      const line = `${who}: ${why.split('\n')[0] ?? ''}`;
+      if (!missing.includes(line)) missing.push(line);
     };
     const entered = await field(stage, options.only, options.quick);
     contestants = entered.contestants;
