@@ -120,22 +120,36 @@ export class Receiver {
   /** The handler of a session-initiate whose sender may offer at all. */
   async handle({ session, contents }: IncomingSession): Promise<SessionHandler> {
     const { clock, log } = this.#around;
+    let device: Buffer | undefined;
     const all: Contents = new Contents(session, {
       ...{ clock, log },
-      offered: (offered, lane) => this.#offered(all, lane, offered),
+      offered: (offered, lane) =>
+        this.#offered(lane, offered, ({ sender, file }) => {
+          device ??= sender.identityKey;
+          if (!device.equals(sender.identityKey))
+            throw new Unacceptable('security-error', 'another device of it began the session');
+          // Its sender ends the session, or says no more.
+          if (file.of?.joint === true) all.stay();
+        }),
     });
     return (await all.begin(contents)) ? all : REFUSED;
   }
 
-  /** Takes what is offered, or refuses it. */
+  /**
+   * Takes what is offered, or refuses it.
+   *
+   * @param fits - whether it belongs to its session; throws Unacceptable where it does not
+   */
   async #offered(
-    all: Contents,
     session: ContentSession,
     contents: readonly Content[],
+    fits: (opened: OpenedOffer) => void,
   ): Promise<SessionHandler | undefined> {
     const peer = session.peer;
     try {
       const incoming = readIncoming(contents);
+      if (incoming.kind !== 'offer')
+        throw new Unacceptable('unsupported-applications', 'it asked for a file among its offers');
       this.#checkSize(incoming.clear.size ?? 0);
       if (this.#around.transports.get(incoming.content.transport.getNS() ?? '') === undefined) {
         throw new Unacceptable('unsupported-transports', 'its transport is unknown');
@@ -145,10 +159,8 @@ export class Receiver {
       this.#options.opened?.(peer);
       try {
         this.#checkSize(opened.file.size);
-        const taken = this.#take(session, incoming, opened, await this.#record(session, opened));
-        // The sender ends it, or says no more.
-        if (opened.file.of?.joint === true) all.stay();
-        return taken;
+        fits(opened);
+        return this.#take(session, incoming, opened, await this.#record(session, opened));
       } catch (error) {
         wipeSecret(opened.secret);
         const { of } = opened.file;

@@ -9,6 +9,7 @@ import { FileSource } from '../../src/files/source.ts';
 import { defaultCiphers, GCM_MAX_BYTES } from '../../src/jet/ciphers.ts';
 import { EnvelopeRegistry, type Envelope, type TransportSecret } from '../../src/jet/envelope.ts';
 import { stubEnvelope } from '../../src/jet/stub-envelope.ts';
+import type { Initiates } from '../../src/jingle/joint.ts';
 import { Sessions } from '../../src/jingle/sessions.ts';
 import { TransportRegistry } from '../../src/jingle/transport.ts';
 import type { TransferEvent } from '../../src/transfer/events.ts';
@@ -53,12 +54,15 @@ export async function createExchange({
   const network = createNetwork({ clock });
   const alice = makeSide(network.connect('alice@a.test/one'));
   const bob = makeSide(network.connect('bob@b.test/two'));
-  const keys = [generateKeyPairSync('x25519'), generateKeyPairSync('x25519')] as const;
+  const [own, ofBob] = [generateKeyPairSync('x25519'), generateKeyPairSync('x25519')];
+  let ofAlice = own;
   const skipped: string[] = [];
   const envelopeOf = ({ secrets, drawn }: Side) => {
-    const [own, peer] = secrets === alice.secrets ? keys : ([keys[1], keys[0]] as const);
     const envelope = watched(secrets, drawn);
-    return sealed ? withIdentity(envelope, own, peer) : envelope;
+    if (!sealed) return envelope;
+    return secrets === alice.secrets
+      ? withIdentity(envelope, ofAlice, ofBob)
+      : withIdentity(envelope, ofBob, () => ofAlice);
   };
   const refused: string[] = [];
   const said: string[] = [];
@@ -101,22 +105,29 @@ export async function createExchange({
   };
   const offer = (
     source: Sendable,
-    options: Partial<Pick<Sending, 'signal' | 'limitRate' | 'goesOn' | 'began'>> = {},
+    options: Partial<Pick<Sending, 'signal' | 'limitRate' | 'goesOn' | 'began' | 'of'>> = {},
+    sessions: Initiates = ours.sessions,
   ) =>
-    sendFile(ours, {
-      source,
-      to: bob.connection.jid,
-      envelope: envelopeOf(alice),
-      ...(sealed && { device: DEVICE }),
-      answerMs: 120_000,
-      on: (event) => void alice.events.push(event),
-      signal: options.signal ?? new AbortController().signal,
-      ...(options.limitRate !== undefined && { limitRate: options.limitRate }),
-      ...(options.goesOn && { goesOn: options.goesOn }),
-      ...(options.began && { began: options.began }),
-    });
+    sendFile(
+      { ...ours, sessions },
+      {
+        source,
+        of: options.of,
+        to: bob.connection.jid,
+        envelope: envelopeOf(alice),
+        ...(sealed && { device: DEVICE }),
+        answerMs: 120_000,
+        on: (event) => void alice.events.push(event),
+        signal: options.signal ?? new AbortController().signal,
+        ...(options.limitRate !== undefined && { limitRate: options.limitRate }),
+        ...(options.goesOn && { goesOn: options.goesOn }),
+        ...(options.began && { began: options.began }),
+      },
+    );
   const { records } = ours;
-  const sides = { clock, network, alice, bob, receiver, records, theirs, said };
+  /** From now on it is another device of alice's that offers. */
+  const changeDevice = () => void (ofAlice = generateKeyPairSync('x25519'));
+  const sides = { clock, network, alice, bob, receiver, records, ours, theirs, said, changeDevice };
   return { ...sides, send, offer, folder, refused, skipped };
 }
 
@@ -141,19 +152,24 @@ function watched(secrets: TransportSecret[], drawn: string[]): Envelope {
 export function withIdentity(
   envelope: Envelope,
   own: KeyPairKeyObjectResult,
-  peer: KeyPairKeyObjectResult,
+  peer: KeyPairKeyObjectResult | (() => KeyPairKeyObjectResult),
 ): Envelope {
-  const [key, other] = [bytesOf(own), bytesOf(peer)];
+  const key = bytesOf(own);
+  const now = () => (typeof peer === 'function' ? peer() : peer);
+  const other = () => bytesOf(now());
   return {
     ...envelope,
     open: async (element, from, keyLength) => {
       const { secret, sender } = await envelope.open(element, from, keyLength);
-      return { secret, sender: { ...sender, identityKey: other } };
+      return { secret, sender: { ...sender, identityKey: other() } };
     },
     identity: () => ({
       ...{ device: DEVICE, key },
-      seal: async (secret, to) => ({ element: await envelope.seal(secret, to), recipient: other }),
-      agree: () => diffieHellman({ privateKey: own.privateKey, publicKey: peer.publicKey }),
+      seal: async (secret, to) => {
+        const element = await envelope.seal(secret, to);
+        return { element, recipient: other() };
+      },
+      agree: () => diffieHellman({ privateKey: own.privateKey, publicKey: now().publicKey }),
       isJet: () => false,
       rememberJet: () => undefined,
     }),
