@@ -1,7 +1,6 @@
 /** Many files in one content of which some do not land: both sides say which. Real processes over a real server. */
 import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { xml } from '../../src/xmpp/xml.ts';
 import {
@@ -14,6 +13,7 @@ import {
   type Change,
 } from '../support/hostile.ts';
 import { ended, linesOf, makePair, noise, type Ended, type Pair } from '../support/pair.ts';
+import { killUnheard } from '../support/interrupting.ts';
 import { terminate } from '../support/people.ts';
 import { BOUND, canBind } from '../support/permissions.ts';
 import { hasProsody } from '../support/prosody.ts';
@@ -233,17 +233,7 @@ describe.skipIf(!(await hasProsody()) || process.platform !== 'linux')('of many 
     const there = thereOf('folder');
     await mkdir(there);
     await writeFile(join(there, '3.txt'), 'mine');
-    const receiver = pair.receive(conflict('fail'));
-    await receiver.said(/"event":"waiting"/);
-    const sender = pair.send(folder, ['--limit-rate', '4M']);
-    await sender.said(/"bytes":11[0-9]{6}/);
-    // What is left of the folder, and its checksum, wait in the receiver's sockets.
-    receiver.child.kill('SIGSTOP');
-    await sender.said(/to confirm/);
-    await setTimeout(500);
-    sender.child.kill('SIGKILL');
-    await sender.ended;
-    receiver.child.kill('SIGCONT');
+    const receiver = await killUnheard(pair, folder, conflict('fail'));
     await receiver.said(/"status":"partial"/);
     const sent = await ended(pair.alice.start(['resume', '--json']));
     expect(sent, sent.stderr).toMatchObject({ status: 10 });

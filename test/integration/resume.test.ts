@@ -2,10 +2,16 @@
 import { createHash } from 'node:crypto';
 import { open, readFile, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { openJournal } from '../../src/app.ts';
-import { durable, interruptMidway, RATE, waitsForAny, written } from '../support/interrupting.ts';
+import {
+  durable,
+  interruptMidway,
+  killUnheard,
+  RATE,
+  waitsForAny,
+  written,
+} from '../support/interrupting.ts';
 import type { JetHome } from '../support/jet.ts';
 import { freshPairs } from '../support/fresh-pairs.ts';
 import { ended, linesOf, noise, type Pair } from '../support/pair.ts';
@@ -63,17 +69,7 @@ describe.skipIf(!(await hasProsody()))('a transfer that was interrupted', () => 
   );
 
   test('by a kill of the receiver that had it in its place is over there, and gets its sender a receipt', async () => {
-    const receiver = pair.receive();
-    await receiver.said(/"event":"waiting"/);
-    const sender = pair.send(file, ['--limit-rate', '4M']);
-    await sender.said(/"bytes":11[0-9]{6}/);
-    // What is left of the file, and its checksum, wait in the receiver's sockets.
-    receiver.child.kill('SIGSTOP');
-    await sender.said(/to confirm/);
-    await setTimeout(500);
-    sender.child.kill('SIGKILL');
-    await sender.ended;
-    receiver.child.kill('SIGCONT');
+    const receiver = await killUnheard(pair, file);
     await receiver.said(/to hear of it/);
     receiver.child.kill('SIGKILL');
     await receiver.ended;

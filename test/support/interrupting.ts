@@ -1,4 +1,5 @@
 /** Transfers that are broken off in the middle by a kill, and what is left of them. */
+import { setTimeout } from 'node:timers/promises';
 import { expect, vi } from 'vitest';
 import { openJournal } from '../../src/app.ts';
 import type { JetHome, JetProcess } from './jet.ts';
@@ -51,6 +52,30 @@ export async function interruptMidway(
   await left.said(/"code":"(broke|resumable)"/);
   left.child.kill('SIGTERM');
   await left.ended;
+}
+
+/**
+ * Kills the sender of 12,000,000 bytes when all of them are out and it has heard nothing yet.
+ *
+ * @returns the receiver, which is about to land them
+ */
+export async function killUnheard(
+  pair: Pair,
+  files: string,
+  args: readonly string[] = [],
+): Promise<JetProcess> {
+  const receiver = pair.receive(args);
+  await receiver.said(/"event":"waiting"/);
+  const sender = pair.send(files, ['--limit-rate', '4M']);
+  await sender.said(/"bytes":11[0-9]{6}/);
+  // What is left, and its checksum, wait in the receiver's sockets.
+  receiver.child.kill('SIGSTOP');
+  await sender.said(/to confirm/);
+  await setTimeout(500);
+  sender.child.kill('SIGKILL');
+  await sender.ended;
+  receiver.child.kill('SIGCONT');
+  return receiver;
 }
 
 /** `jet receive` into a folder, without anybody to answer anything. */
