@@ -24,7 +24,7 @@ import { locksSchema } from './store/locks.ts';
 import { slotsSchema } from './store/slots.ts';
 import { openStore, type Store } from './store/store.ts';
 import { catalogueSchema } from './transfer/catalogue.ts';
-import { journalSchema } from './transfer/journal-row.ts';
+import { journalSchema } from './transfer/journal/journal-row.ts';
 import { s5bSchema } from './transport/s5b/proxies.ts';
 import { connect } from './xmpp/connect.ts';
 import type { Connection } from './xmpp/connection.ts';

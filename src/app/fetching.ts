@@ -10,7 +10,7 @@ import type { Hash } from '../jingle/hashes.ts';
 import type { Target } from '../transfer/decrypting.ts';
 import { fetchFile, type Wanted } from '../transfer/fetch.ts';
 import { memoryTarget, readList, type Listed } from '../transfer/listing.ts';
-import type { Recorder } from '../transfer/recorder.ts';
+import type { Recorder } from '../transfer/journal/recorder.ts';
 import type { Extent, NamedFile, Request } from '../transfer/sealed.ts';
 import type { AskedRange } from '../transfer/selector.ts';
 import { overall } from '../transfer/several.ts';

@@ -5,7 +5,7 @@
 import { sleep } from '../core/clock.ts';
 import { Jid } from '../core/jid.ts';
 import type { GoesOn } from '../transfer/going-on.ts';
-import type { TransferRow } from '../transfer/journal-row.ts';
+import type { TransferRow } from '../transfer/journal/journal-row.ts';
 import { LiveTransfers } from '../transfer/live.ts';
 import { Receiver } from '../transfer/receive.ts';
 import { Holder } from '../transfer/share.ts';

@@ -5,7 +5,7 @@ import { readingMs } from '../transfer/encrypting.ts';
 import { fetchFile } from '../transfer/fetch.ts';
 import { checkSource, openSource } from '../transfer/going-on.ts';
 import { sendFile } from '../transfer/send.ts';
-import type { TransferRow } from '../transfer/journal-row.ts';
+import type { TransferRow } from '../transfer/journal/journal-row.ts';
 import type { Membership } from '../transfer/several.ts';
 import { approach, type Approached } from './approach.ts';
 import type { OnEvent, RouteOptions } from './types.ts';

@@ -2,9 +2,9 @@
 import { randomId } from '../core/bytes.ts';
 import { Exit, JetError, type ExitStatus } from '../core/errors.ts';
 import { warmUp } from '../files/memory.ts';
-import { checkNotOver } from '../transfer/journal.ts';
+import { checkNotOver } from '../transfer/journal/journal.ts';
 import type { TransferEvent } from '../transfer/events.ts';
-import type { TransferRow } from '../transfer/journal-row.ts';
+import type { TransferRow } from '../transfer/journal/journal-row.ts';
 import { isBroken } from '../transfer/outcome.ts';
 import { Meeting } from './meeting.ts';
 import { closes, persist, TRIES, type First } from './persisting.ts';

@@ -7,7 +7,7 @@ import type { Proposal } from '../jingle/message-initiation.ts';
 import type { Condition } from '../jingle/stanza.ts';
 import type { TransferEvent } from '../transfer/events.ts';
 import type { Item } from '../transfer/items.ts';
-import type { MissingPaths } from '../transfer/missing.ts';
+import type { MissingPaths } from '../transfer/tree/missing.ts';
 import { isBroken } from '../transfer/outcome.ts';
 import { sendFile, type Sending } from '../transfer/send.ts';
 import type { Membership } from '../transfer/several.ts';

@@ -1,8 +1,8 @@
 /** `jet transfers`: the journal, read and tidied up without a connection. */
 import { systemClock } from '../core/clock.ts';
 import type { Store } from '../store/store.ts';
-import { Journal } from '../transfer/journal.ts';
-import { canGoOn, type TransferRow } from '../transfer/journal-row.ts';
+import { Journal } from '../transfer/journal/journal.ts';
+import { canGoOn, type TransferRow } from '../transfer/journal/journal-row.ts';
 import { removePart } from '../transfer/targets.ts';
 import type { OpenJournal } from './types.ts';
 

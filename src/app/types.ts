@@ -8,7 +8,7 @@ import type { Hash } from '../jingle/hashes.ts';
 import type { Route } from '../jingle/transport.ts';
 import type { WrittenKey } from '../omemo/uri.ts';
 import type { TransferEvent } from '../transfer/events.ts';
-import type { TransferRow } from '../transfer/journal-row.ts';
+import type { TransferRow } from '../transfer/journal/journal-row.ts';
 import type { AskedRange } from '../transfer/selector.ts';
 import type { Gathered } from '../transfer/items.ts';
 import type { Listed } from '../transfer/listing.ts';

@@ -10,7 +10,7 @@ import { checksumCovers } from '../jingle/quirks.ts';
 import type { Bytestream } from '../jingle/transport.ts';
 import { StanzaError } from '../xmpp/connection.ts';
 import type { ChecksumDue, Landing, SessionEnd } from './machine.ts';
-import type { Missing, MissingPaths } from './missing.ts';
+import type { Missing, MissingPaths } from './tree/missing.ts';
 import { readingMs } from './encrypting.ts';
 import { mayGoOn } from './outcome.ts';
 import type { Proof } from './proof.ts';

@@ -9,7 +9,7 @@ import type { Bytestream } from '../jingle/transport.ts';
 import { StanzaError } from '../xmpp/connection.ts';
 import type { Certainty, ChecksumDue, Receipt } from './machine.ts';
 import { sendStream } from './pump.ts';
-import type { Recorder } from './recorder.ts';
+import type { Recorder } from './journal/recorder.ts';
 import type { Reporter } from './reporter.ts';
 import type { RunningHash } from './running-hash.ts';
 import type { Extent, Landed, SealedContent } from './sealed.ts';

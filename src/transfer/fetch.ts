@@ -19,13 +19,13 @@ import { hashWords, knownHashes } from './going-on.ts';
 import { initiate } from './initiate.ts';
 import type { SessionEnd } from './machine.ts';
 import { Proof } from './proof.ts';
-import { conclude, type Recorder } from './recorder.ts';
+import { conclude, type Recorder } from './journal/recorder.ts';
 import { Reporter } from './reporter.ts';
 import { checkBuildable, endOf, endOfError, isRefusal, mostSessions } from './rounds.ts';
 import type { Extent, LandedAs, NamedFile, Request, SealedContent } from './sealed.ts';
 import { StreamTarget } from './stream-target.ts';
 import { keptTarget, notMade, startAnew, type Opening, type Say } from './targets.ts';
-import { headOf, shownName } from './tree-list.ts';
+import { headOf, shownName } from './tree/tree-list.ts';
 import { Transfer, type ContentId, type Side, type Surroundings } from './transfer.ts';
 
 /** Where it goes, once its name and size are known; `part` is all that is wanted of it. @throws JetError */

@@ -6,16 +6,16 @@ import { Hasher } from '../files/hashing.ts';
 import { FileSource } from '../files/source.ts';
 import type { Hash } from '../jingle/hashes.ts';
 import { Unacceptable } from './incoming.ts';
-import type { TransferRow } from './journal-row.ts';
+import type { TransferRow } from './journal/journal-row.ts';
 import type { Pauses } from './pauses.ts';
-import type { Recorder, Records } from './recorder.ts';
+import type { Recorder, Records } from './journal/recorder.ts';
 import type { Reporter } from './reporter.ts';
 import type { OfferedFile, Resume } from './sealed.ts';
 import { parseSelector } from './selector.ts';
 import type { Sendable } from './send.ts';
 import type { StreamTarget } from './stream-target.ts';
-import { headOf, treeWords } from './tree-list.ts';
-import { reopenTree } from './tree-source.ts';
+import { headOf, treeWords } from './tree/tree-list.ts';
+import { reopenTree } from './tree/tree-source.ts';
 
 /** Which of our rows a peer may go on with. */
 export interface GoesOn {

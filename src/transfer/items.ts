@@ -5,7 +5,7 @@ import { asError } from '../core/errors.ts';
 import { FileSource } from '../files/source.ts';
 import { spool } from '../files/spool.ts';
 import type { Sendable } from './send.ts';
-import { shownName } from './tree-list.ts';
+import { shownName } from './tree/tree-list.ts';
 import {
   batchSource,
   treeSource,
@@ -13,7 +13,7 @@ import {
   walkFolder,
   type WalkedFile,
   type WalkedFolder,
-} from './tree-source.ts';
+} from './tree/tree-source.ts';
 
 /** Standard input among the arguments. */
 export const STDIN = '-';

@@ -5,7 +5,7 @@ import { fileError } from '../jingle/file-description.ts';
 import type { Condition } from '../jingle/stanza.ts';
 import type { EndStatus } from './events.ts';
 import type { Fault, Outcome, SessionEnd } from './machine.ts';
-import type { MissingPaths } from './missing.ts';
+import type { MissingPaths } from './tree/missing.ts';
 
 /** The words that end a session. */
 export interface Farewell {

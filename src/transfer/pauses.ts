@@ -2,7 +2,7 @@
 import type { Clock } from '../core/clock.ts';
 import type { LiveTransfer, LiveTransfers } from './live.ts';
 import type { Outcome } from './machine.ts';
-import type { Recorder } from './recorder.ts';
+import type { Recorder } from './journal/recorder.ts';
 import type { Reporter } from './reporter.ts';
 import { endOf } from './rounds.ts';
 import type { StreamTarget } from './stream-target.ts';

@@ -16,7 +16,7 @@ import type { Condition, Content } from '../jingle/stanza.ts';
 import { StanzaError } from '../xmpp/connection.ts';
 import type { Protection } from './content.ts';
 import { DecryptingSide, type Target } from './decrypting.ts';
-import { landedEarlier, takesPart } from './earlier.ts';
+import { landedEarlier, takesPart } from './journal/earlier.ts';
 import type { TransferEvent } from './events.ts';
 import {
   openOffer,
@@ -29,7 +29,7 @@ import { LiveTransfers } from './live.ts';
 import type { Outcome, SessionEnd } from './machine.ts';
 import { Pauses } from './pauses.ts';
 import { Proof } from './proof.ts';
-import { conclude, type Recorder, type Records } from './recorder.ts';
+import { conclude, type Recorder, type Records } from './journal/recorder.ts';
 import { Reporter } from './reporter.ts';
 import { checkBuildable, endOf, isRefusal } from './rounds.ts';
 import { goOnReceiving, goOnStreaming, knownHashes, type GoesOn, type Taken } from './going-on.ts';
@@ -47,7 +47,7 @@ import {
   type Opening,
   type Say,
 } from './targets.ts';
-import { shownName, treeWords } from './tree-list.ts';
+import { shownName, treeWords } from './tree/tree-list.ts';
 import { Transfer, type Side, type Surroundings } from './transfer.ts';
 
 /** An offer whose envelope opened, for the one who decides. */

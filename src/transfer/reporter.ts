@@ -4,7 +4,7 @@ import { Exit, type ExitStatus, type JetError } from '../core/errors.ts';
 import type { Route } from '../jingle/transport.ts';
 import type { Direction, TransferEvent } from './events.ts';
 import type { Outcome } from './machine.ts';
-import { missingBeside, type MissingPaths } from './missing.ts';
+import { missingBeside, type MissingPaths } from './tree/missing.ts';
 import { errorOf, statusOf } from './outcome.ts';
 import type { LandedAs } from './sealed.ts';
 

@@ -16,9 +16,9 @@ import type { Creator } from '../jingle/stanza.ts';
 import { StanzaError } from '../xmpp/connection.ts';
 import { attr, parse, uint, xml } from '../xmpp/xml.ts';
 import { listSize } from './hash-list.ts';
-import { decodeMissing, encodeMissing, type Missing } from './missing.ts';
+import { decodeMissing, encodeMissing, type Missing } from './tree/missing.ts';
 import { decodeMembership, encodeMembership, type Membership } from './several.ts';
-import { decodeTree, encodeTree, type TreeHead } from './tree-list.ts';
+import { decodeTree, encodeTree, type TreeHead } from './tree/tree-list.ts';
 
 /** A file whose name and size are known. */
 export type NamedFile = FileDescription & { readonly name: string; readonly size: number };

@@ -12,21 +12,21 @@ import type { ContentSession } from '../jingle/contents.ts';
 import type { Initiates } from '../jingle/joint.ts';
 import type { Content } from '../jingle/stanza.ts';
 import { offerContent, protect, type Protected, type Protection } from './content.ts';
-import { forgetEarlier } from './earlier.ts';
+import { forgetEarlier } from './journal/earlier.ts';
 import { EncryptingSide, type Bytes } from './encrypting.ts';
 import type { TransferEvent } from './events.ts';
 import { hashList } from './hash-list.ts';
 import { initiate } from './initiate.ts';
-import type { NewTransfer } from './journal.ts';
+import type { NewTransfer } from './journal/journal.ts';
 import type { SessionEnd } from './machine.ts';
-import { conclude, type Recorder } from './recorder.ts';
+import { conclude, type Recorder } from './journal/recorder.ts';
 import { Reporter } from './reporter.ts';
 import { endOf, endOfError, mostSessions } from './rounds.ts';
 import { RunningHash } from './running-hash.ts';
 import type { Membership } from './several.ts';
 import type { Accepted, Resume, SealedContent } from './sealed.ts';
-import { shownName, treeWords, type TreeHead } from './tree-list.ts';
-import { walkWords, type Walk } from './tree-source.ts';
+import { shownName, treeWords, type TreeHead } from './tree/tree-list.ts';
+import { walkWords, type Walk } from './tree/tree-source.ts';
 import { Transfer, type ContentId, type Side, type Surroundings } from './transfer.ts';
 
 /** What is offered: an open file, or something that is read like one. */

@@ -23,12 +23,12 @@ import { openRequest, readIncoming, type Incoming, type OpenedRequest } from './
 import { LiveTransfers } from './live.ts';
 import type { Outcome } from './machine.ts';
 import { Pauses } from './pauses.ts';
-import { conclude, type Recorder, type Source } from './recorder.ts';
+import { conclude, type Recorder, type Source } from './journal/recorder.ts';
 import { Reporter } from './reporter.ts';
 import { endOf } from './rounds.ts';
 import { RunningHash } from './running-hash.ts';
 import { clearDescription, type Extent, type NamedFile, type Request } from './sealed.ts';
-import { headOf, shownName } from './tree-list.ts';
+import { headOf, shownName } from './tree/tree-list.ts';
 import { Transfer, type Side, type Surroundings } from './transfer.ts';
 
 /** Bytes of the IV that the side that encrypts draws for a request between two jets. */

@@ -19,13 +19,13 @@ import { removeUnused } from '../files/part-name.ts';
 import { removeStaging } from '../files/staging-folder.ts';
 import type { Algorithm, Hash } from '../jingle/hashes.ts';
 import type { Built, Target } from './decrypting.ts';
-import { joined, total, wrongRanges } from './doubt.ts';
+import { joined, total, wrongRanges } from './journal/doubt.ts';
 import { blockOf, listSize, readHashList } from './hash-list.ts';
-import { pathsIn, type TransferRow } from './journal-row.ts';
-import type { Recorder } from './recorder.ts';
+import { pathsIn, type TransferRow } from './journal/journal-row.ts';
+import type { Recorder } from './journal/recorder.ts';
 import type { Extent } from './sealed.ts';
-import { headOf } from './tree-list.ts';
-import { targetOf, TreeLanding, type TreePlan } from './tree-target.ts';
+import { headOf } from './tree/tree-list.ts';
+import { targetOf, TreeLanding, type TreePlan } from './tree/tree-target.ts';
 
 /** What bytes go into until all is proven: the part of a file, or what has come of a folder. See `Landing`. */
 export interface Vessel extends Pick<

@@ -35,7 +35,7 @@ import {
   type State,
 } from './machine.ts';
 import { farewellOf, type Farewell } from './outcome.ts';
-import type { Records } from './recorder.ts';
+import type { Records } from './journal/recorder.ts';
 import { sealedFailure } from './sealed.ts';
 
 /** What every transfer of an account shares. */

@@ -2,8 +2,8 @@
 import { FakeClock } from './clock.ts';
 import { locksSchema } from '../../src/store/locks.ts';
 import { openStore, type Store } from '../../src/store/store.ts';
-import { Journal, journalSchema } from '../../src/transfer/journal.ts';
-import type { JournalWriter } from '../../src/transfer/journal-writer.ts';
+import { Journal, journalSchema } from '../../src/transfer/journal/journal.ts';
+import type { JournalWriter } from '../../src/transfer/journal/journal-writer.ts';
 
 export const ID = 'ab'.repeat(16);
 export const KEY = 'cd'.repeat(32);

@@ -2,7 +2,7 @@
 import { writeSync } from 'node:fs';
 import { systemClock } from '../../src/core/clock.ts';
 import { JetError } from '../../src/core/errors.ts';
-import { Journal } from '../../src/transfer/journal.ts';
+import { Journal } from '../../src/transfer/journal/journal.ts';
 import { journalStore, live, pointed } from './journal-script.ts';
 
 const [mode, database = '', number = ''] = process.argv.slice(2);

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import type { Clock } from '../../src/core/clock.ts';
-import { Journal } from '../../src/transfer/journal.ts';
-import { Records } from '../../src/transfer/recorder.ts';
+import { Journal } from '../../src/transfer/journal/journal.ts';
+import { Records } from '../../src/transfer/journal/recorder.ts';
 import { journalStore } from './journal-script.ts';
 
 /** One that is empty. It stays open: the last lines of a transfer are written when its test is over. */

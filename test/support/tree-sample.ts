@@ -4,8 +4,8 @@ import { decodePart, encodePart } from '../../src/files/identity.ts';
 import type { Checkpoint } from '../../src/files/landing.ts';
 import { LARGE } from '../../src/files/runs.ts';
 import type { TreeEntry } from '../../src/files/walk.ts';
-import { writeTree } from '../../src/transfer/tree-list.ts';
-import { TreeLanding, type TreePlan } from '../../src/transfer/tree-target.ts';
+import { writeTree } from '../../src/transfer/tree/tree-list.ts';
+import { TreeLanding, type TreePlan } from '../../src/transfer/tree/tree-target.ts';
 import { testFolder } from './folder.ts';
 
 /** Of every file. */

@@ -4,7 +4,7 @@ import { locksSchema } from '../../../src/store/locks.ts';
 import { slotsSchema } from '../../../src/store/slots.ts';
 import { openStore } from '../../../src/store/store.ts';
 import { catalogueSchema } from '../../../src/transfer/catalogue.ts';
-import { journalSchema } from '../../../src/transfer/journal-row.ts';
+import { journalSchema } from '../../../src/transfer/journal/journal-row.ts';
 
 const [file = ''] = process.argv.slice(2);
 const began = performance.now();

@@ -1,7 +1,7 @@
 /** `jet transfers [forget ID... | clean]` */
 import type { OpenJournal } from '../../app/types.ts';
 import { Exit, type ExitStatus } from '../../core/errors.ts';
-import type { TransferRow } from '../../transfer/journal-row.ts';
+import type { TransferRow } from '../../transfer/journal/journal-row.ts';
 import { usage } from '../arguments.ts';
 import type { Context } from '../context.ts';
 import { escapeText } from '../escape.ts';

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { journalOf } from '../../../src/app/transfers.ts';
 import { systemClock } from '../../../src/core/clock.ts';
-import { Journal } from '../../../src/transfer/journal.ts';
-import { LASTS_MS } from '../../../src/transfer/journal-row.ts';
+import { Journal } from '../../../src/transfer/journal/journal.ts';
+import { LASTS_MS } from '../../../src/transfer/journal/journal-row.ts';
 import { testFolder } from '../../support/folder.ts';
 import { journalStore } from '../../support/journal-script.ts';
 

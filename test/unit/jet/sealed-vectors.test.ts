@@ -16,7 +16,7 @@ import { SealedError, Seals, type Binding, type Label } from '../../../src/jet/s
 import { readSealed } from '../../../src/jet/sealed-element.ts';
 import { hashList } from '../../../src/transfer/hash-list.ts';
 import { SealedContent, type OfferedFile } from '../../../src/transfer/sealed.ts';
-import { readTree, writeTree } from '../../../src/transfer/tree-list.ts';
+import { readTree, writeTree } from '../../../src/transfer/tree/tree-list.ts';
 import { parse, type Element } from '../../../src/xmpp/xml.ts';
 
 const drawn = vi.hoisted((): Buffer[] => []);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { splitSend } from '../../../src/cli/arguments.ts';
 import { gather, inBatches } from '../../../src/transfer/items.ts';
-import { batchSource } from '../../../src/transfer/tree-source.ts';
+import { batchSource } from '../../../src/transfer/tree/tree-source.ts';
 import { testFolder } from '../../support/folder.ts';
 
 const quiet = {

@@ -5,7 +5,7 @@ import { deflateSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { Hasher } from '../../../src/files/hashing.ts';
 import { LandedFiles, rememberFiles } from '../../../src/files/landed-files.ts';
-import { TreeLanding } from '../../../src/transfer/tree-target.ts';
+import { TreeLanding } from '../../../src/transfer/tree/tree-target.ts';
 import { testFolder } from '../../support/folder.ts';
 import { about, digest, resume, sample, write, type Sample } from '../../support/tree-sample.ts';
 

@@ -9,7 +9,7 @@ import {
   missingBeside,
   missingOf,
   MOST_NAMED,
-} from '../../../src/transfer/missing.ts';
+} from '../../../src/transfer/tree/missing.ts';
 import { parse, xml } from '../../../src/xmpp/xml.ts';
 
 const said = (count: string | undefined, text: string) =>

@@ -9,8 +9,8 @@ import { LARGE } from '../../../src/files/runs.ts';
 import { allowedMode } from '../../../src/files/umask.ts';
 import type { TreeEntry } from '../../../src/files/walk.ts';
 import { keptTarget, treeTarget } from '../../../src/transfer/targets.ts';
-import { treeWords, writeTree } from '../../../src/transfer/tree-list.ts';
-import { TreeLanding } from '../../../src/transfer/tree-target.ts';
+import { treeWords, writeTree } from '../../../src/transfer/tree/tree-list.ts';
+import { TreeLanding } from '../../../src/transfer/tree/tree-target.ts';
 import { testRecords } from '../../support/records.ts';
 import { about, sample, write, type Sample } from '../../support/tree-sample.ts';
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { decodeDoubt, encodeDoubt, joined, total } from '../../../src/transfer/doubt.ts';
+import { decodeDoubt, encodeDoubt, joined, total } from '../../../src/transfer/journal/doubt.ts';
 import { Landing } from '../../../src/files/landing.ts';
 import { blockOf, hashList, listSize, readHashList } from '../../../src/transfer/hash-list.ts';
 import { memoryBytes } from '../../../src/transfer/listing.ts';

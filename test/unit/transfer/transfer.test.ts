@@ -11,7 +11,7 @@ import { xml } from '../../../src/xmpp/xml.ts';
 import { settle } from '../../support/clock.ts';
 import { Staging } from '../../../src/files/staging.ts';
 import type { Sendable } from '../../../src/transfer/send.ts';
-import { writeTree } from '../../../src/transfer/tree-list.ts';
+import { writeTree } from '../../../src/transfer/tree/tree-list.ts';
 import { createExchange } from '../../support/exchange.ts';
 
 const IBB = 'http://jabber.org/protocol/ibb';

@@ -22,7 +22,7 @@ import { LARGE } from '../../../src/files/runs.ts';
 import { removeStaging } from '../../../src/files/staging-folder.ts';
 import { allowedMode } from '../../../src/files/umask.ts';
 import type { TreeEntry } from '../../../src/files/walk.ts';
-import { TreeLanding } from '../../../src/transfer/tree-target.ts';
+import { TreeLanding } from '../../../src/transfer/tree/tree-target.ts';
 import { testFolder } from '../../support/folder.ts';
 import { canMount, mount } from '../../support/mounts.ts';
 import {

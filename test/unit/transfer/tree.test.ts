@@ -22,9 +22,14 @@ import { SealedError } from '../../../src/jet/sealed.ts';
 import type { TreeEntry } from '../../../src/files/walk.ts';
 import { gather, piecesOf } from '../../../src/transfer/items.ts';
 import type { Sendable } from '../../../src/transfer/send.ts';
-import type { TransferRow } from '../../../src/transfer/journal-row.ts';
-import { decodeTree, encodeTree, treeWords, writeTree } from '../../../src/transfer/tree-list.ts';
-import { reopenTree, walkWords } from '../../../src/transfer/tree-source.ts';
+import type { TransferRow } from '../../../src/transfer/journal/journal-row.ts';
+import {
+  decodeTree,
+  encodeTree,
+  treeWords,
+  writeTree,
+} from '../../../src/transfer/tree/tree-list.ts';
+import { reopenTree, walkWords } from '../../../src/transfer/tree/tree-source.ts';
 import { xml } from '../../../src/xmpp/xml.ts';
 import { createExchange } from '../../support/exchange.ts';
 

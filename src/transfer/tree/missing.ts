@@ -1,6 +1,6 @@
 /** What of a folder, or a batch, has not landed (docs/sealed.md §4.3): said in the receipt, read by the sender. */
-import { SealedError } from '../jet/sealed.ts';
-import { attr, uint, xml, type Element } from '../xmpp/xml.ts';
+import { SealedError } from '../../jet/sealed.ts';
+import { attr, uint, xml, type Element } from '../../xmpp/xml.ts';
 
 /** Most lines that are named: with their blanks they fit into a body. */
 export const MOST_NAMED = 1_000;

@@ -1,9 +1,9 @@
 /** The journal: every transfer in both directions, from its first stanza to its end. */
 import { randomBytes } from 'node:crypto';
-import type { Clock } from '../core/clock.ts';
-import { Exit, JetError } from '../core/errors.ts';
-import { acquire, dropLock, isHeld } from '../store/locks.ts';
-import type { Store, Value } from '../store/store.ts';
+import type { Clock } from '../../core/clock.ts';
+import { Exit, JetError } from '../../core/errors.ts';
+import { acquire, dropLock, isHeld } from '../../store/locks.ts';
+import type { Store, Value } from '../../store/store.ts';
 import {
   columnsOf,
   LASTS_MS,

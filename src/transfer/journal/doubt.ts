@@ -1,5 +1,5 @@
 /** What is not right about a part whose bytes are all there, as the journal keeps it until it is put right. */
-import type { Extent } from './sealed.ts';
+import type { Extent } from '../sealed.ts';
 
 /** Most ranges that are fetched again: each is a session of its own. */
 const MOST_RANGES = 8;

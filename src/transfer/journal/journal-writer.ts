@@ -1,12 +1,12 @@
 /** The one writer of a row of the journal. */
 import { dirname, resolve } from 'node:path';
-import type { Clock } from '../core/clock.ts';
-import { Exit, type ExitStatus, JetError, systemCode } from '../core/errors.ts';
-import { decodeSource } from '../files/identity.ts';
-import type { Known } from '../files/landed-files.ts';
-import type { Checkpoint } from '../files/landing.ts';
-import type { Lock } from '../store/locks.ts';
-import type { Store, Value } from '../store/store.ts';
+import type { Clock } from '../../core/clock.ts';
+import { Exit, type ExitStatus, JetError, systemCode } from '../../core/errors.ts';
+import { decodeSource } from '../../files/identity.ts';
+import type { Known } from '../../files/landed-files.ts';
+import type { Checkpoint } from '../../files/landing.ts';
+import type { Lock } from '../../store/locks.ts';
+import type { Store, Value } from '../../store/store.ts';
 import {
   columnsOf,
   MOST_RECEIVED,
@@ -17,7 +17,7 @@ import {
   type TransferRow,
   type EndState,
 } from './journal-row.ts';
-import type { Extent } from './sealed.ts';
+import type { Extent } from '../sealed.ts';
 
 /** How a transfer ended. */
 export interface TransferEnd {

@@ -1,9 +1,9 @@
 /** A folder that comes again: which bytes of its stream lie here already, and which are to come. */
-import { blanks, blocksOf } from '../files/blocks.ts';
-import type { LandedFiles } from '../files/landed-files.ts';
-import type { TreeEntry } from '../files/walk.ts';
+import { blanks, blocksOf } from '../../files/blocks.ts';
+import type { LandedFiles } from '../../files/landed-files.ts';
+import type { TreeEntry } from '../../files/walk.ts';
 import { joined } from './doubt.ts';
-import type { Extent } from './sealed.ts';
+import type { Extent } from '../sealed.ts';
 
 /** A file of the stream, and where it lies. */
 interface Segment {

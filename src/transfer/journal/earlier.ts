@@ -1,6 +1,6 @@
 /** What is missing of a file that is offered once more: what has landed, or come, is not sent again. */
 import { dirname, resolve } from 'node:path';
-import { isUnchanged, sameSource } from '../files/identity.ts';
+import { isUnchanged, sameSource } from '../../files/identity.ts';
 import { pathsIn, type TransferRow } from './journal-row.ts';
 import type { Recorder, Records } from './recorder.ts';
 

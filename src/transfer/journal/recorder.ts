@@ -1,8 +1,8 @@
 /** What the journal is told of a transfer while it goes on, and who is told when another session takes over. */
-import type { Clock } from '../core/clock.ts';
-import { asError, Exit, JetError, type ExitStatus } from '../core/errors.ts';
-import { LandedFiles } from '../files/landed-files.ts';
-import type { Checkpoint } from '../files/landing.ts';
+import type { Clock } from '../../core/clock.ts';
+import { asError, Exit, JetError, type ExitStatus } from '../../core/errors.ts';
+import { LandedFiles } from '../../files/landed-files.ts';
+import type { Checkpoint } from '../../files/landing.ts';
 import type { Journal, NewTransfer } from './journal.ts';
 import {
   canGoOn,
@@ -12,10 +12,10 @@ import {
   type TransferRow,
 } from './journal-row.ts';
 import type { JournalWriter } from './journal-writer.ts';
-import type { Outcome } from './machine.ts';
-import { isBroken, lacks, mayGoOn, statusOf, unreadError, wordOf } from './outcome.ts';
-import type { Reporter } from './reporter.ts';
-import type { Extent, LandedAs } from './sealed.ts';
+import type { Outcome } from '../machine.ts';
+import { isBroken, lacks, mayGoOn, statusOf, unreadError, wordOf } from '../outcome.ts';
+import type { Reporter } from '../reporter.ts';
+import type { Extent, LandedAs } from '../sealed.ts';
 
 /** Milliseconds after which bytes that have moved are written down. */
 const EVERY_MS = 3_000;

@@ -1,12 +1,12 @@
 /** A folder, or a batch of files, as one content (docs/sealed.md §4.3): what the offer says, and the list. */
 import { createHash } from 'node:crypto';
-import { fromBase64, fromHex, toBase64 } from '../core/bytes.ts';
-import { Exit, JetError } from '../core/errors.ts';
-import { parseObject } from '../core/json.ts';
-import type { TreeEntry } from '../files/walk.ts';
-import { SealedError } from '../jet/sealed.ts';
-import type { TransferRow } from './journal-row.ts';
-import { attr, bool, uint, xml, type Element } from '../xmpp/xml.ts';
+import { fromBase64, fromHex, toBase64 } from '../../core/bytes.ts';
+import { Exit, JetError } from '../../core/errors.ts';
+import { parseObject } from '../../core/json.ts';
+import type { TreeEntry } from '../../files/walk.ts';
+import { SealedError } from '../../jet/sealed.ts';
+import type { TransferRow } from '../journal/journal-row.ts';
+import { attr, bool, uint, xml, type Element } from '../../xmpp/xml.ts';
 
 /** Most bytes of a list. */
 const MOST_BYTES = 64 * 1024 * 1024;

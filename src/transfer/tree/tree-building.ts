@@ -2,15 +2,15 @@
 import { constants } from 'node:fs';
 import { lstat, open, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { Exit, JetError, messageOf, systemCode } from '../core/errors.ts';
-import { blocksOf } from '../files/blocks.ts';
-import type { Placed } from '../files/landed-files.ts';
-import { Landing, type ConflictPolicy } from '../files/landing.ts';
-import { place, syncFolder } from '../files/place.ts';
-import { checkLanding, targetExists, writeFailure } from '../files/refusal.ts';
-import type { Staging } from '../files/staging.ts';
-import { dressFile, type Tree } from '../files/tree.ts';
-import type { TreeEntry } from '../files/walk.ts';
+import { Exit, JetError, messageOf, systemCode } from '../../core/errors.ts';
+import { blocksOf } from '../../files/blocks.ts';
+import type { Placed } from '../../files/landed-files.ts';
+import { Landing, type ConflictPolicy } from '../../files/landing.ts';
+import { place, syncFolder } from '../../files/place.ts';
+import { checkLanding, targetExists, writeFailure } from '../../files/refusal.ts';
+import type { Staging } from '../../files/staging.ts';
+import { dressFile, type Tree } from '../../files/tree.ts';
+import type { TreeEntry } from '../../files/walk.ts';
 import { missingOf, type Missing, type MissingPaths } from './missing.ts';
 import { WHOLE } from './tree-list.ts';
 

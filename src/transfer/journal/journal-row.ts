@@ -1,6 +1,6 @@
 /** One row of the journal: what is remembered of one file's transfer. */
 import { join, resolve } from 'node:path';
-import type { ExitStatus } from '../core/errors.ts';
+import type { ExitStatus } from '../../core/errors.ts';
 import {
   decodePart,
   decodeSource,
@@ -8,8 +8,8 @@ import {
   encodeSource,
   type PartIdentity,
   type SourceIdentity,
-} from '../files/identity.ts';
-import type { Row, Schema, Value } from '../store/store.ts';
+} from '../../files/identity.ts';
+import type { Row, Schema, Value } from '../../store/store.ts';
 import { decodeDoubt, encodeDoubt, type Doubt } from './doubt.ts';
 
 /** The journal's table. `key` is never used twice; `id` is what people and peers see. */

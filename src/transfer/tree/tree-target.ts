@@ -1,22 +1,22 @@
 /** A folder, or a batch of files, that is received as one stream: parts in a folder of their own until all is proven, then the files. */
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Exit, JetError } from '../core/errors.ts';
-import type { Reading } from '../files/aligned.ts';
-import type { PartIdentity } from '../files/identity.ts';
-import { FoldersThere } from '../files/folders-there.ts';
-import { rememberFiles, type LandedFiles, type Placed } from '../files/landed-files.ts';
-import type { Checkpoint, ConflictPolicy } from '../files/landing.ts';
-import { safeName } from '../files/names.ts';
-import type { Naming } from '../files/part-name.ts';
-import { Staging } from '../files/staging.ts';
-import { TreeNames } from '../files/tree-names.ts';
-import { inTheWay, Tree } from '../files/tree.ts';
-import type { TreeEntry } from '../files/walk.ts';
-import { LandedBefore } from './landed-before.ts';
+import { Exit, JetError } from '../../core/errors.ts';
+import type { Reading } from '../../files/aligned.ts';
+import type { PartIdentity } from '../../files/identity.ts';
+import { FoldersThere } from '../../files/folders-there.ts';
+import { rememberFiles, type LandedFiles, type Placed } from '../../files/landed-files.ts';
+import type { Checkpoint, ConflictPolicy } from '../../files/landing.ts';
+import { safeName } from '../../files/names.ts';
+import type { Naming } from '../../files/part-name.ts';
+import { Staging } from '../../files/staging.ts';
+import { TreeNames } from '../../files/tree-names.ts';
+import { inTheWay, Tree } from '../../files/tree.ts';
+import type { TreeEntry } from '../../files/walk.ts';
+import { LandedBefore } from '../journal/landed-before.ts';
 import { buildTree, type Built } from './tree-building.ts';
 import { readTree, type TreeHead } from './tree-list.ts';
-import type { Vessel } from './targets.ts';
+import type { Vessel } from '../targets.ts';
 
 /** Most entries of a folder, implied folders among them. */
 const MOST_ENTRIES = 1_000_000;

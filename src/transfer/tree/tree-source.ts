@@ -1,12 +1,12 @@
 /** A folder or a batch of files to send, as one stream: the list, the files in its order, and what became of each. */
 import { realpathSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
-import { Exit, JetError } from '../core/errors.ts';
-import { blanks } from '../files/blocks.ts';
-import { FileSource } from '../files/source.ts';
-import { walk, type Walked, type WalkOptions } from '../files/walk.ts';
-import type { TransferOptions, TransferRow } from './journal-row.ts';
-import type { Sendable } from './send.ts';
+import { Exit, JetError } from '../../core/errors.ts';
+import { blanks } from '../../files/blocks.ts';
+import { FileSource } from '../../files/source.ts';
+import { walk, type Walked, type WalkOptions } from '../../files/walk.ts';
+import type { TransferOptions, TransferRow } from '../journal/journal-row.ts';
+import type { Sendable } from '../send.ts';
 import { BROKEN, headOf, treeWords, WHOLE, writeTree } from './tree-list.ts';
 
 /** How a folder was walked, so that it can be walked in the same way again. */
