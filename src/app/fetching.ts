@@ -123,7 +123,7 @@ async function landing(
   recorder: Recorder | undefined,
   say: Say,
 ): Promise<Target> {
-  if (stdout) return new StreamTarget(process.stdout, part?.length ?? file.size);
+  if (stdout) return new StreamTarget(process.stdout, part?.length ?? file.size, true);
   const folder = statSync(out, { throwIfNoEntry: false })?.isDirectory() === true;
   const path = folder ? join(out, safeName(file.name)) : out;
   // A file that the user has named is not put elsewhere unasked.

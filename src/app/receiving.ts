@@ -41,7 +41,7 @@ export async function receive(
       onConflict: options.onConflict,
       ...(maxSize !== undefined && { maxSize }),
       ...(options.stdout && {
-        elsewhere: ({ size }) => Promise.resolve(new StreamTarget(process.stdout, size)),
+        elsewhere: ({ size }) => Promise.resolve(new StreamTarget(process.stdout, size, true)),
       }),
       decide: async (offer, until) => {
         if (options.stdout && !single.fits(offer)) return false;

@@ -2,17 +2,18 @@
 import type { Writable } from 'node:stream';
 import { Exit, JetError } from '../core/errors.ts';
 import type { Sink } from './landing.ts';
+import { release } from './memory.ts';
 
-/**
- * Writes to a stream, one block at a time, and waits until the stream has passed it on. The stream may
- * keep the memory for longer (a pipe of streams does), so it is never freed here.
- */
+/** Writes to a stream, one block at a time, and waits until the stream has passed it on. */
 export class StreamSink implements Sink {
   readonly #stream: Writable;
+  readonly #frees: boolean;
   #error: Error | undefined;
 
-  constructor(stream: Writable) {
+  /** @param frees - what was passed on is in the kernel; other streams may keep the memory (a pipe of streams does) */
+  constructor(stream: Writable, frees = false) {
     this.#stream = stream;
+    this.#frees = frees;
     // Stays for good: a stream tells an error to the writer and then again as an event.
     stream.on('error', (error) => {
       this.#error ??= error;
@@ -25,7 +26,10 @@ export class StreamSink implements Sink {
       const settle = (error?: Error | null) => {
         this.#stream.off('close', gone);
         if (error) reject(closed(this.#error ?? error));
-        else resolve();
+        else {
+          if (this.#frees) release(bytes);
+          resolve();
+        }
       };
       // A stream that is destroyed may forget who waits.
       const gone = () => settle(new Error('the stream is closed'));

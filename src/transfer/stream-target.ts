@@ -18,9 +18,12 @@ export class StreamTarget implements Target {
   #hashers: readonly { readonly algorithm: Algorithm; readonly hasher: Hasher }[] | undefined;
   #at = 0;
 
-  /** @param size - bytes of what is to come */
-  constructor(stream: Writable, size: number) {
-    this.#sink = new StreamSink(stream);
+  /**
+   * @param size - bytes of what is to come
+   * @param frees - as of {@link StreamSink}
+   */
+  constructor(stream: Writable, size: number, frees = false) {
+    this.#sink = new StreamSink(stream, frees);
     this.#size = size;
     this.built = {
       follow: (functions) => {

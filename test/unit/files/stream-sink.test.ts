@@ -50,3 +50,19 @@ test('a stream that goes while bytes wait in it is an error', async () => {
   stream.destroy();
   await expect(writing).rejects.toMatchObject({ code: 'output-closed' });
 });
+
+test('what is freed has been passed on before', async () => {
+  const seen: string[] = [];
+  const stream = new Writable({
+    write: (chunk: Buffer, _encoding, done) => {
+      seen.push(chunk.toString());
+      setImmediate(done);
+    },
+  });
+  const sink = new StreamSink(stream, true);
+  const block = Buffer.allocUnsafeSlow(5).fill('a');
+  const writing = sink.write(block);
+  expect(block.toString()).toBe('aaaaa');
+  await writing;
+  expect([block.length, seen]).toEqual([0, ['aaaaa']]);
+});
