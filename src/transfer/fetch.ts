@@ -16,6 +16,7 @@ import { cipherOf, protect, requestContent, type Protected, type Protection } fr
 import { DecryptingSide, type Target } from './decrypting.ts';
 import type { TransferEvent } from './events.ts';
 import { hashWords, knownHashes } from './going-on.ts';
+import type { Say } from './file-target.ts';
 import { initiate } from './initiate.ts';
 import type { SessionEnd } from './machine.ts';
 import { Proof } from './proof.ts';
@@ -24,7 +25,7 @@ import { Reporter } from './reporter.ts';
 import { checkBuildable, endOf, endOfError, isRefusal, mostSessions } from './rounds.ts';
 import type { Extent, LandedAs, NamedFile, Request, SealedContent } from './sealed.ts';
 import { StreamTarget } from './stream-target.ts';
-import { keptTarget, notMade, startAnew, type Opening, type Say } from './targets.ts';
+import { keptTarget, notMade, startAnew, type Opening } from './targets.ts';
 import { headOf, shownName } from './tree/tree-list.ts';
 import { Transfer, type ContentId, type Side, type Surroundings } from './transfer.ts';
 

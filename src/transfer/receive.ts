@@ -1,22 +1,16 @@
 /** Being offered a file (XEP-0391 §4.1 over XEP-0234), and landing it. */
-import { dirname, join } from 'node:path';
 import type { Element } from '@xmpp/xml';
 import { randomId } from '../core/bytes.ts';
 import { asError, Exit, messageOf } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
-import { FoldersThere } from '../files/folders-there.ts';
-import type { Checkpoint, ConflictPolicy } from '../files/landing.ts';
-import { safeName } from '../files/names.ts';
 import { wipeSecret } from '../jet/secret.ts';
-import { encodeDescription, fileError } from '../jingle/file-description.ts';
+import { fileError } from '../jingle/file-description.ts';
 import { Contents, type ContentSession } from '../jingle/contents.ts';
 import { REFUSED, type SessionHandler } from '../jingle/handler.ts';
 import type { IncomingSession } from '../jingle/sessions.ts';
 import type { Condition, Content } from '../jingle/stanza.ts';
 import { StanzaError } from '../xmpp/connection.ts';
 import type { Protection } from './content.ts';
-import { DecryptingSide, type Target } from './decrypting.ts';
-import { landedEarlier, takesPart } from './journal/earlier.ts';
 import type { TransferEvent } from './events.ts';
 import {
   openOffer,
@@ -26,29 +20,17 @@ import {
   type OpenedOffer,
 } from './incoming.ts';
 import { LiveTransfers } from './live.ts';
-import type { Outcome, SessionEnd } from './machine.ts';
+import type { Outcome } from './machine.ts';
 import { Pauses } from './pauses.ts';
-import { Proof } from './proof.ts';
-import { conclude, type Recorder, type Records } from './journal/recorder.ts';
+import { conclude, type Recorder } from './journal/recorder.ts';
+import { flowName, Receiving, type LandingChoices } from './receiving-side.ts';
 import { Reporter } from './reporter.ts';
-import { checkBuildable, endOf, isRefusal } from './rounds.ts';
-import { goOnReceiving, goOnStreaming, knownHashes, type GoesOn, type Taken } from './going-on.ts';
-import { clearDescription, type Extent, type LandedAs, type OfferedFile } from './sealed.ts';
+import { endOf, isRefusal } from './rounds.ts';
+import { goOnReceiving, goOnStreaming, type GoesOn, type Taken } from './going-on.ts';
 import type { EndedOffer, Membership } from './several.ts';
-import { StreamTarget } from './stream-target.ts';
-import {
-  earlierTarget,
-  fileTarget,
-  keptTarget,
-  landedTarget,
-  opening,
-  startAnew,
-  treeTarget,
-  type Opening,
-  type Say,
-} from './targets.ts';
+import { startAnew } from './targets.ts';
 import { shownName, treeWords } from './tree/tree-list.ts';
-import { Transfer, type Side, type Surroundings } from './transfer.ts';
+import { Transfer, type Surroundings } from './transfer.ts';
 
 /** An offer whose envelope opened, for the one who decides. */
 export interface Offer {
@@ -66,16 +48,10 @@ export interface Offer {
   readonly of?: Membership;
 }
 
-/** Of a part of a file the offer promises nothing. */
-const NOTHING = { hashes: [], hashUsed: [] };
-
 /** How offers are taken. */
-export interface ReceiverOptions {
+export interface ReceiverOptions extends LandingChoices {
   /** Undefined: nothing new is taken, only what was interrupted is gone on with. */
   readonly out?: string;
-  readonly onConflict: ConflictPolicy;
-  /** Where a file goes that is no file of `out`; undefined for one that is. */
-  readonly elsewhere?: (file: OfferedFile) => Promise<Target> | undefined;
   /** Larger offers are declined unasked; bytes. */
   readonly maxSize?: number;
   /** What is gone on with, where that is not all that can be. */
@@ -83,10 +59,6 @@ export interface ReceiverOptions {
   /** The decision; only asked for what could be taken. Rejects with the signal's reason. */
   readonly decide: (offer: Offer, signal: AbortSignal) => Promise<boolean>;
   readonly on: (event: TransferEvent) => void;
-  /** Something that the user is to know of a transfer that goes on. */
-  readonly say: Say;
-  /** Something of a folder that is not made, and why. */
-  readonly skipped: (path: string, why: string) => void;
   /** An envelope of this full address opened. */
   readonly opened?: (peer: Jid) => void;
   /** An offer has ended, however that was. */
@@ -356,220 +328,9 @@ export class Receiver {
   }
 }
 
-/** By what the next session of a file is known that is handed on. */
-function flowName({ identityKey }: OpenedOffer['sender'], id: string): string {
-  return `${identityKey.toString('hex')} ${id}`;
-}
-
 /** How an offer is refused that cannot be taken. */
 function refusalOf(error: unknown): { reason: Condition; farewell?: { application: Element } } {
   if (!(error instanceof Unacceptable)) return { reason: 'general-error' };
   const { reason, application } = error;
   return { reason, ...(application && { farewell: { application: fileError(application) } }) };
-}
-
-/** The side that was offered a file. */
-class Receiving implements Side {
-  readonly #content: Incoming['content'];
-  readonly #opened: OpenedOffer;
-  readonly #taken: Taken;
-  readonly #options: ReceiverOptions;
-  readonly #reporter: Reporter;
-  readonly #records: Records;
-  readonly #flows: Map<string, number>;
-  #opening: Opening | undefined;
-  #decrypting: DecryptingSide | undefined;
-
-  constructor(
-    { content }: Incoming,
-    opened: OpenedOffer,
-    taken: Taken,
-    options: ReceiverOptions,
-    reporter: Reporter,
-    records: Records,
-    flows: Map<string, number>,
-  ) {
-    this.#records = records;
-    this.#flows = flows;
-    this.#content = content;
-    this.#opened = opened;
-    this.#taken = taken;
-    this.#options = options;
-    this.#reporter = reporter;
-  }
-
-  get landed(): string | undefined {
-    return this.#decrypting?.landed;
-  }
-
-  get sha256(): Buffer | undefined {
-    return this.#decrypting?.sha256;
-  }
-
-  get as(): LandedAs | undefined {
-    return this.#decrypting?.as;
-  }
-
-  /** What takes the bytes, of what is handed on as they come. */
-  get flow(): StreamTarget | undefined {
-    const target = this.#opening?.target;
-    return target instanceof StreamTarget ? target : undefined;
-  }
-
-  get moved(): number {
-    return this.#decrypting?.moved ?? 0;
-  }
-
-  get patience(): number {
-    return this.#decrypting?.patience ?? 0;
-  }
-
-  /** It is not the file that is wanted, but what tells what is wrong in its part. */
-  get asksForHashes(): boolean {
-    return this.#opening?.hashes !== undefined;
-  }
-
-  get kept(): Checkpoint | undefined {
-    return this.#decrypting?.kept;
-  }
-
-  get proven(): Extent | undefined {
-    return this.#decrypting?.proven;
-  }
-
-  /** Makes the part; false when the file is there and is to be skipped. @throws JetError (exit 8) */
-  async open(): Promise<boolean> {
-    const { cipher, secret, file, sealed } = this.#opened;
-    const next = await this.#open();
-    if (next === undefined) return false;
-    this.#opening = next;
-    const { target, size, extent, fresh, hashes } = next;
-    const aside = hashes !== undefined;
-    const whole = fresh && extent.length === size;
-    const known = { hashes: knownHashes(this.#taken.recorder), hashUsed: [] };
-    this.#decrypting = new DecryptingSide(
-      {
-        ...{ content: this.#content, cipher, secret, size, target, extent },
-        // What is promised of a file is not of the part that is missing of it.
-        proof: whole && !aside ? new Proof(file, size) : new Proof(NOTHING, extent.length),
-        ...(!whole && !aside && { whole: new Proof(known, size) }),
-        ...{ partial: false, aside },
-        ...(sealed && { sealed }),
-      },
-      this.#reporter,
-    );
-    return true;
-  }
-
-  accepted(transport: Element): Content {
-    const { creator, name, senders } = this.#content;
-    const { sealed, file, sender } = this.#opened;
-    const base = { creator, name, senders, transport };
-    if (sealed !== undefined && this.#opening !== undefined) {
-      const extensions = [sealed.accept(this.#opening)];
-      const { recorder } = this.#taken;
-      if (this.#decrypting?.keeps === true)
-        recorder?.agreed(() => sealed.transferId(), sender.identityKey, sender.device);
-      else if (this.flow !== undefined && recorder !== undefined)
-        this.#flows.set(flowName(sender, file.resume?.id ?? sealed.transferId()), recorder.key);
-      return { ...base, description: clearDescription(), extensions };
-    }
-    const { size, hashes, hashUsed } = file;
-    return { ...base, description: encodeDescription({ name: file.name, size, hashes, hashUsed }) };
-  }
-
-  stream: Side['stream'] = (bytestream, signal) => this.#side.receive(bytestream, signal);
-
-  info: Side['info'] = (payload) => this.#side.info(payload);
-
-  land: NonNullable<Side['land']> = () => this.#side.land();
-
-  receipt: NonNullable<Side['receipt']> = () => this.#side.receipt();
-
-  async finish(outcome: SessionEnd): Promise<void> {
-    wipeSecret(this.#opened.secret);
-    this.#opened.sealed?.wipe();
-    await this.#decrypting?.finish(outcome);
-  }
-
-  async #open(): Promise<Opening | undefined> {
-    const { recorder, out, landed, flow } = this.#taken;
-    const { say, skipped, onConflict } = this.#options;
-    const { file, cipher } = this.#opened;
-    const { size } = file;
-    const { maxBytes: most } = cipher;
-    if (out !== undefined) {
-      const earlier = await this.#earlier(out, most);
-      if (earlier !== undefined) return earlier;
-      const target = await this.#new(out);
-      return target && this.#first(target);
-    }
-    if (landed !== undefined && file.tree !== undefined) {
-      // Nothing that lies there tells what the stream was; but what has landed does not land twice.
-      const { name, tree: head } = file;
-      const plan = { out: dirname(landed), name, size, head, onConflict, skipped, again: true };
-      // Its folders have got theirs, and may have been given others since.
-      return this.#first(await treeTarget({ ...plan, there: FoldersThere.all }, recorder));
-    }
-    if (flow !== undefined) return flow.rest(most);
-    if (landed !== undefined) {
-      const extent = { offset: size, length: 0 };
-      return { target: landedTarget(landed), size, extent, fresh: false };
-    }
-    if (recorder === undefined) throw new Error('neither a row nor a file');
-    return keptTarget({ recorder, size, most, say, skipped });
-  }
-
-  /** What comes first of something new. @throws JetError (exit 8) */
-  async #first(target: Target): Promise<Opening> {
-    const { file, cipher } = this.#opened;
-    const first = opening(target, file.size, cipher.maxBytes);
-    try {
-      checkBuildable(target, first.extent, file.size, cipher);
-    } catch (error) {
-      await target.abort(false);
-      throw error;
-    }
-    return first;
-  }
-
-  /** What of a file has landed here, or come, when it was sent before; of that only a jet can prove anything. */
-  async #earlier(out: string, most: number): Promise<Opening | undefined> {
-    const { recorder } = this.#taken;
-    const { elsewhere, say, skipped } = this.#options;
-    const records = this.#records;
-    const { file, sealed } = this.#opened;
-    const { size } = file;
-    if (sealed === undefined || elsewhere !== undefined || recorder === undefined) return undefined;
-    // What has landed of a folder is many files: nothing there tells what the stream was.
-    const alone = file.tree === undefined;
-    const path = alone ? await landedEarlier(records, recorder, out, file) : undefined;
-    if (path !== undefined) {
-      const target = earlierTarget(path, join(out, safeName(file.name)), recorder);
-      return { target, size, extent: { offset: size, length: 0 }, fresh: false };
-    }
-    if (!takesPart(records, recorder, out)) return undefined;
-    return keptTarget({ recorder, size, most, say, skipped });
-  }
-
-  /** Where something goes that is offered for the first time. */
-  async #new(out: string): Promise<Target | undefined> {
-    const { onConflict, elsewhere, skipped } = this.#options;
-    const { file } = this.#opened;
-    const { name, size, tree: head } = file;
-    const other = await elsewhere?.(file);
-    if (other !== undefined) return other;
-    const { recorder } = this.#taken;
-    if (head !== undefined) {
-      const plan = { out, name, size, head, onConflict, skipped, again: false };
-      return treeTarget(plan, recorder, this.#options);
-    }
-    const plan = { target: join(out, safeName(name)), size, onConflict };
-    return fileTarget(plan, 'file', recorder, this.#options);
-  }
-
-  get #side(): DecryptingSide {
-    if (this.#decrypting === undefined) throw new Error('nothing was accepted');
-    return this.#decrypting;
-  }
 }

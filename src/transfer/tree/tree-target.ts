@@ -16,7 +16,7 @@ import type { TreeEntry } from '../../files/walk.ts';
 import { LandedBefore } from '../journal/landed-before.ts';
 import { buildTree, type Built } from './tree-building.ts';
 import { readTree, type TreeHead } from './tree-list.ts';
-import type { Vessel } from '../targets.ts';
+import type { Vessel } from '../file-target.ts';
 
 /** Most entries of a folder, implied folders among them. */
 const MOST_ENTRIES = 1_000_000;
