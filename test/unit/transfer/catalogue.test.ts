@@ -55,7 +55,7 @@ async function world(): Promise<World> {
     },
     add: (catalogue, ...names) =>
       catalogue.add(
-        names.map((name) => ({ path: join(folder, name), name })),
+        [names.map((name) => ({ path: join(folder, name), name }))],
         { refused: (path, error) => refused.push(`${path}: ${error.message}`) },
       ),
   };
@@ -124,7 +124,7 @@ test('a file that changed a moment ago is not cached: it may change again within
   writeFileSync(join(folder, 'a'), 'abc');
   const catalogue = new Catalogue(store, new FakeClock(Date.now()), new Hasher());
   const files = [{ path: join(folder, 'a'), name: 'a' }];
-  await catalogue.add(files, { refused: (path) => refused.push(path) });
+  await catalogue.add([files], { refused: (path) => refused.push(path) });
   expect(catalogue.size).toBe(1);
   expect(store.all('SELECT * FROM file_hash')).toEqual([]);
 });
@@ -182,7 +182,7 @@ test('an abort keeps what was hashed, and progress only grows', async () => {
   const abort = new AbortController();
   const seen: number[] = [];
   const { catalogue } = start();
-  const adding = catalogue.add(files, {
+  const adding = catalogue.add([files], {
     refused: (path) => refused.push(path),
     signal: abort.signal,
     onProgress(bytes) {
@@ -194,7 +194,7 @@ test('an abort keeps what was hashed, and progress only grows', async () => {
   expect(store.all('SELECT ino FROM file_hash').length).toBe(catalogue.size);
   expect([1, 2]).toContain(catalogue.size);
   const next = start();
-  await next.catalogue.add(files, {
+  await next.catalogue.add([files], {
     refused: (path) => refused.push(path),
     onProgress: (bytes) => seen.push(-bytes),
   });
@@ -233,10 +233,10 @@ test('a twenty thousand entries start from the cache, without a read', async () 
     name: `n${String(i)}`,
   }));
   const { catalogue, hasher } = start();
-  await catalogue.add(shared.slice(0, 4), options);
+  await catalogue.add([shared.slice(0, 4)], options);
   expect(hasher.regions.length).toBe(4);
   const many = new Catalogue(store, clock, hasher);
-  await many.add(shared, options);
+  await many.add([shared], options);
   expect([many.size, refused.length, hasher.regions.length]).toEqual([20_000, 0, 4]);
   expect(many.named('n17777')[0]?.path).toBe(shared[17_777]?.path);
   expect(many.find(hashOf('sha-1', Buffer.from('content 2')))?.name).toBe('n2');
