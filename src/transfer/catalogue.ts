@@ -31,11 +31,12 @@ export const catalogueSchema: Schema = {
 
 /**
  * What is known of files of one device, each asked for as `stateOf` writes it and found by its key. All in one
- * row: one for each would take several times as long. What stands first in `digests` is of the first in `places`.
+ * row: one for each would take several times as long. The digests stand in the order of the places, byte for byte;
+ * only as text does SQLite put any number of them together.
  */
 const KNOWN = `
-  SELECT group_concat(asked.key) AS places, min(used) AS used,
-    group_concat(hex(sha256) || hex(sha512) || hex(sha1), '') AS digests
+  SELECT group_concat(asked.key) AS places, min(used) AS used, CAST(group_concat(
+    CAST(sha256 AS TEXT) || CAST(sha512 AS TEXT) || CAST(sha1 AS TEXT), '') AS BLOB) AS digests
   FROM json_each(?) AS asked CROSS JOIN file_hash
   ON dev = ? AND ino = substr(asked.value, 1, instr(asked.value, ' ') - 1)
     AND ino || ' ' || size || ' ' || mtime || ' ' || ctime = asked.value`;
@@ -73,26 +74,61 @@ const PLACES = {
 /** Bytes of all digests of a file. */
 const DIGESTS = 116;
 
-/** All digests of many entries lie in one buffer: objects for each would take several times the memory. */
+/** Numbers of an identity. */
+const NUMBERS = 5;
+
+/** What is known of some files, one behind the other: objects for each would take several times the memory and time. */
+class Facts {
+  readonly #digests: Buffer;
+  readonly #numbers: BigInt64Array;
+
+  /** @param digests - of as many files as there are, as PLACES has them */
+  constructor(digests: Buffer) {
+    this.#digests = digests;
+    this.#numbers = new BigInt64Array((digests.length / DIGESTS) * NUMBERS);
+  }
+
+  set(at: number, { dev, ino, size, mtimeNs, ctimeNs }: SourceIdentity): void {
+    const numbers = this.#numbers;
+    const first = at * NUMBERS;
+    numbers[first] = dev;
+    numbers[first + 1] = ino;
+    numbers[first + 2] = size;
+    numbers[first + 3] = mtimeNs;
+    numbers[first + 4] = ctimeNs;
+  }
+
+  identity(at: number): SourceIdentity {
+    const number = (n: number) => this.#numbers[at * NUMBERS + n] ?? 0n;
+    const [dev, ino] = [BigInt.asUintN(64, number(0)), BigInt.asUintN(64, number(1))];
+    return { dev, ino, size: number(2), mtimeNs: number(3), ctimeNs: number(4) };
+  }
+
+  digest(at: number, wanted: Selecting): Buffer {
+    const { start, length } = PLACES[wanted];
+    return this.#digests.subarray(at * DIGESTS + start, at * DIGESTS + start + length);
+  }
+}
+
 class Entry implements CatalogueEntry {
   readonly path: string;
   readonly name: string;
-  readonly identity: SourceIdentity;
-  readonly #digests: Buffer;
-  readonly #offset: number;
+  readonly #facts: Facts;
+  readonly #at: number;
 
-  /** @param digests - as PLACES has them, from the offset on */
-  constructor({ path, name }: Shared, identity: SourceIdentity, digests: Buffer, offset = 0) {
+  constructor({ path, name }: Shared, facts: Facts, at: number) {
     this.path = path;
     this.name = name;
-    this.identity = identity;
-    this.#digests = digests;
-    this.#offset = offset;
+    this.#facts = facts;
+    this.#at = at;
+  }
+
+  get identity(): SourceIdentity {
+    return this.#facts.identity(this.#at);
   }
 
   digest(wanted: Selecting): Buffer {
-    const { start, length } = PLACES[wanted];
-    return this.#digests.subarray(this.#offset + start, this.#offset + start + length);
+    return this.#facts.digest(this.#at, wanted);
   }
 }
 
@@ -214,7 +250,10 @@ export class Catalogue {
     const { signal, onProgress, refused } = options;
     signal?.throwIfAborted();
     await setImmediate();
-    const looked: Looked[] = batch.map((file) => ({ file, identity: file.identity ?? look(file.path) }));
+    const looked: Looked[] = batch.map((file) => ({
+      file,
+      identity: file.identity ?? look(file.path),
+    }));
     const used = this.#lookUp(looked);
     const unknown: Shared[] = [];
     for (const { file, entry } of looked)
@@ -264,7 +303,9 @@ export class Catalogue {
         SELECTING,
       );
       await source.check();
-      return new Entry(shared, identity, Buffer.concat(hashes.map(({ digest }) => digest)));
+      const facts = new Facts(Buffer.concat(hashes.map(({ digest }) => digest)));
+      facts.set(0, identity);
+      return new Entry(shared, facts, 0);
     } finally {
       await source.close();
     }
@@ -290,11 +331,13 @@ export class Catalogue {
       const states = asked.map(({ identity }) => (identity ? stateOf(identity) : ''));
       const row = this.#store.get(KNOWN, JSON.stringify(states), String(dev));
       const { places, digests } = readKnown(row);
+      const facts = new Facts(digests);
       for (const [i, place] of places.entries()) {
         const looked = asked[place];
         if (looked?.identity === undefined) continue;
         const { file, identity } = looked;
-        looked.entry = new Entry(file, identity, digests, i * DIGESTS);
+        facts.set(i, identity);
+        looked.entry = new Entry(file, facts, i);
         if (now - Number(row?.['used']) > DAY_MS) used.push(looked.entry);
       }
     }
@@ -368,8 +411,9 @@ function readKnown(row: Row | undefined): { places: number[]; digests: Buffer } 
   const places = row?.['places'];
   if (typeof places !== 'string') return { places: [], digests: Buffer.alloc(0) };
   const known = places.split(',').map(Number);
-  const digests = Buffer.from(String(row?.['digests']), 'hex');
-  if (digests.length !== known.length * DIGESTS) throw new Error('a cached file without its hashes');
+  const digests = row?.['digests'];
+  if (!Buffer.isBuffer(digests) || digests.length !== known.length * DIGESTS)
+    throw new Error('a cached file without its hashes');
   return { places: known, digests };
 }
 

@@ -3,6 +3,7 @@ import {
   appendFileSync,
   linkSync,
   mkdirSync,
+  readFileSync,
   renameSync,
   statSync,
   utimesSync,
@@ -54,10 +55,9 @@ async function world(): Promise<World> {
       return { catalogue: new Catalogue(store, clock, hasher), hasher };
     },
     add: (catalogue, ...names) =>
-      catalogue.add(
-        [names.map((name) => ({ path: join(folder, name), name }))],
-        { refused: (path, error) => refused.push(`${path}: ${error.message}`) },
-      ),
+      catalogue.add([names.map((name) => ({ path: join(folder, name), name }))], {
+        refused: (path, error) => refused.push(`${path}: ${error.message}`),
+      }),
   };
 }
 
@@ -216,6 +216,47 @@ test('what nobody shared for long is forgotten, what is shared is not', async ()
   expect(store.all('SELECT sha256 FROM file_hash')).toEqual([
     { sha256: createHash('sha256').update('a').digest() },
   ]);
+});
+
+test('many files are found by each of their hashes from the cache, and are what they were', async () => {
+  const { folder, start, add } = await world();
+  const names = Array.from({ length: 2_100 }, (_, i) => `f${String(i)}`);
+  for (const name of names) writeFileSync(join(folder, name), name);
+  await add(start().catalogue, ...names);
+  // Every second one is another file by now, and the order is another.
+  for (const name of names.filter((_, i) => i % 2 === 1))
+    writeFileSync(join(folder, name), `${name}!`);
+  const { catalogue, hasher } = start();
+  await add(catalogue, ...names.reverse());
+  expect([catalogue.size, hasher.regions.length]).toEqual([2_100, 1_050]);
+  for (const name of names) {
+    const path = join(folder, name);
+    for (const algorithm of ['sha-256', 'sha-512', 'sha-1'] as const) {
+      const entry = catalogue.find(hashOf(algorithm, readFileSync(path)));
+      expect(entry?.path).toBe(path);
+      const { dev, ino, size, mtimeNs, ctimeNs } = statSync(path, { bigint: true });
+      expect(entry?.identity).toEqual({ dev, ino, size, mtimeNs, ctimeNs });
+    }
+  }
+});
+
+test('times before 1970 and numbers with the highest bit are kept', async () => {
+  const { folder, store, clock, start, refused } = await world();
+  const path = join(folder, 'a');
+  writeFileSync(path, 'abc');
+  await start().catalogue.add([[{ path, name: 'a' }]], { refused: (of) => refused.push(of) });
+  const [dev, ino] = [2n ** 64n - 1n, 2n ** 63n];
+  const identity = { dev, ino, size: 3n, mtimeNs: -5n, ctimeNs: -(2n ** 60n) };
+  const { dev: d, ino: i, size, mtimeNs, ctimeNs } = identity;
+  store.run(
+    'UPDATE file_hash SET dev = ?, ino = ?, size = ?, mtime = ?, ctime = ?',
+    ...[String(d), String(i), Number(size), String(mtimeNs), String(ctimeNs)],
+  );
+  const catalogue = new Catalogue(store, clock, new Hasher());
+  const options = { refused: (of: string) => refused.push(of) };
+  await catalogue.add([[{ path, name: 'a', identity }]], options);
+  expect([...catalogue.entries()].map((entry) => entry.identity)).toEqual([identity]);
+  expect(refused).toEqual([]);
 });
 
 test('a twenty thousand entries start from the cache, without a read', async () => {
