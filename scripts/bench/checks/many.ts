@@ -229,7 +229,7 @@ export async function sharing(
       unit: 'ms',
       target: { at: 'most', value: 2000 },
       note: 'from the start of the process until it serves',
-      bound: `Each file is looked at again, for it may be another by now: in plain Node that alone takes ${looking.toFixed(0)} ms, and reading as many rows and making as many entries takes as long again; start and login come before.`,
+      bound: `Each file is looked at again, for it may be another by now: in plain Node that alone takes ${looking.toFixed(0)} ms, and finding as many rows and making as many entries about as long again; the start comes before, and the login waits for the same processor.`,
     },
     {
       title: `A fetch from ${files} files : one from a single file`,
