@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { connectOptions } from './app/connecting.ts';
 import { fetch, list } from './app/fetching.ts';
+import { fill } from './app/filling.ts';
 import { AccountGate } from './app/gate.ts';
 import {
   addContact,
@@ -16,7 +17,16 @@ import { resume } from './app/resuming.ts';
 import { send } from './app/sending.ts';
 import { share } from './app/sharing.ts';
 import { journalOf } from './app/transfers.ts';
-import type { AccountSettings, HomeFolders, OpenAccount, OpenJournal, Ui } from './app/types.ts';
+import type {
+  AccountSettings,
+  Filling,
+  HomeFolders,
+  OnEvent,
+  OpenAccount,
+  OpenJournal,
+  ShareOptions,
+  Ui,
+} from './app/types.ts';
 import { Workbench } from './app/workbench.ts';
 import { systemClock } from './core/clock.ts';
 import { omemoSchema } from './omemo/schema.ts';
@@ -79,6 +89,18 @@ export async function registerAccount(
 /** @see Application.openJournal */
 export function openJournal(home: HomeFolders): OpenJournal {
   return journalOf(storeOf({ home }));
+}
+
+/** @see Application.fillCatalogue */
+export function fillCatalogue(
+  home: HomeFolders,
+  paths: readonly string[],
+  options: Pick<ShareOptions, 'links' | 'exclude'>,
+  ui: Pick<Ui, 'notice'>,
+  on: OnEvent,
+  signal: AbortSignal,
+): Filling {
+  return fill(() => storeOf({ home }), systemClock, paths, options, ui, on, signal);
 }
 
 function storeOf({ home }: Pick<AccountSettings, 'home'>): Store {

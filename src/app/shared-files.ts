@@ -2,11 +2,11 @@
 import { lstat, stat } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import { asError } from '../core/errors.ts';
-import { walk, type WalkOptions } from '../files/walk.ts';
+import { walk, type Walked, type WalkOptions } from '../files/walk.ts';
 import type { Shared } from '../transfer/catalogue.ts';
 
 /**
- * Files as they are, folders with all that they hold.
+ * Files as they are, folders with all that they hold, some at once.
  *
  * @param refused - is told what cannot be shared, and why
  */
@@ -14,21 +14,28 @@ export async function* sharedFiles(
   paths: readonly string[],
   options: Pick<WalkOptions, 'links' | 'exclude'>,
   refused: (path: string, error: Error) => void,
-): AsyncGenerator<Shared, void, undefined> {
+): AsyncGenerator<readonly Shared[], void, undefined> {
   const skipped = (path: string, why: string) => refused(path, new Error(why));
   for (const named of paths) {
     const path = resolve(named);
     try {
       const isFolder = (await lstat(path)).isDirectory() || (await stat(path)).isDirectory();
       if (!isFolder) {
-        yield { path, name: basename(path) };
+        yield [{ path, name: basename(path) }];
         continue;
       }
       const walked = walk(path, { ...options, skipped, identify: true });
-      for await (const { kind, source, path: name, identity } of walked)
-        if (kind === 'file') yield { path: source, name, ...(identity && { identity }) };
+      for await (const slice of walked) yield slice.filter(isFile).map(shared);
     } catch (error) {
       refused(named, asError(error));
     }
   }
+}
+
+function isFile({ kind }: Walked): boolean {
+  return kind === 'file';
+}
+
+function shared({ source: path, path: name, identity }: Walked): Shared {
+  return identity === undefined ? { path, name } : { path, name, identity };
 }

@@ -1,11 +1,9 @@
 /** `jet share`: serves files to those who may have them. */
 import { setImmediate } from 'node:timers/promises';
-import { randomId } from '../core/bytes.ts';
-import { Exit, JetError, type ExitStatus } from '../core/errors.ts';
+import { Exit, type ExitStatus } from '../core/errors.ts';
 import type { Jid } from '../core/jid.ts';
-import { Hasher } from '../files/hashing.ts';
 import { warmUp } from '../files/memory.ts';
-import { Catalogue, type CatalogueEntry } from '../transfer/catalogue.ts';
+import type { Catalogue, CatalogueEntry } from '../transfer/catalogue.ts';
 import { LIST_NAME, memoryBytes, writeList } from '../transfer/listing.ts';
 import type { Request } from '../transfer/sealed.ts';
 import { LiveTransfers } from '../transfer/live.ts';
@@ -13,8 +11,7 @@ import { Receiver } from '../transfer/receive.ts';
 import { Holder, type Held } from '../transfer/share.ts';
 import { Waiting } from '../transfer/waiting.ts';
 import { acknowledging, answer, attend, refusing } from './attending.ts';
-import { sharedFiles } from './shared-files.ts';
-import type { OnEvent, ShareOptions, SharedFile } from './types.ts';
+import type { Filling, OnEvent, OnShared, ShareOptions, SharedFile } from './types.ts';
 import type { Workbench } from './workbench.ts';
 
 /** Files that are told between two turns of the loop. */
@@ -23,16 +20,18 @@ const LISTED = 1000;
 /** @see OpenAccount.share */
 export async function share(
   bench: Workbench,
-  paths: readonly string[],
+  filling: Filling,
   options: ShareOptions,
-  ready: (file: SharedFile) => void,
+  ready: OnShared,
   on: OnEvent,
   signal: AbortSignal,
 ): Promise<ExitStatus> {
   const { clock, roster, ui } = bench;
-  const catalogue = await fill(bench, paths, options, on, signal);
   bench.prepare(options);
-  const omemo = await bench.ready(options.verifiedOnly, 'request', 'resume');
+  const [catalogue, omemo] = await Promise.all([
+    filling.catalogue,
+    bench.ready(options.verifiedOnly, 'request', 'resume'),
+  ]);
   warmUp();
   const may = (jid: Jid) =>
     options.to.some((named) => named.sameBare(jid)) || (options.contacts && roster.sees(jid));
@@ -84,13 +83,17 @@ export async function share(
   answer(bench, receiver, holder);
   let ended = false;
   const list = async () => {
-    let count = 0;
+    const { device } = omemo;
+    let files: SharedFile[] = [];
     for (const entry of catalogue.entries()) {
-      if (ended) return;
-      ready(sharedFile(entry));
+      if (files.push(sharedFile(entry)) < LISTED) continue;
+      await ready(files, device);
+      files = [];
       // Very many are no reason to keep those waiting who ask already.
-      if (++count % LISTED === 0) await setImmediate();
+      await setImmediate();
+      if (ended) return;
     }
+    await ready(files, device);
   };
   const over =
     until === undefined
@@ -107,40 +110,6 @@ export async function share(
     over();
     await Promise.all([holder.stop(), receiver.stop()]);
   }
-}
-
-/** Hashes what is not known yet. @throws JetError (exit 8) when there is nothing to share */
-async function fill(
-  bench: Workbench,
-  paths: readonly string[],
-  options: ShareOptions,
-  on: OnEvent,
-  signal: AbortSignal,
-): Promise<Catalogue> {
-  const { clock, store, ui } = bench;
-  const catalogue = new Catalogue(store, clock, new Hasher());
-  const id = randomId();
-  const refused = (path: string, error: Error) =>
-    ui.notice('not-shared', `${path}: ${error.message}`);
-  let shown = -Infinity;
-  await catalogue.add(sharedFiles(paths, options, refused), {
-    signal,
-    refused,
-    onProgress: (bytes) => {
-      const now = clock.monotonic();
-      if (now - shown < 200) return;
-      shown = now;
-      const what = `the hashes of what is shared (${Math.floor(bytes / 1e6)} MB so far)`;
-      on({ id, time: clock.now(), event: 'waiting', what });
-    },
-  });
-  if (catalogue.size === 0)
-    throw new JetError(
-      Exit.localFile,
-      'nothing-to-share',
-      'None of these can be shared. Name files or folders that you may read.',
-    );
-  return catalogue;
 }
 
 /** One path whether there is such a file or not: what is looked up says nothing by the time it takes. */

@@ -7,6 +7,7 @@ import type { Jid } from '../core/jid.ts';
 import type { Hash } from '../jingle/hashes.ts';
 import type { Route } from '../jingle/transport.ts';
 import type { WrittenKey } from '../omemo/uri.ts';
+import type { Catalogue } from '../transfer/catalogue.ts';
 import type { TransferEvent } from '../transfer/events.ts';
 import type { TransferRow } from '../transfer/journal/journal-row.ts';
 import type { AskedRange } from '../transfer/selector.ts';
@@ -217,6 +218,20 @@ export interface StaleDevice {
   readonly why: 'no-bundle' | 'silent';
 }
 
+/** Is told of files that can be fetched, some at once, and of our device; the next are told when it resolves. */
+export type OnShared = (
+  files: readonly SharedFile[],
+  own: Pick<Device, 'id' | 'fingerprint'> | undefined,
+) => Promise<void>;
+
+/** A catalogue of what is shared, which is being filled. */
+export interface Filling {
+  /** Rejects with JetError (exit 8) when there is nothing to share, or with the reason for which it was ended. */
+  readonly catalogue: Promise<Catalogue>;
+  /** Ends it where it still goes on; never rejects. */
+  stop(): Promise<void>;
+}
+
 export type OnEvent = (event: TransferEvent) => void;
 
 /** An account that is online. */
@@ -256,11 +271,11 @@ export interface OpenAccount {
     on: OnEvent,
     signal: AbortSignal,
   ): Promise<readonly Listed[] | ExitStatus>;
-  /** Serves files until it is ended. `ready` is told each file once it can be fetched. */
+  /** Serves files until it is ended. `ready` is told them once they can be fetched. Rejects with what filling did. */
   share(
-    paths: readonly string[],
+    filling: Filling,
     options: ShareOptions,
-    ready: (file: SharedFile) => void,
+    ready: OnShared,
     on: OnEvent,
     signal: AbortSignal,
   ): Promise<ExitStatus>;
@@ -314,7 +329,7 @@ export interface OpenJournal {
 }
 
 /**
- * What src/app.ts exports: the four functions of this interface.
+ * What src/app.ts exports: the functions of this interface.
  *
  * @remarks `openAccount` rejects with JetError (exit 3) when the account cannot be opened.
  * Aborted by the signal, it rejects with the signal's reason.
@@ -324,6 +339,15 @@ export interface Application {
   /** Only authenticates and closes: nothing is published and no device is made. */
   checkAccount(settings: AccountSettings, signal: AbortSignal): Promise<void>;
   openJournal(home: HomeFolders): OpenJournal;
+  /** Begins to find and hash what `share` serves; no account has to be online. */
+  fillCatalogue(
+    home: HomeFolders,
+    paths: readonly string[],
+    options: Pick<ShareOptions, 'links' | 'exclude'>,
+    ui: Pick<Ui, 'notice'>,
+    on: OnEvent,
+    signal: AbortSignal,
+  ): Filling;
   /** Makes an account at the JID's server (XEP-0077) with the password of the settings. */
   registerAccount(settings: AccountSettings, signal: AbortSignal): Promise<void>;
 }

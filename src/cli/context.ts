@@ -220,7 +220,8 @@ export function askPassword(
   );
 }
 
-function userInterface({ terminal, settings, signals, events }: Context): Ui {
+/** The person as the application knows them. */
+export function userInterface({ terminal, settings, signals, events }: Context): Ui {
   return {
     interactive: canAsk(),
     confirmOffer: ({ peer, name, files, batch, size, fingerprint }, signal) =>

@@ -22,6 +22,8 @@ export class Terminal {
   #makeMulti: (() => MultiBar) | undefined;
   #spinner: Ora | undefined;
   #waiting: string | undefined;
+  /** Questions that stand. */
+  #asking = 0;
 
   private constructor(options: TerminalOptions) {
     this.#options = options;
@@ -79,7 +81,7 @@ export class Terminal {
   /** What is being waited for; undefined when nothing is. */
   waiting(text: string | undefined): void {
     this.#waiting = text;
-    if (this.#bars.size > 0) return;
+    if (this.#bars.size > 0 || this.#asking > 0) return;
     if (text === undefined) this.#spinner?.stop();
     else this.#spinner?.start(text);
   }
@@ -111,9 +113,11 @@ export class Terminal {
   /** Keeps everything still while somebody is asked. */
   async still<T>(action: () => Promise<T>): Promise<T> {
     this.#spinner?.stop();
+    this.#asking += 1;
     try {
       return await action();
     } finally {
+      this.#asking -= 1;
       this.waiting(this.#waiting);
     }
   }

@@ -1,4 +1,5 @@
 /** What a folder holds, for sending: in a stable order, a folder at a time in memory. */
+import { isUtf8 } from 'node:buffer';
 import {
   type BigIntStats,
   closeSync,
@@ -10,7 +11,7 @@ import {
   readlinkSync,
   realpathSync,
 } from 'node:fs';
-import { basename, join, resolve, sep } from 'node:path';
+import { basename, resolve, sep } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import picomatch from 'picomatch';
 import { Exit, JetError, messageOf, systemCode } from '../core/errors.ts';
@@ -49,11 +50,12 @@ export interface WalkOptions {
 
 /** Deeper folders are refused: paths have to fit the system. */
 const MAX_DEPTH = 200;
-/** Entries between two turns of the loop. A promise for each would take ten times as long as looking does. */
+/** Entries between two turns of the loop. */
 const SLICE = 500;
 
 /**
- * Everything in a folder: the folder itself, then what it holds, sorted by the bytes of the names.
+ * Everything in a folder: the folder itself, then what it holds, sorted by the bytes of the names. Some hundred
+ * at once: a promise for each would take as long as the looking.
  *
  * @throws JetError (exit 8) `not-a-folder`, `folder-unreadable` for the folder itself; what lies in it
  * and cannot be read is told to `unread`
@@ -61,7 +63,7 @@ const SLICE = 500;
 export async function* walk(
   root: string,
   options: WalkOptions,
-): AsyncGenerator<Walked, void, undefined> {
+): AsyncGenerator<readonly Walked[], void, undefined> {
   const path = resolve(root);
   let stats: BigIntStats;
   try {
@@ -72,11 +74,14 @@ export async function* walk(
   if (!stats.isDirectory()) throw refuse('not-a-folder', `${root} is no folder`);
   const name = basename(path) || 'root';
   const walker = new Walker(realpathSync(path), options, excluder(options.exclude ?? []));
-  let entries = 0;
+  let slice: Walked[] = [];
   for (const entry of walker.folder(path, name, stats, 0)) {
-    yield entry;
-    if (++entries % SLICE === 0) await setImmediate();
+    if (slice.push(entry) < SLICE) continue;
+    yield slice;
+    slice = [];
+    await setImmediate();
   }
+  yield slice;
 }
 
 class Walker {
@@ -101,7 +106,7 @@ class Walker {
       skipped(source, 'it lies too deep');
       return;
     }
-    let names: Buffer[];
+    let names: Name[];
     try {
       names = namesIn(source, stats);
     } catch (error) {
@@ -115,36 +120,50 @@ class Walker {
       return;
     }
     yield { kind: 'folder', path, source, ...about(stats) };
-    for (const bytes of names.sort((a, b) => a.compare(b))) {
-      const name = bytes.toString();
+    const above = source.endsWith(sep) ? source : source + sep;
+    for (const { name, exact } of names) {
       const inner = `${path}/${name}`;
-      if (this.#excluded(inner.slice(inner.indexOf('/') + 1))) continue;
-      if (!Buffer.from(name).equals(bytes)) skipped(join(source, name), 'its name is no UTF-8');
-      else yield* this.#entry(join(source, name), inner, depth + 1);
+      if (this.#excluded(inner)) continue;
+      const at = above + name;
+      if (!exact) {
+        skipped(at, 'its name is no UTF-8');
+        continue;
+      }
+      const found = this.#look(at);
+      if (found?.isDirectory() === true) yield* this.folder(at, inner, found, depth + 1);
+      else {
+        const leaf = found && this.#leaf(at, inner, found);
+        if (leaf !== undefined) yield leaf;
+      }
     }
   }
 
-  *#entry(source: string, path: string, depth: number): Generator<Walked, void, undefined> {
-    const { links, skipped, identify } = this.#options;
-    let stats: BigIntStats;
+  #look(source: string): BigIntStats | undefined {
     try {
-      stats = lstatSync(source, { bigint: true });
+      return lstatSync(source, { bigint: true });
     } catch (error) {
       this.#missed(source, error);
-      return;
+      return undefined;
     }
-    if (stats.isDirectory()) yield* this.folder(source, path, stats, depth);
-    else if (stats.isFile()) {
-      const identity = identify === true ? { identity: sourceIdentity(stats) } : {};
-      yield { kind: 'file', path, source, size: Number(stats.size), ...about(stats), ...identity };
-    } else if (!stats.isSymbolicLink()) skipped(source, 'it is no file, folder or link');
+  }
+
+  /** What is no folder; undefined for what is skipped. */
+  #leaf(source: string, path: string, stats: BigIntStats): Walked | undefined {
+    const { links, skipped, identify } = this.#options;
+    const { mode, mtime } = about(stats);
+    if (stats.isFile()) {
+      const file = { kind: 'file', path, source, size: Number(stats.size), mode, mtime } as const;
+      return identify === true ? { ...file, identity: sourceIdentity(stats) } : file;
+    }
+    if (!stats.isSymbolicLink()) skipped(source, 'it is no file, folder or link');
     else if (links !== true) skipped(source, 'it is a link (--links sends links)');
     else {
       const target = attempt(() => readlinkSync(source)) ?? '';
       if (staysInside(path, target) && this.#inside(source))
-        yield { kind: 'link', path, source, target, ...about(stats) };
-      else skipped(source, 'it is a link that leads outside');
+        return { kind: 'link', path, source, target, mode, mtime };
+      skipped(source, 'it is a link that leads outside');
     }
+    return undefined;
   }
 
   /** What is gone by now is no part of the folder any more. */
@@ -161,12 +180,21 @@ class Walker {
   }
 }
 
-/** The names in a folder, as bytes; a link that has taken its place since is not followed. */
-function namesIn(source: string, { dev, ino }: BigIntStats): Buffer[] {
+interface Name {
+  readonly name: string;
+  /** False where the bytes are no UTF-8. */
+  readonly exact: boolean;
+}
+
+/** What may stand for bytes that are no UTF-8, and what JavaScript sorts otherwise than its bytes. */
+const UNSURE = /[\ud800-\uffff]/;
+
+/** The names in a folder, sorted by their bytes; a link that has taken its place since is not followed. */
+function namesIn(source: string, { dev, ino }: BigIntStats): Name[] {
   const flags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
   const file = openSync(source, flags);
   try {
-    const names = readdirSync(source, { encoding: 'buffer' });
+    const names = readNames(source);
     const now = fstatSync(file, { bigint: true });
     const after = lstatSync(source, { bigint: true });
     for (const stats of [now, after])
@@ -175,6 +203,16 @@ function namesIn(source: string, { dev, ino }: BigIntStats): Buffer[] {
   } finally {
     closeSync(file);
   }
+}
+
+function readNames(source: string): Name[] {
+  const plain = readdirSync(source);
+  if (!plain.some((name) => UNSURE.test(name)))
+    return plain.sort().map((name) => ({ name, exact: true }));
+  const names = readdirSync(source, { encoding: 'buffer' });
+  return names
+    .sort((a, b) => a.compare(b))
+    .map((bytes) => ({ name: bytes.toString(), exact: isUtf8(bytes) }));
 }
 
 function attempt<T>(look: () => T): T | undefined {
@@ -186,10 +224,10 @@ function attempt<T>(look: () => T): T | undefined {
 }
 
 function about(stats: BigIntStats): { mode: number; mtime: number } {
-  return { mode: Number(stats.mode & 0o777n), mtime: Number(stats.mtimeMs) };
+  return { mode: Number(stats.mode) & 0o777, mtime: Number(stats.mtimeMs) };
 }
 
-/** Tells what is left out: a glob without `/` is of a name at any depth, as in other tools. */
+/** Tells what in a tree is left out: a glob without `/` is of a name at any depth, as in other tools. */
 function excluder(globs: readonly string[]): (path: string) => boolean {
   const matchers = globs.map((glob) => {
     const bare = glob.replace(/^\.?\/+|\/+$/g, '');
@@ -203,7 +241,11 @@ function excluder(globs: readonly string[]): (path: string) => boolean {
     const whole = bare.includes('/');
     return (path: string) => match(whole ? path : path.slice(path.lastIndexOf('/') + 1));
   });
-  return (path) => matchers.some((match) => match(path));
+  if (matchers.length === 0) return () => false;
+  return (path) => {
+    const inside = path.slice(path.indexOf('/') + 1);
+    return matchers.some((match) => match(inside));
+  };
 }
 
 function refuse(code: string, what: string, cause?: unknown): JetError {

@@ -115,14 +115,15 @@ export class Slot {
   /** Takes a slot when it is our turn; true once one is held. */
   take(): boolean {
     if (this.#held) return true;
-    // Read before written: those who wait do not keep each other from the store.
-    if (!this.#admitted()) {
+    // Read before written: those who wait do not keep each other from the store, nor does looking who lives.
+    const seen: Seen = new Map();
+    if (!this.#admitted(seen)) {
       this.#ask();
       return false;
     }
-    this.#held = this.#store.transaction(() => {
-      this.#bury();
-      if (!this.#admitted()) return false;
+    this.#held = this.#write(() => {
+      this.#bury(seen);
+      if (!this.#admitted(seen)) return false;
       const sql = 'UPDATE slot SET held = 1, beat = ? WHERE ticket = ?';
       return this.#store.run(sql, this.#clock.now(), this.#ticket) > 0;
     });
@@ -152,7 +153,7 @@ export class Slot {
    * nobody takes one during a pause that doubles with every refusal. The slot is given back.
    */
   refused(): void {
-    this.#store.transaction(() => {
+    this.#write(() => {
       const others = this.#living().filter(
         (row) => row['held'] === 1 && row['ticket'] !== this.#ticket,
       ).length;
@@ -173,12 +174,17 @@ export class Slot {
   release(): void {
     this.#cancel();
     this.#held = false;
-    this.#store.run('DELETE FROM slot WHERE ticket = ?', this.#ticket);
+    this.#write(() => this.#store.run('DELETE FROM slot WHERE ticket = ?', this.#ticket));
+  }
+
+  /** A power cut ends all that hold or wait, so nothing of it has to last. */
+  #write<T>(body: () => T): T {
+    return this.#store.lightly(() => this.#store.transaction(body));
   }
 
   #insert(): number {
     const { machine, pid, started } = thisProcess();
-    return this.#store.transaction(() => {
+    return this.#write(() => {
       this.#store.run(
         'INSERT INTO slot (name, held, lasting, machine, pid, started, beat) VALUES (?, ?, ?, ?, ?, ?, ?)',
         this.#request.name,
@@ -211,15 +217,16 @@ export class Slot {
   /** One that was taken for dead while it slept is there again. */
   #say(): void {
     const sql = 'UPDATE slot SET beat = ? WHERE ticket = ?';
-    if (this.#store.run(sql, this.#clock.now(), this.#ticket) === 0) this.#ticket = this.#insert();
+    const said = this.#write(() => this.#store.run(sql, this.#clock.now(), this.#ticket));
+    if (said === 0) this.#ticket = this.#insert();
   }
 
-  #admitted(): boolean {
+  #admitted(seen: Seen): boolean {
     const now = this.#clock.now();
     const closed = Number(this.#limit()?.['closed'] ?? 0);
     // A clock that was set back must not shut everybody out.
     if (closed > now && closed - now <= LONGEST_PAUSE_MS) return false;
-    const places = this.#living()
+    const places = this.#living(seen)
       .filter((row) => {
         const waits = row['held'] === 0 && row['ticket'] !== this.#ticket;
         return !waits || Math.abs(now - Number(row['beat'])) < STALE_MS;
@@ -238,20 +245,23 @@ export class Slot {
     return limit === undefined ? size : Math.min(size, Number(limit['size']));
   }
 
-  #living(): Row[] {
+  #living(seen: Seen = new Map()): Row[] {
     const sql = 'SELECT * FROM slot WHERE name = ? ORDER BY ticket';
-    return this.#store.all(sql, this.#request.name).filter((row) => this.#lives(row));
+    return this.#store.all(sql, this.#request.name).filter((row) => this.#lives(row, seen));
   }
 
-  #lives(row: Row): boolean {
-    if (row['ticket'] === this.#ticket) return true;
-    return lives(ownerOf(row), this.#clock.now() - Number(row['beat']));
+  #lives(row: Row, seen: Seen): boolean {
+    const ticket = Number(row['ticket']);
+    if (ticket === this.#ticket) return true;
+    const living = seen.get(ticket) ?? lives(ownerOf(row), this.#clock.now() - Number(row['beat']));
+    seen.set(ticket, living);
+    return living;
   }
 
   /** Takes the dead out. */
-  #bury(): void {
+  #bury(seen: Seen): void {
     for (const row of this.#store.all('SELECT * FROM slot WHERE name = ?', this.#request.name))
-      if (!this.#lives(row))
+      if (!this.#lives(row, seen))
         this.#store.run('DELETE FROM slot WHERE ticket = ?', Number(row['ticket']));
   }
 
@@ -265,7 +275,7 @@ export class Slot {
   }
 
   #learn(change: (limit: Limit) => Limit): void {
-    this.#store.transaction(() => {
+    this.#write(() => {
       const row = this.#limit();
       const { size, until, refusals, closed, served } = change({
         size: Number(row?.['size'] ?? Number.MAX_SAFE_INTEGER),
@@ -286,6 +296,9 @@ export class Slot {
     });
   }
 }
+
+/** By ticket: who was found to live a moment ago. */
+type Seen = Map<number, boolean>;
 
 interface Limit {
   readonly size: number;

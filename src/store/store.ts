@@ -1,5 +1,5 @@
 /** One SQLite file an account home, shared by any number of processes. */
-import { chmodSync, closeSync, openSync } from 'node:fs';
+import { chmodSync, closeSync, fdatasyncSync, openSync, realpathSync } from 'node:fs';
 import Database from 'libsql';
 import { Exit, JetError, messageOf, systemCode } from '../core/errors.ts';
 
@@ -29,6 +29,10 @@ export interface Store {
   /**
    * Runs `body` in one write transaction (BEGIN IMMEDIATE), durable when it returns; rolled back when
    * it throws. `body` is synchronous. Inside another transaction it joins that one.
+   *
+   * @remarks Other processes see it a moment before it is durable. What they commit then lasts only with it: the log
+   * is one sequence.
+   * @throws what `body` does; the system's error when the disk fails, and it may be committed all the same
    */
   transaction<T>(body: () => T): T;
   /**
@@ -53,6 +57,7 @@ export function openStore(file: string, schemas: readonly Schema[]): Store {
     chmodSync(file, 0o600);
     const store = new SqliteStore(file, new Database(file, { timeout: BUSY_MS }));
     migrate(store, schemas, file);
+    store.waitUnlocked();
     return store;
   } catch (error) {
     if (error instanceof JetError) throw error;
@@ -78,11 +83,19 @@ function create(file: string): void {
   }
 }
 
+/** What only reads, as far as the first word tells. */
+const READS = /^\s*(?:SELECT|PRAGMA|WITH)\b/i;
+
 class SqliteStore implements Store {
   readonly file: string;
   readonly #db: Database.Database;
   readonly #statements = new Map<string, Database.Statement>();
   #depth = 0;
+  #light = false;
+  /** Whether commits leave it to us to wait for the disk. */
+  #unlocked = false;
+  /** The log of SQLite, once there was something to wait for. */
+  #log: number | undefined;
 
   constructor(file: string, db: Database.Database) {
     this.file = file;
@@ -106,25 +119,31 @@ class SqliteStore implements Store {
         if (value instanceof ArrayBuffer) row[column] = Buffer.from(value);
       }
     }
+    if (!READS.test(sql)) this.#settle();
     return rows as Row[];
   }
 
   get(sql: string, ...params: Value[]): Row | undefined {
-    return this.#prepare(sql).get(bind(params)) as Row | undefined;
+    const row = this.#prepare(sql).get(bind(params)) as Row | undefined;
+    if (!READS.test(sql)) this.#settle();
+    return row;
   }
 
   run(sql: string, ...params: Value[]): number {
-    return this.#prepare(sql).run(bind(params)).changes;
+    const { changes } = this.#prepare(sql).run(bind(params));
+    if (changes > 0) this.#settle();
+    return changes;
   }
 
   transaction<T>(body: () => T): T {
     if (this.#depth > 0) return body();
+    const before = this.#changes();
     this.#db.exec('BEGIN IMMEDIATE');
     this.#depth++;
+    let result: T;
     try {
-      const result = body();
+      result = body();
       this.#db.exec('COMMIT');
-      return result;
     } catch (error) {
       // After some failures SQLite has rolled back by itself; what failed is what counts.
       if (this.#db.inTransaction) this.#db.exec('ROLLBACK');
@@ -132,21 +151,48 @@ class SqliteStore implements Store {
     } finally {
       this.#depth--;
     }
+    if (this.#changes() !== before) this.#settle();
+    return result;
   }
 
   lightly<T>(body: () => T): T {
-    if (this.#depth > 0) return body();
-    this.#db.exec('PRAGMA synchronous = NORMAL');
+    if (this.#depth > 0 || this.#light) return body();
+    this.#light = true;
     try {
       return body();
     } finally {
-      this.#db.exec('PRAGMA synchronous = FULL');
+      this.#light = false;
     }
+  }
+
+  /**
+   * From now on no commit waits for the disk while it keeps all others from writing; what is to last is waited for
+   * behind it. It is the same log that SQLite would have synced, which stays in its place while this is open.
+   */
+  waitUnlocked(): void {
+    if (this.get('PRAGMA journal_mode')?.['journal_mode'] !== 'wal') return;
+    this.#db.exec('PRAGMA synchronous = NORMAL');
+    this.#unlocked = true;
+  }
+
+  /** Waits until what was committed is on the disk. */
+  #settle(): void {
+    if (!this.#unlocked || this.#light || this.#depth > 0) return;
+    // SQLite holds no lock by this file: to close it takes none away.
+    this.#log ??= openSync(`${realpathSync(this.file)}-wal`, 'r+');
+    fdatasyncSync(this.#log);
+  }
+
+  /** How many rows this connection has changed. */
+  #changes(): number {
+    return Number(this.get('SELECT total_changes() AS n')?.['n']);
   }
 
   close(): void {
     this.#statements.clear();
     this.#db.close();
+    if (this.#log !== undefined) closeSync(this.#log);
+    this.#log = undefined;
   }
 
   #prepare(sql: string): Database.Statement {

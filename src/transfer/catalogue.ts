@@ -29,11 +29,17 @@ export const catalogueSchema: Schema = {
   ],
 };
 
-/** Row by row of what is asked for, so that each is found by its key. */
+/**
+ * What is known of files of one device, each asked for as `stateOf` writes it and found by its key. All in one
+ * row: one for each would take several times as long. The digests stand in the order of the places, byte for byte;
+ * only as text does SQLite put any number of them together.
+ */
 const KNOWN = `
-  SELECT asked.key AS at, used, sha256, sha512, sha1 FROM json_each(?) AS asked CROSS JOIN file_hash
-  ON dev = asked.value ->> 0 AND ino = asked.value ->> 1 AND size = asked.value ->> 2
-    AND mtime = asked.value ->> 3 AND ctime = asked.value ->> 4`;
+  SELECT group_concat(asked.key) AS places, min(used) AS used, CAST(group_concat(
+    CAST(sha256 AS TEXT) || CAST(sha512 AS TEXT) || CAST(sha1 AS TEXT), '') AS BLOB) AS digests
+  FROM json_each(?) AS asked CROSS JOIN file_hash
+  ON dev = ? AND ino = substr(asked.value, 1, instr(asked.value, ' ') - 1)
+    AND ino || ' ' || size || ' ' || mtime || ' ' || ctime = asked.value`;
 
 /** What a file can be asked for by. */
 export const SELECTING = ['sha-256', 'sha-512', 'sha-1'] as const satisfies readonly Algorithm[];
@@ -65,25 +71,72 @@ const PLACES = {
   'sha-1': { start: 96, length: 20 },
 } as const;
 
-/** All digests of an entry lie in one buffer: objects for each of very many would take several times the memory. */
+/** Bytes of all digests of a file. */
+const DIGESTS = 116;
+
+/** Numbers of an identity. */
+const NUMBERS = 5;
+
+/** What is known of some files, one behind the other: objects for each would take several times the memory and time. */
+class Facts {
+  readonly #digests: Buffer;
+  readonly #numbers: BigInt64Array;
+
+  /** @param digests - of as many files as there are, as PLACES has them */
+  constructor(digests: Buffer) {
+    this.#digests = digests;
+    this.#numbers = new BigInt64Array((digests.length / DIGESTS) * NUMBERS);
+  }
+
+  set(at: number, { dev, ino, size, mtimeNs, ctimeNs }: SourceIdentity): void {
+    const numbers = this.#numbers;
+    const first = at * NUMBERS;
+    numbers[first] = dev;
+    numbers[first + 1] = ino;
+    numbers[first + 2] = size;
+    numbers[first + 3] = mtimeNs;
+    numbers[first + 4] = ctimeNs;
+  }
+
+  identity(at: number): SourceIdentity {
+    const number = (n: number) => this.#numbers[at * NUMBERS + n] ?? 0n;
+    const [dev, ino] = [BigInt.asUintN(64, number(0)), BigInt.asUintN(64, number(1))];
+    return { dev, ino, size: number(2), mtimeNs: number(3), ctimeNs: number(4) };
+  }
+
+  digest(at: number, wanted: Selecting): Buffer {
+    const { start, length } = PLACES[wanted];
+    return this.#digests.subarray(at * DIGESTS + start, at * DIGESTS + start + length);
+  }
+}
+
 class Entry implements CatalogueEntry {
   readonly path: string;
   readonly name: string;
-  readonly identity: SourceIdentity;
-  readonly #digests: Buffer;
+  readonly #facts: Facts;
+  readonly #at: number;
 
-  /** @param digests - as PLACES has them */
-  constructor({ path, name }: Shared, identity: SourceIdentity, digests: Buffer) {
+  constructor({ path, name }: Shared, facts: Facts, at: number) {
     this.path = path;
     this.name = name;
-    this.identity = identity;
-    this.#digests = digests;
+    this.#facts = facts;
+    this.#at = at;
+  }
+
+  get identity(): SourceIdentity {
+    return this.#facts.identity(this.#at);
   }
 
   digest(wanted: Selecting): Buffer {
-    const { start, length } = PLACES[wanted];
-    return this.#digests.subarray(start, start + length);
+    return this.#facts.digest(this.#at, wanted);
   }
+}
+
+/** A file with what it was seen to be, and its entry where that is cached. */
+interface Looked {
+  readonly file: Shared;
+  readonly identity: SourceIdentity | undefined;
+  entry?: Entry;
 }
 
 /** How files are added. */
@@ -113,7 +166,8 @@ export class Catalogue {
   readonly #byPath = new Map<string, CatalogueEntry>();
   /** By the digests of an algorithm, from when one is first asked for. */
   readonly #byHash = new Map<Selecting, Index>();
-  readonly #byName: Index = new Map();
+  /** From when a name is first asked for. */
+  #byName: Index | undefined;
 
   /** @param store - with `catalogueSchema` */
   constructor(store: Store, clock: Clock, hasher: Hasher) {
@@ -132,19 +186,23 @@ export class Catalogue {
   }
 
   /**
-   * Adds files; those whose hashes are cached are not read. A path that is there is looked at again.
+   * Adds files, some at once; those whose hashes are cached are not read. A path that is there is looked at again.
    *
    * @throws the signal's reason; what was hashed by then is cached
    */
-  async add(files: Iterable<Shared> | AsyncIterable<Shared>, options: AddOptions): Promise<void> {
+  async add(
+    files: Iterable<readonly Shared[]> | AsyncIterable<readonly Shared[]>,
+    options: AddOptions,
+  ): Promise<void> {
     let batch: Shared[] = [];
     let done = 0;
     const flush = async () => {
       done = await this.#addBatch(batch, options, done);
       batch = [];
     };
-    for await (const file of files) {
-      if (batch.push(file) === BATCH) await flush();
+    for await (const some of files) {
+      for (const file of some) batch.push(file);
+      if (batch.length >= BATCH) await flush();
     }
     await flush();
     const oldest = this.#clock.now() - KEEP_MS;
@@ -159,6 +217,7 @@ export class Catalogue {
 
   /** The files of a name, exactly as it was given. */
   named(name: string): CatalogueEntry[] {
+    this.#byName ??= this.#indexed(({ name }) => name);
     return entriesOf(this.#byName.get(name));
   }
 
@@ -169,7 +228,7 @@ export class Catalogue {
     this.#byPath.delete(path);
     for (const [algorithm, digests] of this.#byHash)
       drop(digests, hashKey(entry.digest(algorithm)), entry);
-    drop(this.#byName, entry.name, entry);
+    if (this.#byName !== undefined) drop(this.#byName, entry.name, entry);
   }
 
   /**
@@ -191,18 +250,15 @@ export class Catalogue {
     const { signal, onProgress, refused } = options;
     signal?.throwIfAborted();
     await setImmediate();
-    const looked = batch.map((file) => ({ file, identity: file.identity ?? look(file.path) }));
-    const cached = this.#cached(looked.map(({ identity }) => identity));
+    const looked: Looked[] = batch.map((file) => ({
+      file,
+      identity: file.identity ?? look(file.path),
+    }));
+    const used = this.#lookUp(looked);
     const unknown: Shared[] = [];
-    const used: SourceIdentity[] = [];
-    for (const [i, { file, identity }] of looked.entries()) {
-      const row = cached[i];
-      if (identity === undefined || row === undefined) unknown.push(file);
-      else {
-        if (this.#clock.now() - Number(row['used']) > DAY_MS) used.push(identity);
-        this.#put(new Entry(file, identity, digestsOf(row)));
-      }
-    }
+    for (const { file, entry } of looked)
+      if (entry === undefined) unknown.push(file);
+      else this.#put(entry);
     const bytes = new Map<Shared, number>();
     const fresh: CatalogueEntry[] = [];
     let sum = before;
@@ -247,36 +303,57 @@ export class Catalogue {
         SELECTING,
       );
       await source.check();
-      return new Entry(shared, identity, Buffer.concat(hashes.map(({ digest }) => digest)));
+      const facts = new Facts(Buffer.concat(hashes.map(({ digest }) => digest)));
+      facts.set(0, identity);
+      return new Entry(shared, facts, 0);
     } finally {
       await source.close();
     }
   }
 
-  /** What is known of files that are still what they were; one question for all of them. */
-  #cached(identities: readonly (SourceIdentity | undefined)[]): readonly (Row | undefined)[] {
-    const asked = identities.map((identity) => {
-      if (identity === undefined) return null;
-      const { dev, ino, size, mtimeNs, ctimeNs } = identity;
-      return [String(dev), String(ino), Number(size), String(mtimeNs), String(ctimeNs)];
-    });
-    const found: (Row | undefined)[] = [];
-    for (const row of this.#store.all(KNOWN, JSON.stringify(asked))) found[Number(row['at'])] = row;
-    return found;
+  /**
+   * Finds what is known of files that are still what they were; one question for all of a device.
+   *
+   * @returns those whose rows have to be marked as used
+   */
+  #lookUp(files: readonly Looked[]): readonly Entry[] {
+    const used: Entry[] = [];
+    const devices = new Map<bigint, Looked[]>();
+    for (const looked of files) {
+      const { identity } = looked;
+      if (identity === undefined) continue;
+      const asked = devices.get(identity.dev);
+      if (asked === undefined) devices.set(identity.dev, [looked]);
+      else asked.push(looked);
+    }
+    const now = this.#clock.now();
+    for (const [dev, asked] of devices) {
+      const states = asked.map(({ identity }) => (identity ? stateOf(identity) : ''));
+      const row = this.#store.get(KNOWN, JSON.stringify(states), String(dev));
+      const { places, digests } = readKnown(row);
+      const facts = new Facts(digests);
+      for (const [i, place] of places.entries()) {
+        const looked = asked[place];
+        if (looked?.identity === undefined) continue;
+        const { file, identity } = looked;
+        facts.set(i, identity);
+        looked.entry = new Entry(file, facts, i);
+        if (now - Number(row?.['used']) > DAY_MS) used.push(looked.entry);
+      }
+    }
+    return used;
   }
 
   /** One transaction: a sync to the disk for each of many small files would take longer than hashing. */
-  #remember(fresh: readonly CatalogueEntry[], used: readonly SourceIdentity[]): void {
+  #remember(fresh: readonly CatalogueEntry[], used: readonly CatalogueEntry[]): void {
+    if (fresh.length === 0 && used.length === 0) return;
     const now = this.#clock.now();
     const settled = BigInt(now) * 1_000_000n - FRESH_NS;
     this.#store.transaction(() => {
-      for (const { dev, ino } of used)
-        this.#store.run(
-          'UPDATE file_hash SET used = ? WHERE dev = ? AND ino = ?',
-          now,
-          String(dev),
-          String(ino),
-        );
+      for (const { identity } of used) {
+        const sql = 'UPDATE file_hash SET used = ? WHERE dev = ? AND ino = ?';
+        this.#store.run(sql, now, String(identity.dev), String(identity.ino));
+      }
       for (const entry of fresh) {
         const { dev, ino, size, mtimeNs, ctimeNs } = entry.identity;
         if (ctimeNs > settled || mtimeNs > settled) continue;
@@ -291,11 +368,11 @@ export class Catalogue {
   }
 
   #put(entry: CatalogueEntry): void {
-    this.remove(entry.path);
+    if (this.#byPath.has(entry.path)) this.remove(entry.path);
     this.#byPath.set(entry.path, entry);
     for (const [algorithm, digests] of this.#byHash)
       index(digests, hashKey(entry.digest(algorithm)), entry);
-    index(this.#byName, entry.name, entry);
+    if (this.#byName !== undefined) index(this.#byName, entry.name, entry);
   }
 
   #indexOf(algorithm: Algorithm): Index | undefined {
@@ -303,9 +380,14 @@ export class Catalogue {
     if (selecting === undefined) return undefined;
     const known = this.#byHash.get(selecting);
     if (known !== undefined) return known;
-    const made: Index = new Map();
+    const made = this.#indexed((entry) => hashKey(entry.digest(selecting)));
     this.#byHash.set(selecting, made);
-    for (const entry of this.#byPath.values()) index(made, hashKey(entry.digest(selecting)), entry);
+    return made;
+  }
+
+  #indexed(keyOf: (entry: CatalogueEntry) => string): Index {
+    const made: Index = new Map();
+    for (const entry of this.#byPath.values()) index(made, keyOf(entry), entry);
     return made;
   }
 }
@@ -319,11 +401,20 @@ function look(path: string): SourceIdentity | undefined {
   }
 }
 
-function digestsOf(row: Row): Buffer {
-  const [sha256, sha512, sha1] = [row['sha256'], row['sha512'], row['sha1']];
-  if (!Buffer.isBuffer(sha256) || !Buffer.isBuffer(sha512) || !Buffer.isBuffer(sha1))
+/** All that a row has to agree with, its number first. */
+function stateOf({ ino, size, mtimeNs, ctimeNs }: SourceIdentity): string {
+  return `${ino} ${size} ${mtimeNs} ${ctimeNs}`;
+}
+
+/** @returns places in what was asked for, and as many digests one behind the other */
+function readKnown(row: Row | undefined): { places: number[]; digests: Buffer } {
+  const places = row?.['places'];
+  if (typeof places !== 'string') return { places: [], digests: Buffer.alloc(0) };
+  const known = places.split(',').map(Number);
+  const digests = row?.['digests'];
+  if (!Buffer.isBuffer(digests) || digests.length !== known.length * DIGESTS)
     throw new Error('a cached file without its hashes');
-  return Buffer.concat([sha256, sha512, sha1]);
+  return { places: known, digests };
 }
 
 function hashKey(digest: Buffer): string {

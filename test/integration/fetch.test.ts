@@ -1,6 +1,6 @@
 /** `jet share` and `jet fetch` (XEP-0391 §4.2 between two jets): real processes over a real server. */
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, truncate, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { jetHome, type JetHome, type JetProcess } from '../support/jet.ts';
@@ -169,5 +169,48 @@ describe.skipIf(!present)('a file that is shared', () => {
       /Refused a request of alice@jet\.test: .*changing is not the file any more .*[^.]\.$/m,
     );
     expect(await terminate(process)).toBe(0);
+  });
+
+  test('what there is nothing of is shared with nobody, and a login that fails is told before', async () => {
+    const missing = ['share', join(carol.home, 'missing'), '--to', alice.jid];
+    const got = await carol.run(missing);
+    expect(got).toMatchObject({ status: 8, stdout: '' });
+    expect(got.stderr).toMatch(/missing: .*ENOENT/);
+    expect(got.stderr).toMatch(/^jet: None of these can be shared\./m);
+    const stranger = await carol.run(missing, { env: { JET_PASSWORD: 'wrong' } });
+    expect(stranger).toMatchObject({ status: 3, stdout: '' });
+    expect(stranger.stderr).not.toContain('None of these');
+  });
+
+  test('what would be hashed for hours is let go when the login fails, and when it is ended', async () => {
+    const path = join(carol.home, 'sparse');
+    await writeFile(path, '');
+    await truncate(path, 4e12);
+    const share = ['share', '--json', path, '--to', alice.jid];
+    const refused = await carol.run(share, { env: { JET_PASSWORD: 'wrong' } });
+    expect(refused).toMatchObject({ status: 3 });
+    const process = carol.start(share);
+    await process.said(/"event":"waiting".*the hashes of what is shared/);
+    process.child.kill('SIGTERM');
+    const ended = await process.ended;
+    expect(ended).toMatchObject({ signal: 'SIGTERM', status: null });
+    expect(ended.stdout).not.toMatch(/"sha256"|"error"/);
+    await rm(path);
+  });
+
+  test('each of many has its line, once', async () => {
+    const many = join(carol.home, 'many');
+    await mkdir(many);
+    const names = Array.from({ length: 2_500 }, (_, i) => `file-${i}`);
+    for (const name of names) await writeFile(join(many, name), name);
+    const process = carol.start(['share', many, join(many, 'file-7'), '--to', alice.jid]);
+    await process.until(() => process.stdout.split('\n').length > names.length);
+    expect(await terminate(process)).toBe(0);
+    const [line = ''] = process.stdout.split('\n');
+    const address = /'xmpp:carol@jet\.test\?omemo-sid-[0-9]+=[0-9a-f]{64}'/.exec(line)?.[0];
+    expect(address).toBeDefined();
+    const lineOf = (name: string) =>
+      `${name.replace(/^(?!file-7$)/, 'many/')}: jet fetch sha-256:${hashOf('sha256', Buffer.from(name.slice(name.indexOf('/') + 1))).digest('hex')} ${address ?? ''}`;
+    expect(process.stdout.trimEnd().split('\n').sort()).toEqual(names.map(lineOf).sort());
   });
 });

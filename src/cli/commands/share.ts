@@ -1,8 +1,10 @@
 /** `jet share PATH...` */
+import type { OnShared, OpenAccount, SharedFile } from '../../app/types.ts';
 import { Exit, type ExitStatus } from '../../core/errors.ts';
+import type { Jid } from '../../core/jid.ts';
 import { fingerprintUri } from '../../omemo/uri.ts';
 import { parseAddress, usage } from '../arguments.ts';
-import { type Context, withAccount } from '../context.ts';
+import { chosenAccount, type Context, userInterface, withAccount } from '../context.ts';
 import { escapeText } from '../escape.ts';
 import { showEvents } from '../show.ts';
 import { unitOf } from '../unit.ts';
@@ -52,31 +54,40 @@ export async function share(
     ...(count !== undefined && { count }),
     ...(until !== undefined && { until }),
   };
-  return withAccount(
-    context,
-    async (account) => {
-      for (const { jid, devices } of [...addresses, ...plainly]) await account.pin(jid, devices);
-      const own = (await account.devices()).find((device) => device.own);
-      const bare = account.jid.bare;
-      const address =
-        own?.fingerprint === undefined
-          ? bare.toString()
-          : fingerprintUri(bare, own.id, own.fingerprint);
-      return account.share(
-        paths,
-        options,
-        ({ path, name, size, sha256 }) => {
-          const line = settings.on('json')
-            ? JSON.stringify({ path, name, size, sha256, from: address })
-            : `${escapeText(name)}: jet fetch sha-256:${sha256} '${address}'`;
-          process.stdout.write(`${line}\n`);
-        },
-        showEvents(context),
-        context.signals.abort,
-      );
-    },
-    true,
-  );
+  // Who has no account need not wait for hashes.
+  chosenAccount(context);
+  const { fillCatalogue } = await import('../../app.ts');
+  const on = showEvents(context);
+  const { abort } = context.signals;
+  const filling = fillCatalogue(context.home, paths, options, userInterface(context), on, abort);
+  const serve = async (account: OpenAccount) => {
+    for (const { jid, devices } of [...addresses, ...plainly]) await account.pin(jid, devices);
+    const print: OnShared = (files, own) => {
+      const address = addressOf(account.jid.bare, own);
+      const line = ({ path, name, size, sha256 }: SharedFile) =>
+        settings.on('json')
+          ? JSON.stringify({ path, name, size, sha256, from: address })
+          : `${escapeText(name)}: jet fetch sha-256:${sha256} '${address}'`;
+      return written(files.map((file) => `${line(file)}\n`).join(''));
+    };
+    return account.share(filling, options, print, on, abort);
+  };
+  try {
+    return await withAccount(context, serve, true);
+  } finally {
+    await filling.stop();
+  }
+}
+
+/** Who shares, as the other side writes it. */
+function addressOf(bare: Jid, own: Parameters<OnShared>[1]): string {
+  if (own?.fingerprint === undefined) return bare.toString();
+  return fingerprintUri(bare, own.id, own.fingerprint);
+}
+
+/** Resolves when stdout took it, or takes nothing any more. */
+function written(text: string): Promise<void> {
+  return new Promise((resolve) => process.stdout.write(text, () => resolve()));
 }
 
 function readCount(text: string): number {

@@ -48,9 +48,9 @@ export async function walkFolder(
     skipped(source, why);
   };
   // A link that was named is what the user means.
-  for await (const entry of walk(realpathSync(path), { links, exclude, skipped, unread })) {
+  for await (const slice of walk(realpathSync(path), { links, exclude, skipped, unread })) {
     signal?.throwIfAborted();
-    entries.push(entry);
+    entries.push(...slice);
   }
   const own = entries[0]?.path.length ?? 0;
   const named = entries.map((entry) => ({ ...entry, path: name + entry.path.slice(own) }));

@@ -32,7 +32,7 @@ async function walked(root: string, options: Partial<WalkOptions> = {}, skips: S
   const entries: Walked[] = [];
   const skipped = (path: string, why: string) =>
     skips.push(`${path.slice(root.length + 1)}: ${why}`);
-  for await (const entry of walk(root, { skipped, ...options })) entries.push(entry);
+  for await (const slice of walk(root, { skipped, ...options })) entries.push(...slice);
   return entries;
 }
 

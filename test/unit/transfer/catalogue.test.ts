@@ -3,6 +3,7 @@ import {
   appendFileSync,
   linkSync,
   mkdirSync,
+  readFileSync,
   renameSync,
   statSync,
   utimesSync,
@@ -54,10 +55,9 @@ async function world(): Promise<World> {
       return { catalogue: new Catalogue(store, clock, hasher), hasher };
     },
     add: (catalogue, ...names) =>
-      catalogue.add(
-        names.map((name) => ({ path: join(folder, name), name })),
-        { refused: (path, error) => refused.push(`${path}: ${error.message}`) },
-      ),
+      catalogue.add([names.map((name) => ({ path: join(folder, name), name }))], {
+        refused: (path, error) => refused.push(`${path}: ${error.message}`),
+      }),
   };
 }
 
@@ -124,7 +124,7 @@ test('a file that changed a moment ago is not cached: it may change again within
   writeFileSync(join(folder, 'a'), 'abc');
   const catalogue = new Catalogue(store, new FakeClock(Date.now()), new Hasher());
   const files = [{ path: join(folder, 'a'), name: 'a' }];
-  await catalogue.add(files, { refused: (path) => refused.push(path) });
+  await catalogue.add([files], { refused: (path) => refused.push(path) });
   expect(catalogue.size).toBe(1);
   expect(store.all('SELECT * FROM file_hash')).toEqual([]);
 });
@@ -182,7 +182,7 @@ test('an abort keeps what was hashed, and progress only grows', async () => {
   const abort = new AbortController();
   const seen: number[] = [];
   const { catalogue } = start();
-  const adding = catalogue.add(files, {
+  const adding = catalogue.add([files], {
     refused: (path) => refused.push(path),
     signal: abort.signal,
     onProgress(bytes) {
@@ -194,7 +194,7 @@ test('an abort keeps what was hashed, and progress only grows', async () => {
   expect(store.all('SELECT ino FROM file_hash').length).toBe(catalogue.size);
   expect([1, 2]).toContain(catalogue.size);
   const next = start();
-  await next.catalogue.add(files, {
+  await next.catalogue.add([files], {
     refused: (path) => refused.push(path),
     onProgress: (bytes) => seen.push(-bytes),
   });
@@ -218,6 +218,47 @@ test('what nobody shared for long is forgotten, what is shared is not', async ()
   ]);
 });
 
+test('many files are found by each of their hashes from the cache, and are what they were', async () => {
+  const { folder, start, add } = await world();
+  const names = Array.from({ length: 2_100 }, (_, i) => `f${String(i)}`);
+  for (const name of names) writeFileSync(join(folder, name), name);
+  await add(start().catalogue, ...names);
+  // Every second one is another file by now, and the order is another.
+  for (const name of names.filter((_, i) => i % 2 === 1))
+    writeFileSync(join(folder, name), `${name}!`);
+  const { catalogue, hasher } = start();
+  await add(catalogue, ...names.reverse());
+  expect([catalogue.size, hasher.regions.length]).toEqual([2_100, 1_050]);
+  for (const name of names) {
+    const path = join(folder, name);
+    for (const algorithm of ['sha-256', 'sha-512', 'sha-1'] as const) {
+      const entry = catalogue.find(hashOf(algorithm, readFileSync(path)));
+      expect(entry?.path).toBe(path);
+      const { dev, ino, size, mtimeNs, ctimeNs } = statSync(path, { bigint: true });
+      expect(entry?.identity).toEqual({ dev, ino, size, mtimeNs, ctimeNs });
+    }
+  }
+});
+
+test('times before 1970 and numbers with the highest bit are kept', async () => {
+  const { folder, store, clock, start, refused } = await world();
+  const path = join(folder, 'a');
+  writeFileSync(path, 'abc');
+  await start().catalogue.add([[{ path, name: 'a' }]], { refused: (of) => refused.push(of) });
+  const [dev, ino] = [2n ** 64n - 1n, 2n ** 63n];
+  const identity = { dev, ino, size: 3n, mtimeNs: -5n, ctimeNs: -(2n ** 60n) };
+  const { dev: d, ino: i, size, mtimeNs, ctimeNs } = identity;
+  store.run(
+    'UPDATE file_hash SET dev = ?, ino = ?, size = ?, mtime = ?, ctime = ?',
+    ...[String(d), String(i), Number(size), String(mtimeNs), String(ctimeNs)],
+  );
+  const catalogue = new Catalogue(store, clock, new Hasher());
+  const options = { refused: (of: string) => refused.push(of) };
+  await catalogue.add([[{ path, name: 'a', identity }]], options);
+  expect([...catalogue.entries()].map((entry) => entry.identity)).toEqual([identity]);
+  expect(refused).toEqual([]);
+});
+
 test('a twenty thousand entries start from the cache, without a read', async () => {
   const { folder, store, clock, start, refused } = await world();
   // Names of a few files: what is shown is the catalogue, not the making of files.
@@ -233,10 +274,10 @@ test('a twenty thousand entries start from the cache, without a read', async () 
     name: `n${String(i)}`,
   }));
   const { catalogue, hasher } = start();
-  await catalogue.add(shared.slice(0, 4), options);
+  await catalogue.add([shared.slice(0, 4)], options);
   expect(hasher.regions.length).toBe(4);
   const many = new Catalogue(store, clock, hasher);
-  await many.add(shared, options);
+  await many.add([shared], options);
   expect([many.size, refused.length, hasher.regions.length]).toEqual([20_000, 0, 4]);
   expect(many.named('n17777')[0]?.path).toBe(shared[17_777]?.path);
   expect(many.find(hashOf('sha-1', Buffer.from('content 2')))?.name).toBe('n2');
