@@ -140,6 +140,8 @@ export class Continuity {
     const device = this.#own.load()?.id;
     if (device === undefined) return;
     const place = String(statSync(this.#store.file).ino);
+    // Mostly it is where it was, and nobody has to be kept from writing for that.
+    if (this.#own.place() === place) return;
     const moved = this.#store.transaction(() => {
       const before = this.#own.place();
       if (before === place) return false;

@@ -1,7 +1,7 @@
 /** XEP-0384 0.3 §4.1: our own device and its keys. */
 import { randomInt } from '../core/bytes.ts';
 import type { Clock } from '../core/clock.ts';
-import type { Row, Store } from '../store/store.ts';
+import type { Row, Store, Value } from '../store/store.ts';
 import {
   type Bundle,
   fingerprint,
@@ -22,6 +22,9 @@ const KEEP_MS = 37 * DAY;
 
 /** Ids of prekeys that an older state passes over, since the lost time may have used them: at least, at most. */
 const PASSED_OVER = [1000, 50_000] as const;
+
+/** Signed prekeys that are kept no longer; never the newest. */
+const OUTLIVED = 'FROM omemo_signed_prekey WHERE account = ? AND created < ? AND id <> ?';
 
 /** Our device. */
 export interface Device {
@@ -81,29 +84,43 @@ export class OwnDevice {
 
   /** Fills the one-time prekeys up and rotates the signed prekey when it is due. */
   maintain(): void {
+    // Seldom is anything due, and nobody has to be kept from writing to see that.
+    if (!this.#store.snapshot(() => this.#due())) return;
     this.#store.transaction(() => {
       const device = this.load();
       if (!device) return;
-      const newest = this.#newestSigned();
-      const now = this.#clock.now();
-      // A clock that was set back rotates as well, instead of never again.
-      const age = newest ? now - Number(newest['created']) : Infinity;
-      if (age >= ROTATE_MS || age < -DAY) this.#addSigned(device);
-      this.#store.run(
-        'DELETE FROM omemo_signed_prekey WHERE account = ? AND created < ? AND id <> ?',
-        this.#account,
-        now - KEEP_MS,
-        Number(this.#newestSigned()?.['id']),
-      );
-      const sql = 'SELECT count(*) AS n FROM omemo_prekey WHERE account = ?';
-      const missing = PREKEYS - Number(this.#store.get(sql, this.#account)?.['n']);
+      if (this.#rotates()) this.#addSigned(device);
+      this.#store.run(`DELETE ${OUTLIVED}`, ...this.#outlived());
+      const missing = this.#missing();
       for (let i = 0; i < missing; i++) this.#addPreKey();
     });
   }
 
+  #due(): boolean {
+    if (this.#rotates() || this.#missing() > 0) return true;
+    return this.#store.get(`SELECT 1 ${OUTLIVED}`, ...this.#outlived()) !== undefined;
+  }
+
+  #rotates(): boolean {
+    const newest = this.#newestSigned();
+    // A clock that was set back rotates as well, instead of never again.
+    const age = newest ? this.#clock.now() - Number(newest['created']) : Infinity;
+    return age >= ROTATE_MS || age < -DAY;
+  }
+
+  /** What OUTLIVED is asked with. */
+  #outlived(): Value[] {
+    return [this.#account, this.#clock.now() - KEEP_MS, Number(this.#newestSigned()?.['id'])];
+  }
+
+  #missing(): number {
+    const sql = 'SELECT count(*) AS n FROM omemo_prekey WHERE account = ?';
+    return PREKEYS - Number(this.#store.get(sql, this.#account)?.['n']);
+  }
+
   /** The bundle to publish. @throws Error before the device was made */
   bundle(): Bundle {
-    return this.#store.transaction(() => {
+    return this.#store.snapshot(() => {
       const device = this.load();
       const signed = this.#newestSigned();
       if (!device || !signed) throw new Error('no OMEMO device yet');

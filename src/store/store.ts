@@ -36,6 +36,11 @@ export interface Store {
    */
   transaction<T>(body: () => T): T;
   /**
+   * Runs `body`, which only reads, on one state of the store, and keeps nobody from writing. Inside a transaction it
+   * joins that one.
+   */
+  snapshot<T>(body: () => T): T;
+  /**
    * Runs `body` without waiting for the disk: what it commits outlives this process, but a power cut may undo
    * it, whole step by whole step from the last one on. Inside a transaction it is as durable as that.
    */
@@ -138,12 +143,22 @@ class SqliteStore implements Store {
   transaction<T>(body: () => T): T {
     if (this.#depth > 0) return body();
     const before = this.#changes();
-    this.#db.exec('BEGIN IMMEDIATE');
+    const result = this.#within('BEGIN IMMEDIATE', body);
+    if (this.#changes() !== before) this.#settle();
+    return result;
+  }
+
+  snapshot<T>(body: () => T): T {
+    return this.#depth > 0 ? body() : this.#within('BEGIN', body);
+  }
+
+  #within<T>(begin: string, body: () => T): T {
+    this.#db.exec(begin);
     this.#depth++;
-    let result: T;
     try {
-      result = body();
+      const result = body();
       this.#db.exec('COMMIT');
+      return result;
     } catch (error) {
       // After some failures SQLite has rolled back by itself; what failed is what counts.
       if (this.#db.inTransaction) this.#db.exec('ROLLBACK');
@@ -151,8 +166,6 @@ class SqliteStore implements Store {
     } finally {
       this.#depth--;
     }
-    if (this.#changes() !== before) this.#settle();
-    return result;
   }
 
   lightly<T>(body: () => T): T {

@@ -29,6 +29,7 @@ export function pointed(store: Store, point: () => void): Store {
       /RETURNING/.test(sql) ? around(() => store.get(sql, ...params)) : store.get(sql, ...params),
     run: (sql, ...params) => around(() => store.run(sql, ...params)),
     transaction: (body) => around(() => store.transaction(body)),
+    snapshot: (body) => store.snapshot(body),
     lightly: (body) => store.lightly(body),
     close: () => store.close(),
   };

@@ -130,7 +130,7 @@ export async function processes(stage: Stage, count: number): Promise<Check[]> {
       unit: 'ms',
       target: { at: 'most', value: 50 },
       note: 'as a process sees it that tries to write each millisecond; waits for the processor are in it',
-      bound: `A commit is durable before it is over, and who is taken off the processor while it writes keeps the store locked until its next turn. Meanwhile, and with no lock at all, a sync of 4 KiB to the same disk took up to ${sync} ms, and a timer of a millisecond was up to ${late} ms late.`,
+      bound: `Nobody waits for the disk while it keeps the store locked, but who is taken off the processor then keeps it so until its next turn, and who looks is late as well. Meanwhile, and with no lock at all, a sync of 4 KiB to the same disk took up to ${sync} ms, and a timer of a millisecond was up to ${late} ms late.`,
     },
   ];
 }

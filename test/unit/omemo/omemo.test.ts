@@ -135,6 +135,7 @@ describe('JET-OMEMO between two accounts', () => {
         return store.run(sql, ...params);
       },
       transaction: (body) => store.transaction(body),
+      snapshot: (body) => store.snapshot(body),
       lightly: (body) => store.lightly(body),
       close: () => undefined,
     };

@@ -186,6 +186,7 @@ describe('slots', () => {
         between();
         return store.transaction(body);
       },
+      snapshot: (body) => store.snapshot(body),
       lightly: (body) => store.lightly(body),
       close: () => undefined,
     };

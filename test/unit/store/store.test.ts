@@ -119,3 +119,25 @@ test('only what is done lightly does not wait for the disk, and others see it at
   store.run(WRITE);
   expect(waits()).toBe(1);
 });
+
+test('a snapshot stays as it is while others write, and keeps nobody from it', async () => {
+  const { store, waits } = await world();
+  const other = openStore(store.file, [SCHEMA]);
+  onTestFinished(() => {
+    other.close();
+  });
+  const count = () => store.all('SELECT * FROM note').length;
+  const seen = store.snapshot(() => {
+    const before = count();
+    other.run(WRITE);
+    return [before, count()];
+  });
+  expect([...seen, count()]).toEqual([0, 0, 1]);
+  waits();
+  expect(() => store.snapshot(() => store.get('SELECT * FROM nothing'))).toThrow('nothing');
+  store.transaction(() => {
+    store.run(WRITE);
+    expect(store.snapshot(count)).toBe(2);
+  });
+  expect(waits()).toBe(1);
+});
