@@ -47,12 +47,16 @@ function exists(pid: number): boolean {
   }
 }
 
-/** Start time of a process in ticks since boot, where the system tells it; undefined otherwise. */
+/**
+ * Start time of a process in ticks since boot, where the system tells it; undefined otherwise. Of one that is dead
+ * and only waits for its parent to notice (none may ever, in a container) it is that of no process.
+ */
 function startOf(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
     // The program's name, in brackets, may hold spaces and brackets itself.
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+    const [state = '', ...fields] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return /^[ZX]$/.test(state) ? 'dead' : fields[18];
   } catch {
     return undefined;
   }
