@@ -1,20 +1,17 @@
 /** Many files and many at once. */
 import { lstatSync } from 'node:fs';
 import { cpus } from 'node:os';
-import { mkdir, readdir, rm, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
-import { basename, join } from 'node:path';
-import { jetHome, type JetHome } from '../../../test/support/jet.ts';
-import { eventsOf, makeCouple, startJet, transfer } from '../contestants/jet.ts';
+import { join } from 'node:path';
+import { makeCouple, transfer } from '../contestants/jet.ts';
 import type { Stage } from '../contestant.ts';
-import { makeFile, makeMany, sameBytes } from '../files.ts';
+import { makeMany, sameBytes } from '../files.ts';
 import { Path } from '../path.ts';
-import { type Ended, type Running, runs, succeeded } from '../processes.ts';
-import { figure, rateOf, type Check } from '../results.ts';
+import { runs } from '../processes.ts';
+import { figure, type Check } from '../results.ts';
 import { sizeName } from '../tables.ts';
-
-/** Processes of one account that may be connected at once. */
-const SLOTS = 4;
+import { Fetching, type Fetched } from './fetches.ts';
 
 /** One send of many small files: in a folder, and each named. */
 export async function manyFiles(stage: Stage, count: number): Promise<Check[]> {
@@ -86,128 +83,46 @@ export async function largeTree(stage: Stage, count: number): Promise<Check[]> {
   ];
 }
 
-/** A holder and those who may fetch from it. */
-interface Holding {
-  readonly holder: JetHome;
-  readonly fetchers: readonly JetHome[];
-}
-
-async function holding({ server }: Stage, count: number): Promise<Holding> {
-  await server.addAccount('holder', 'secret');
-  const names = Array.from({ length: count }, (_, i) => `fetcher${i}`);
-  for (const name of names) {
-    await server.addAccount(name, 'secret');
-    await server.befriend('holder', name);
-  }
-  return {
-    holder: await jetHome(server, 'holder', 'secret'),
-    fetchers: await Promise.all(names.map((name) => jetHome(server, name, 'secret'))),
-  };
-}
-
-/** Milliseconds from the start of `jet share` until it serves. */
-async function serve(
-  stage: Stage,
-  holder: JetHome,
-  folder: string,
-): Promise<{ running: Running; ms: number; lines: () => string[] }> {
-  const running = startJet(stage, holder, ['share', folder, '--contacts', '--json']);
-  await running.said(/"event":"waiting"[^\n]*(?:request|fetch)/);
-  const ms = performance.now() - running.began;
-  return {
-    running,
-    ms,
-    lines: () => running.stdout.split('\n').filter((line) => line.includes('"sha256"')),
-  };
-}
-
 /** The catalogue, and one holder serving many. */
 export async function sharing(
   stage: Stage,
   { files, width, bytes }: { files: number; width: number; bytes: number },
 ): Promise<Check[]> {
-  const checks: Check[] = [];
-  const { holder, fetchers } = await holding(stage, Math.ceil(width / SLOTS));
-  const folder = join(stage.folder, 'shared');
-  await mkdir(folder);
-  await makeFile(join(folder, 'large.bin'), bytes);
-  // What has just changed may change again: only older files are cached.
+  const fetching = await Fetching.prepare(stage, width, bytes);
+  const serving = await fetching.serve();
+  const alone: Fetched[] = [];
+  for (let i = 0; i < 3; i++) alone.push(await fetching.alone());
+  await serving.running.stop();
+  const { rate, fetches } = await fetching.together(width);
+  const single = figure(alone.map((one) => fetching.rateOf(one))).median;
+  const cpu = (of: readonly Fetched[]) =>
+    figure(of.map(({ ended }) => ended.cpu)).median.toFixed(2);
+  const begins = fetches.map(({ began }) => began);
+  const took = fetches.map(({ began, over }) => over - began);
+  const spread = Math.max(...begins) - Math.min(...begins);
+  const checks: Check[] = [
+    {
+      title: `${width} fetches at once : one alone`,
+      figure: figure([rate / single]),
+      unit: '×',
+      target: { at: 'least', value: 0.9 },
+      note: `all verified; ${rate.toFixed(0)} MB/s together from the first byte to the last end; ${single.toFixed(0)} MB/s alone`,
+      bound: `All share ${cpus().length} cores. A fetch of ${sizeName(bytes)} takes ${cpu(alone)} s of CPU alone and ${cpu(fetches)} s beside the others, its start included. From the first byte of the first to that of the last are ${spread} ms: what each does before is done by then beside the bytes of the others.`,
+    },
+    {
+      title: 'The slowest of these fetches : the fastest',
+      figure: figure([Math.max(...took) / Math.min(...took)]),
+      unit: '×',
+      note: 'from its first byte to its end',
+    },
+  ];
+  const near = await timesOf(fetching);
+  const { folder } = fetching;
   const old = new Date(Date.now() - 600_000);
-  await utimes(join(folder, 'large.bin'), old, old);
-  const first = fetchers[0];
-  if (first === undefined) throw new Error('nobody fetches');
-  let count = 0;
-  const begin = async (from: JetHome, hash: string) => {
-    const out = join(stage.folder, `fetched-${count++}`);
-    await mkdir(out);
-    const how = ['fetch', '--json', '--wait', '300', '--out', out, `sha-256:${hash}`, holder.jid];
-    return startJet(stage, from, how);
-  };
-  const look = async (outcome: Ended) => {
-    const ended = succeeded('jet fetch', outcome);
-    const end = eventsOf(ended.stdout).find(({ event }) => event === 'end');
-    const landed = String(end?.['file']);
-    await sameBytes(join(folder, basename(landed)), landed);
-    return { ended, wall: ended.ended - ended.began, events: eventsOf(ended.stdout) };
-  };
-  const fetch = async (from: JetHome, hash: string) => look(await (await begin(from, hash)).ended);
-  const hashOf = (lines: readonly string[], name: string) => {
-    const line = lines.find((text) => text.includes(`${name}"`)) ?? '{}';
-    return String((JSON.parse(line) as { sha256?: string }).sha256);
-  };
-
-  let sharing = await serve(stage, holder, folder);
-  const { lines } = sharing;
-  const large = hashOf(lines(), 'large.bin');
-  for (const one of fetchers) await fetch(one, large);
-  const alone = [];
-  const cpuAlone = [];
-  for (let i = 0; i < 3; i++) {
-    const { events, ended } = await fetch(first, large);
-    cpuAlone.push(ended.cpu);
-    const times = ['start', 'end'].map((name) => events.find(({ event }) => event === name)?.time);
-    alone.push(rateOf(bytes, Math.max(1, (times[1] ?? NaN) - (times[0] ?? NaN))));
-  }
-  await sharing.running.stop();
-  // All are there before the holder is: what is measured is the fetches, and not the starts of the processes.
-  const waiting: Running[] = [];
-  for (let i = 0; i < width; i++)
-    waiting.push(await begin(fetchers[i % fetchers.length] ?? first, large));
-  for (const one of waiting) await one.said(/"event":"waiting"[^\n]*online/);
-  sharing = await serve(stage, holder, folder);
-  const outcomes = await Promise.all(waiting.map(({ ended }) => ended));
-  const all = [];
-  for (const outcome of outcomes) all.push(await look(outcome));
-  const begins = all.flatMap(({ events }) => events.filter(({ event }) => event === 'start'));
-  const ends = all.flatMap(({ events }) => events.filter(({ event }) => event === 'end'));
-  const span =
-    Math.max(...ends.map(({ time }) => time)) - Math.min(...begins.map(({ time }) => time));
-  const took = all.map(({ events }) => {
-    const [start, end] = ['start', 'end'].map((name) => events.find(({ event }) => event === name));
-    return (end?.time ?? NaN) - (start?.time ?? NaN);
-  });
-  const together = rateOf(bytes * width, span);
-  checks.push({
-    title: `${width} fetches at once : one alone`,
-    figure: figure([together / figure(alone).median]),
-    unit: '×',
-    target: { at: 'least', value: 0.9 },
-    note: `all verified; ${together.toFixed(0)} MB/s together from the first byte to the last end; ${figure(alone).median.toFixed(0)} MB/s alone`,
-    bound: `All share ${cpus().length} cores. A fetch of ${sizeName(bytes)} takes ${figure(cpuAlone).median.toFixed(2)} s of CPU alone and ${figure(all.map(({ ended }) => ended.cpu)).median.toFixed(2)} s beside the others, its start included.`,
-  });
-  checks.push({
-    title: 'The slowest of these fetches : the fastest',
-    figure: figure([Math.max(...took) / Math.min(...took)]),
-    unit: '×',
-    note: 'from its first byte to its end',
-  });
-  await sharing.running.stop();
-
-  const near = await timesOf(fetch, first, large, stage, holder, folder);
   await makeMany(folder, files, (made) => Buffer.from(String(made)), old);
   // This one hashes what is new.
-  await (await serve(stage, holder, folder)).running.stop();
-  const far = await timesOf(fetch, first, large, stage, holder, folder);
+  await (await fetching.serve()).running.stop();
+  const far = await timesOf(fetching);
   const began = performance.now();
   for (const name of await readdir(folder, { recursive: true }))
     lstatSync(join(folder, name), { bigint: true });
@@ -228,21 +143,14 @@ export async function sharing(
       note: 'wall time of the same fetch; constant time is 1',
     },
   );
-  for (const home of [holder, ...fetchers]) await home.remove();
+  await fetching.remove();
   return checks;
 }
 
-async function timesOf(
-  fetch: (from: JetHome, hash: string) => Promise<{ wall: number }>,
-  from: JetHome,
-  hash: string,
-  stage: Stage,
-  holder: JetHome,
-  folder: string,
-): Promise<{ ms: number; walls: number[] }> {
-  const { running, ms } = await serve(stage, holder, folder);
+async function timesOf(fetching: Fetching): Promise<{ ms: number; walls: number[] }> {
+  const { running, ms } = await fetching.serve();
   const walls = [];
-  for (let i = 0; i < 3; i++) walls.push((await fetch(from, hash)).wall);
+  for (let i = 0; i < 3; i++) walls.push((await fetching.alone()).wall);
   await running.stop();
   return { ms, walls };
 }
