@@ -23,6 +23,12 @@ const EVERY_MS = 3_000;
 const PARTS = 128;
 const LEAST = 512 * 1024;
 const MOST = 64 * 1024 * 1024;
+/**
+ * After a checkpoint there is none for so many times as long as it took, but no longer than REST_MS: a disk that is
+ * made to sync all the time writes more slowly.
+ */
+const REST = 8;
+const REST_MS = 100;
 
 /** A transfer of this process, as another session that wants its row sees it. */
 interface Live {
@@ -156,6 +162,7 @@ export class Recorder {
   #release: () => void = () => undefined;
   #written = 0;
   #time: number;
+  #rested = -Infinity;
   #step: number;
 
   constructor(writer: JournalWriter, clock: Clock, live: Map<number, Live>) {
@@ -200,6 +207,7 @@ export class Recorder {
   /** True when so much has moved, or so long, that it is to be written down. */
   due(bytes: number): boolean {
     const now = this.#clock.monotonic();
+    if (now < this.#rested) return false;
     if (bytes - this.#written < this.#step && now - this.#time < EVERY_MS) return false;
     this.#written = bytes;
     this.#time = now;
@@ -215,8 +223,13 @@ export class Recorder {
     this.#writer.checkpoint(checkpoint);
   }
 
-  /** A checkpoint among many: the one before is still right when a power cut undoes it. */
+  /**
+   * A checkpoint among many, which was begun when it was due: the one before is still right when a power cut undoes
+   * it.
+   */
   advance(checkpoint: Checkpoint): void {
+    const now = this.#clock.monotonic();
+    this.#rested = now + Math.min(REST_MS, REST * (now - this.#time));
     this.#writer.advance(checkpoint);
   }
 
