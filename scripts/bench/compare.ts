@@ -2,7 +2,8 @@
  * `npm run bench -- compare --before DIR --after DIR --title TEXT`: two checkouts in turns. `--measure` chooses
  * what: `data` (MB/s of one file, the default), `small` (ms of a file of 1 KiB), `version` (ms of
  * `jet --version`), `peak` (MB of the hungrier side), `fetches` (MB/s of 20 at once). `--what TEXT` says it in other words; `kept` or `dropped`
- * as a word says what became of the change. Adds to docs/benchmarks/tried.json.
+ * as a word says what became of the change; `--least RATIO` makes it a target, with `--bound TEXT` for what stands in
+ * its way. Adds to docs/benchmarks/tried.json.
  */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -42,6 +43,7 @@ export async function compare(
 ): Promise<void> {
   const text = (name: string) => (typeof flags[name] === 'string' ? flags[name] : undefined);
   const [before, title] = [text('before'), text('title')];
+  const [least, bound] = [text('least'), text('bound')];
   if (before === undefined || title === undefined) throw new Error('--before DIR and --title TEXT');
   const measure = (text('measure') ?? 'data') as Measure;
   const bytes = measure === 'small' ? SMALL : (options.sizes.at(-1) ?? 1e9);
@@ -94,6 +96,8 @@ export async function compare(
     after: figure(now),
     ratio: ratio(now, old),
     kept: !words.includes('dropped'),
+    ...(least !== undefined && { least: Number(least) }),
+    ...(bound !== undefined && { bound }),
   };
   progress(`${shown(tried.before)} → ${shown(tried.after)}, × ${shown(tried.ratio, 2)}`);
   if (!options.write) return;

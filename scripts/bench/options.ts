@@ -59,6 +59,8 @@ export function readOptions(args: readonly string[]): {
       after: { type: 'string' },
       title: { type: 'string' },
       what: { type: 'string' },
+      least: { type: 'string' },
+      bound: { type: 'string' },
       measure: { type: 'string' },
     },
   });

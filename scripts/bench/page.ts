@@ -14,7 +14,7 @@ import {
   rateTable,
   ratioTable,
 } from './tables.ts';
-import { triedSection } from './tried.ts';
+import { triedChecks, triedSection } from './tried.ts';
 
 const FOLDER = join(ROOT, 'docs/benchmarks');
 const RESULTS = join(FOLDER, 'results.json');
@@ -46,6 +46,7 @@ export function page(
   drawn: readonly { readonly name: string; readonly title: string }[],
 ): string {
   const { machine, date, load, limits, quick, missing } = results;
+  const checks = [...results.checks, ...triedChecks()];
   const picture = (name: string) => {
     const one = drawn.find((other) => other.name === name);
     return one === undefined ? '' : `![${one.title}](benchmarks/${name}.svg)`;
@@ -101,9 +102,9 @@ ${tripList(results)}
 
 ## Targets
 
-${checkTable(results.checks)}
+${checkTable(checks)}
 
-${boundSection(results)}
+${boundSection({ ...results, checks })}
 ${triedSection()}
 ${missing.length === 0 ? '' : `\n## Not measured\n\n${missing.map((line) => `- ${line}`).join('\n')}\n`}`;
 }

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from './program.ts';
-import type { Figure } from './results.ts';
+import type { Check, Figure } from './results.ts';
 import { shown, table } from './tables.ts';
 
 /** Where they are kept. */
@@ -18,11 +18,28 @@ export interface Tried {
   /** After : before, run beside run. */
   readonly ratio: Figure;
   readonly kept: boolean;
+  /** A target that the ratio should reach, and what stands in its way. */
+  readonly least?: number;
+  readonly bound?: string;
 }
 
 /** All that was tried so far. */
 export function readTried(): Tried[] {
   return existsSync(TRIED) ? (JSON.parse(readFileSync(TRIED, 'utf8')) as Tried[]) : [];
+}
+
+/** What of it stands among the targets. */
+export function triedChecks(): Check[] {
+  return readTried().flatMap(({ title, what, ratio, least, bound }) => {
+    if (least === undefined) return [];
+    const check = {
+      title,
+      figure: ratio,
+      unit: '×',
+      target: { at: 'least', value: least },
+    } as const;
+    return [{ ...check, note: `${what}, the two in turns`, ...(bound !== undefined && { bound }) }];
+  });
 }
 
 /** The section of the page; empty when nothing was tried. */
