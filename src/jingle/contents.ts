@@ -194,10 +194,7 @@ export class Contents implements SessionHandler {
       ({ handler }) => handler === undefined || handler.peerUnavailable?.() === true,
     );
     if (gone.length === this.#live.size) return true;
-    for (const lane of gone) {
-      this.#drop(lane);
-      this.#tell(lane, { by: 'gone', reason: 'gone' });
-    }
+    for (const lane of gone) this.#tell(this.#drop(lane), { by: 'gone', reason: 'gone' });
     return false;
   }
 
@@ -205,10 +202,7 @@ export class Contents implements SessionHandler {
     this.#phase = 'ended';
     this.#idle();
     this.#resolveAccepting(false);
-    for (const lane of [...this.#live]) {
-      this.#drop(lane);
-      this.#tell(lane, end);
-    }
+    for (const lane of [...this.#live]) this.#tell(this.#drop(lane), end);
   }
 
   /** This side ends a content; resolves as `Session.terminate`. */
@@ -251,16 +245,16 @@ export class Contents implements SessionHandler {
   }
 
   async #ended(lane: Lane, end: Omit<End, 'by'>): Promise<void> {
-    this.#drop(lane);
+    const handler = this.#drop(lane);
     try {
-      await lane.handler?.ended({ by: 'peer', ...end });
+      await handler?.ended({ by: 'peer', ...end });
     } finally {
       // The peer waits for the answer to its stanza.
       void this.#endIdle();
     }
   }
 
-  #tell({ handler }: Lane, end: End): void {
+  #tell(handler: SessionHandler | undefined, end: End): void {
     Promise.resolve(handler?.ended(end)).catch((error: unknown) =>
       this.#options.log(`end of a content: ${messageOf(error)}`),
     );
@@ -293,9 +287,13 @@ export class Contents implements SessionHandler {
     this.#lanes.set(contentKey(content), lane);
   }
 
-  #drop(lane: Lane): void {
+  /** Its name stays known, whoever was told of it does not: a session may have had very many. */
+  #drop(lane: Lane): SessionHandler | undefined {
+    const { handler } = lane;
     lane.over = true;
+    lane.handler = undefined;
     this.#live.delete(lane);
+    return handler;
   }
 
   /** Who is told of a content; of one that has ended nobody: what still comes for it is late. */

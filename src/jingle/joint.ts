@@ -64,9 +64,11 @@ export class JointSession implements Initiates {
         made = new Contents(session, this.#options);
         made.stay();
         this.#current = made;
-        this.#all.add(made);
+        const contents = made;
+        this.#all.add(contents);
+        void session.ended.then(() => this.#all.delete(contents));
         void before?.close();
-        return made;
+        return contents;
       },
       sid,
     );
