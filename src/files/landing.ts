@@ -41,7 +41,7 @@ export interface ResumeOptions extends LandingOptions {
   readonly expected?: PartIdentity;
 }
 
-/** How far a part is written, durably, and what it is known by. */
+/** How far a part is written, and what it is known by. */
 export interface Checkpoint {
   readonly written: number;
   readonly identity: PartIdentity;
@@ -187,12 +187,26 @@ export class Landing implements Sink {
     readonly length: number;
   }): Promise<Checkpoint> {
     try {
-      const ring = this.#ring;
-      const written = Math.max(this.#base, await ring.reach());
+      const written = await this.#reach();
       await this.file.datasync();
       const inTail = range !== undefined && range.offset + range.length > written - TAIL;
       const until = inTail ? Math.min(written, range.offset) : undefined;
       return { written, identity: await partIdentity(this.file, written, false, until) };
+    } catch (error) {
+      throw writeFailure(this.#options.target, error);
+    }
+  }
+
+  /**
+   * How far it is, while more may come. What is there outlives this process, but perhaps not a power cut: nothing
+   * waits for the disk.
+   *
+   * @throws JetError (exit 8) `disk-full`, `write-failed`
+   */
+  async reached(): Promise<Checkpoint> {
+    try {
+      const written = await this.#reach();
+      return { written, identity: await partIdentity(this.file, written, false) };
     } catch (error) {
       throw writeFailure(this.#options.target, error);
     }
@@ -240,6 +254,11 @@ export class Landing implements Sink {
     await this.#finishing?.catch(() => undefined);
     await this.#close(part);
     if (part === 'remove') await this.#remove();
+  }
+
+  async #reach(): Promise<number> {
+    const end = await this.#ring.reach();
+    return Math.max(this.#base, end);
   }
 
   /** Bytes without a gap, once the ring is flushed. */

@@ -213,7 +213,16 @@ export class Staging {
 
   /** As `Landing.checkpoint`. */
   checkpoint(): Promise<Checkpoint> {
-    const taken = this.#take();
+    return this.#taking('checkpoint');
+  }
+
+  /** As `Landing.reached`. */
+  reached(): Promise<Checkpoint> {
+    return this.#taking('reached');
+  }
+
+  #taking(how: 'checkpoint' | 'reached'): Promise<Checkpoint> {
+    const taken = this.#take(how);
     this.#checkpointing = taken.catch(() => undefined);
     return taken;
   }
@@ -334,15 +343,15 @@ export class Staging {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
-  async #take(): Promise<Checkpoint> {
+  async #take(how: 'checkpoint' | 'reached'): Promise<Checkpoint> {
     // What is under way now: more may come meanwhile, and does not count.
     const [at, part, runs] = [this.#at, this.#part, this.#runs];
     try {
       await Promise.all(this.#closing);
-      await this.#rewriting.sync();
-      const { written: pack } = await this.#pack.checkpoint();
-      const own = await part?.checkpoint();
-      await this.#syncNames();
+      if (how === 'checkpoint') await this.#rewriting.sync();
+      const { written: pack } = await this.#pack[how]();
+      const own = await part?.[how]();
+      if (how === 'checkpoint') await this.#syncNames();
       return await this.#identify(runs, this.#reach(runs, at, pack, own?.written ?? 0));
     } catch (error) {
       throw writeFailure(this.path, error);

@@ -62,16 +62,20 @@ function startOf(pid: number): string | undefined {
   }
 }
 
+let boot: string | undefined;
+
+/** What tells this run of the system from every other, where the system tells it; '' otherwise. */
+export function thisBoot(): string {
+  boot ??= tryRead(() => readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim());
+  return boot;
+}
+
 let known: Owner | undefined;
 
 /** This process. */
 export function thisProcess(): Owner {
   known ??= {
-    machine: [
-      hostname(),
-      tryRead(() => readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()),
-      tryRead(() => readlinkSync('/proc/self/ns/pid')),
-    ].join(' '),
+    machine: [hostname(), thisBoot(), tryRead(() => readlinkSync('/proc/self/ns/pid'))].join(' '),
     pid: process.pid,
     started: startOf(process.pid) ?? '',
   };

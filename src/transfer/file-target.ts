@@ -8,14 +8,14 @@ import type { Algorithm, Hash } from '../jingle/hashes.ts';
 import type { Built, Target } from './decrypting.ts';
 import { readHashList } from './hash-list.ts';
 import { joined, total } from './journal/doubt.ts';
-import type { Recorder } from './journal/recorder.ts';
+import type { Due, Recorder } from './journal/recorder.ts';
 import type { Extent } from './sealed.ts';
 import type { TreeLanding } from './tree/tree-target.ts';
 
 /** What bytes go into until all is proven: the part of a file, or what has come of a folder. See `Landing`. */
 export interface Vessel extends Pick<
   Landing,
-  'part' | 'write' | 'settle' | 'checkpoint' | 'suspend' | 'finish' | 'abort'
+  'part' | 'write' | 'settle' | 'checkpoint' | 'reached' | 'suspend' | 'finish' | 'abort'
 > {
   readonly file: Reading;
   /** Only of what is put right where it is wrong. */
@@ -110,8 +110,10 @@ export class FileTarget implements Target {
 
   #count(length: number): void {
     this.#bytes += length;
-    if (this.#checkpoint === undefined && this.#recorder?.due(this.#bytes) === true)
-      this.#checkpoint = this.#record(this.#recorder);
+    if (this.#checkpoint !== undefined) return;
+    const due = this.#recorder?.due(this.#bytes);
+    if (this.#recorder !== undefined && due !== undefined)
+      this.#checkpoint = this.#record(this.#recorder, due);
   }
 
   get files(): readonly string[] | undefined {
@@ -180,9 +182,10 @@ export class FileTarget implements Target {
   }
 
   /** The next write fails where this does: the row is another's then, and so is the part. */
-  async #record(recorder: Recorder): Promise<void> {
+  async #record(recorder: Recorder, due: Due): Promise<void> {
     try {
-      recorder.advance(await this.#landing.checkpoint());
+      if (due === 'durable') recorder.advance(await this.#landing.checkpoint());
+      else recorder.reach(await this.#landing.reached());
     } catch (error) {
       this.#failure = asError(error);
     } finally {

@@ -64,13 +64,14 @@ const commands: Record<string, (...args: string[]) => Promise<string>> = {
     }
   },
 
-  /** Writes bytes of value 7, with checkpoints, until it is killed. */
-  async checkpoints(target = '', bytes = '') {
+  /** Writes bytes of value 7, and tells how far it is, until it is killed. */
+  async checkpoints(target = '', bytes = '', how = '') {
+    if (how !== 'checkpoint' && how !== 'reached') throw new Error('checkpoint or reached');
     const sink = await landing(target, Number(bytes));
     for (let n = 1; ; n++) {
       // More than a block, less than two: the end lies inside one, and writes are under way.
       await sink.write(Buffer.alloc(1_500_001, 7));
-      const { written, identity } = await sink.checkpoint();
+      const { written, identity } = await sink[how]();
       process.stdout.write(`${String(written)} ${encodePart(identity)}\ncheckpoint ${String(n)}\n`);
       await sink.write(Buffer.alloc(300_001, 7));
     }

@@ -9,6 +9,7 @@ import {
   type PartIdentity,
   type SourceIdentity,
 } from '../../files/identity.ts';
+import { thisBoot } from '../../store/owner.ts';
 import type { Row, Schema, Value } from '../../store/store.ts';
 import { decodeDoubt, encodeDoubt, type Doubt } from './doubt.ts';
 
@@ -63,6 +64,10 @@ export const journalSchema: Schema = {
        files BLOB NOT NULL,
        PRIMARY KEY (account, identity, folder)) WITHOUT ROWID`,
     'CREATE INDEX landed_folder_transfer ON landed_folder (transfer)',
+    // Of a part in which more is written than is durable: in which run of the system, and what else counts.
+    'ALTER TABLE transfer ADD COLUMN boot TEXT',
+    'ALTER TABLE transfer ADD COLUMN durable INTEGER',
+    'ALTER TABLE transfer ADD COLUMN durable_identity TEXT',
   ],
 };
 
@@ -124,7 +129,7 @@ export interface TransferRow extends TransferParties, TransferDetails {
   /** True once `id` is the transfer id that both sides know. */
   readonly adopted: boolean;
   readonly partIdentity: PartIdentity | undefined;
-  /** Bytes from the start that are durable (receive), or that the other side took (send). */
+  /** Bytes from the start that are in the part (receive), or that the other side took (send). */
   readonly written: number;
   /** Bytes from the start that are proven to be the file's. */
   readonly verified: number;
@@ -163,6 +168,9 @@ export function partColumn(identity: PartIdentity | undefined): Value {
   return identity === undefined ? null : encodePart(identity);
 }
 
+/** Columns that say that all that is written is durable. */
+export const ALL_DURABLE = { boot: null, durable: null, durable_identity: null } as const;
+
 /** A row of the table as a value. */
 export function rowOf(row: Row): TransferRow {
   const text = (column: string) => {
@@ -174,7 +182,10 @@ export function rowOf(row: Row): TransferRow {
     return typeof value === 'number' ? value : undefined;
   };
   const file = text('file');
-  const partIdentity = text('part_identity');
+  // What was not durable is perhaps gone when the system has been started anew.
+  const lasts = [undefined, thisBoot()].includes(text('boot'));
+  const partIdentity = text(lasts ? 'part_identity' : 'durable_identity');
+  const written = number(lasts ? 'written' : 'durable') ?? 0;
   const doubt = text('doubt');
   return {
     key: number('key') ?? 0,
@@ -195,8 +206,8 @@ export function rowOf(row: Row): TransferRow {
     doubt: doubt === undefined ? undefined : decodeDoubt(doubt),
     partIdentity: partIdentity === undefined ? undefined : decodePart(partIdentity),
     options: JSON.parse(text('options') ?? '{}') as TransferOptions,
-    written: number('written') ?? 0,
-    verified: number('verified') ?? 0,
+    written,
+    verified: Math.min(written, number('verified') ?? 0),
     attempt: number('attempt') ?? 0,
     state: text('state') as TransferState,
     exit: number('exit') as ExitStatus | undefined,

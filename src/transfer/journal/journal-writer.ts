@@ -6,8 +6,10 @@ import { decodeSource } from '../../files/identity.ts';
 import type { Known } from '../../files/landed-files.ts';
 import type { Checkpoint } from '../../files/landing.ts';
 import type { Lock } from '../../store/locks.ts';
+import { thisBoot } from '../../store/owner.ts';
 import type { Store, Value } from '../../store/store.ts';
 import {
+  ALL_DURABLE,
   columnsOf,
   MOST_RECEIVED,
   pathsIn,
@@ -18,6 +20,9 @@ import {
   type EndState,
 } from './journal-row.ts';
 import type { Extent } from '../sealed.ts';
+
+/** Proven bytes are never more than those that are written. */
+const VERIFIED = 'verified = min(verified, ?)';
 
 /** How a transfer ended. */
 export interface TransferEnd {
@@ -95,7 +100,7 @@ export class JournalWriter {
   prove(from: number, to: number): void {
     const { written, verified } = this.row();
     if (verified < from || verified >= to) return;
-    this.#update({ written: Math.max(written, to), verified: to });
+    this.#update({ written: Math.max(written, to), verified: to, ...ALL_DURABLE });
   }
 
   /** A checkpoint, and what of it is proven, in one step. */
@@ -112,14 +117,26 @@ export class JournalWriter {
   }
 
   /**
-   * How far the part is written, and what it is known by; proven bytes are never more than that.
+   * How far the part is in this run of the system. In the next one only what was durable before it counts. As
+   * `progress`, it may be set back.
+   */
+  reach({ written, identity }: Checkpoint): void {
+    const before = (column: string, now: string) =>
+      `${column} = CASE WHEN boot IS NULL THEN ${now} ELSE ${column} END`;
+    const also = [before('durable', 'written'), before('durable_identity', 'part_identity')];
+    const columns = { written, part_identity: partColumn(identity), boot: thisBoot() };
+    this.#store.lightly(() => this.#update(columns, also.concat(VERIFIED), [written]));
+  }
+
+  /**
+   * How far the part is written, durably, and what it is known by; proven bytes are never more than that.
    *
    * @remarks Also before the first write to a part that is gone on with: what the row says of its
    * times is wrong from then on.
    */
   checkpoint({ written, identity }: Checkpoint): void {
-    const verified = Math.min(this.row().verified, written);
-    this.#update({ written, verified, part_identity: partColumn(identity) });
+    const columns = { written, part_identity: partColumn(identity), ...ALL_DURABLE };
+    this.#update(columns, [VERIFIED], [written]);
   }
 
   /** What the row's identity key has landed of a folder, in this transfer or an earlier one. */
@@ -173,12 +190,13 @@ export class JournalWriter {
   ): void {
     const size = this.row().size ?? 0;
     const ended = { state: 'done', exit, status, ended: this.#clock.now() };
-    this.#update({ ...columnsOf(where), written: size, verified: size, ...ended });
+    this.#update({ ...columnsOf(where), written: size, verified: size, ...ALL_DURABLE, ...ended });
   }
 
   /** Nothing of the part is of use: from zero, and nothing is known of a part until the next checkpoint. */
   restart(): void {
-    this.#update({ written: 0, verified: 0, part: null, part_identity: null, doubt: null });
+    const nothing = { written: 0, verified: 0, part: null, part_identity: null, doubt: null };
+    this.#update({ ...nothing, ...ALL_DURABLE });
   }
 
   /** Writes the end, and gives the row up, in one step. */
@@ -201,11 +219,16 @@ export class JournalWriter {
     this.#lock.release();
   }
 
-  #update(columns: Record<string, Value>): void {
+  /** @param also - further assignments, with their values: they see the row as it was */
+  #update(
+    columns: Record<string, Value>,
+    also: readonly string[] = [],
+    theirs: readonly Value[] = [],
+  ): void {
     const all = { ...columns, updated: this.#clock.now() };
-    const set = Object.keys(all).map((column) => `${column} = ?`);
+    const set = [...Object.keys(all).map((column) => `${column} = ?`), ...also];
     const sql = `UPDATE transfer SET ${set.join(', ')} WHERE key = ? AND fence = ?`;
-    const values = [...Object.values(all), this.key, this.fence];
+    const values = [...Object.values(all), ...theirs, this.key, this.fence];
     if (this.#released || this.#store.run(sql, ...values) !== 1) throw taken();
   }
 }

@@ -18,6 +18,10 @@ import { JournalWriter } from './journal-writer.ts';
 
 export { journalSchema } from './journal-row.ts';
 
+/** Columns of a part. */
+const INHERITED =
+  'path, part, part_identity, written, verified, boot, durable, durable_identity, doubt';
+
 /** What a transfer begins with. */
 export type NewTransfer = TransferParties &
   Pick<TransferDetails, 'jet' | 'name'> &
@@ -177,9 +181,7 @@ export class Journal {
       if (row === undefined) throw unknown('the transfer');
       if (row.state !== 'interrupted') throw busy(row.id);
       this.#store.run(
-        `UPDATE transfer SET (path, part, part_identity, written, verified, doubt) =
-           (SELECT path, part, part_identity, written, verified, doubt FROM transfer WHERE key = ?)
-           WHERE key = ?`,
+        `UPDATE transfer SET (${INHERITED}) = (SELECT ${INHERITED} FROM transfer WHERE key = ?) WHERE key = ?`,
         from,
         to,
       );

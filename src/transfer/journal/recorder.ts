@@ -1,6 +1,7 @@
 /** What the journal is told of a transfer while it goes on, and who is told when another session takes over. */
 import type { Clock } from '../../core/clock.ts';
 import { asError, Exit, JetError, type ExitStatus } from '../../core/errors.ts';
+import { thisBoot } from '../../store/owner.ts';
 import { LandedFiles } from '../../files/landed-files.ts';
 import type { Checkpoint } from '../../files/landing.ts';
 import type { Journal, NewTransfer } from './journal.ts';
@@ -17,18 +18,23 @@ import { isBroken, lacks, mayGoOn, statusOf, unreadError, wordOf } from '../outc
 import type { Reporter } from '../reporter.ts';
 import type { Extent, LandedAs } from '../sealed.ts';
 
-/** Milliseconds after which bytes that have moved are written down. */
+/** Milliseconds after which bytes that have moved are written down, and durably at that. */
 const EVERY_MS = 3_000;
-/** So are a 128th of the file, but no fewer bytes than LEAST and no more than MOST. */
+/** So are a 128th of the file, but no fewer bytes than LEAST and no more than MOST; a power cut may undo that. */
 const PARTS = 128;
 const LEAST = 512 * 1024;
 const MOST = 64 * 1024 * 1024;
+/** From one time to the next there are so many milliseconds: what a kill makes come again, or what people see. */
+const APART_MS = { receive: 50, send: 250 } as const;
 /**
  * After a checkpoint there is none for so many times as long as it took, but no longer than REST_MS: a disk that is
  * made to sync all the time writes more slowly.
  */
 const REST = 8;
 const REST_MS = 100;
+
+/** What is to be written down: what outlives this process, or what outlives a power cut, too. */
+export type Due = 'reached' | 'durable';
 
 /** A transfer of this process, as another session that wants its row sees it. */
 interface Live {
@@ -162,16 +168,20 @@ export class Recorder {
   #release: () => void = () => undefined;
   #written = 0;
   #time: number;
+  #synced: number;
   #rested = -Infinity;
   #step: number;
+  readonly #apart: number;
 
   constructor(writer: JournalWriter, clock: Clock, live: Map<number, Live>) {
     this.key = writer.key;
     this.#writer = writer;
     this.#clock = clock;
     this.#live = live;
-    this.#time = clock.monotonic();
-    this.#step = stepOf(writer.row().size ?? 0);
+    this.#time = this.#synced = clock.monotonic();
+    const { size, direction } = writer.row();
+    this.#step = stepOf(size ?? 0);
+    this.#apart = APART_MS[direction];
     this.released = new Promise((resolve) => (this.#release = resolve));
   }
 
@@ -204,19 +214,23 @@ export class Recorder {
     this.#writer.adopt(id(), { identity: identityKey.toString('hex'), device });
   }
 
-  /** True when so much has moved, or so long, that it is to be written down. */
-  due(bytes: number): boolean {
+  /** What is to be written down, when so much has moved, or so long. */
+  due(bytes: number): Due | undefined {
     const now = this.#clock.monotonic();
-    if (now < this.#rested) return false;
-    if (bytes - this.#written < this.#step && now - this.#time < EVERY_MS) return false;
+    if (now < this.#rested) return undefined;
+    if (bytes - this.#written < this.#step && now - this.#time < EVERY_MS) return undefined;
     this.#written = bytes;
     this.#time = now;
-    return true;
+    this.#rested = now + this.#apart;
+    // Where nobody can tell whether the power was cut, all that counts is what that leaves.
+    if (now - this.#synced < EVERY_MS && thisBoot() !== '') return 'reached';
+    this.#synced = now;
+    return 'durable';
   }
 
   /** Bytes that the other side took, where it is time to write that down; what goes again is none. */
   progress(bytes: number): void {
-    if (bytes > this.#written && this.due(bytes)) this.#writer.progress(bytes);
+    if (bytes > this.#written && this.due(bytes) !== undefined) this.#writer.progress(bytes);
   }
 
   checkpoint(checkpoint: Checkpoint): void {
@@ -229,8 +243,13 @@ export class Recorder {
    */
   advance(checkpoint: Checkpoint): void {
     const now = this.#clock.monotonic();
-    this.#rested = now + Math.min(REST_MS, REST * (now - this.#time));
+    this.#rested = Math.max(this.#rested, now + Math.min(REST_MS, REST * (now - this.#time)));
     this.#writer.advance(checkpoint);
+  }
+
+  /** How far the part is, as long as the system runs. */
+  reach(reached: Checkpoint): void {
+    this.#writer.reach(reached);
   }
 
   /** What a session leaves for the next one, and which bytes of it are proven. */

@@ -187,6 +187,10 @@ export class TreeLanding implements Vessel {
     return this.#staging.checkpoint();
   }
 
+  reached(): Promise<Checkpoint> {
+    return this.#staging.reached();
+  }
+
   async suspend(): Promise<Checkpoint> {
     await this.#stop();
     return this.#staging.suspend();

@@ -18,7 +18,7 @@ import {
 } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { decodePart, encodePart, TAIL } from '../../../src/files/identity.ts';
 import {
   Landing,
@@ -197,10 +197,12 @@ test('what landed is what was written here, not what took the part’s name', as
   expect(await readFile(other.part, 'utf8')).toBe('of another');
 });
 
+const SAID = fc.constantFrom(undefined, 'checkpoint' as const, 'reached' as const);
+
 test('a checkpoint tells what would survive, while bytes go on', async () => {
   await fc.assert(
     fc.asyncProperty(
-      fc.array(fc.tuple(fc.integer({ min: 1, max: 700_000 }), fc.boolean()), { maxLength: 12 }),
+      fc.array(fc.tuple(fc.integer({ min: 1, max: 700_000 }), SAID), { maxLength: 12 }),
       fc.boolean(),
       async (writes, direct) => {
         const target = join(await testFolder(), 'a');
@@ -212,13 +214,13 @@ test('a checkpoint tells what would survive, while bytes go on', async () => {
         const landing = await land({ target, size, direct });
         let at = 0;
         const pending: Promise<void>[] = [];
-        for (const [length, check] of writes) {
+        for (const [length, how] of writes) {
           await landing.write(Buffer.from(bytes.subarray(at, at + length)));
           at += length;
           const reached = at;
-          if (!check) continue;
+          if (how === undefined) continue;
           pending.push(
-            landing.checkpoint().then(async ({ written, identity }) => {
+            landing[how]().then(async ({ written, identity }) => {
               expect(written).toBeGreaterThanOrEqual(reached - (landing.direct ? 4095 : 0));
               const part = await readFile(landing.part);
               expect(part.subarray(0, written).equals(bytes.subarray(0, written))).toBe(true);
@@ -235,24 +237,46 @@ test('a checkpoint tells what would survive, while bytes go on', async () => {
   );
 });
 
-test('a process that is killed leaves what its last checkpoint said', async () => {
-  const target = join(await testFolder(), 'a');
-  const child = startChild(['checkpoints', target, String(64 * MIB)]);
-  await child.said('checkpoint 4\n');
-  child.process.kill('SIGKILL');
-  const { stdout } = await child.ended;
-  const said = [...stdout.matchAll(/^(\d+) (.+)\ncheckpoint/gm)].at(-1);
-  const expected = decodePart(said?.[2] ?? '');
-  if (expected === undefined) throw new Error(stdout);
-  const offset = Number(said?.[1]);
-  expect(offset).toBeGreaterThan(0);
-  const part = `${target}.jet-part`;
-  const options = { target, size: 64 * MIB, onConflict: 'rename', part, offset, expected } as const;
-  const resumed = await Landing.resume(options);
-  const bytes = (await readFile(part)).subarray(0, offset);
-  expect(bytes.equals(Buffer.alloc(offset, 7))).toBe(true);
-  await resumed?.landing.abort('remove');
+test.each([
+  ['checkpoint', true],
+  ['reached', false],
+] as const)('only what is durable waits for the disk: %s', async (how, waits) => {
+  const landing = await land({ target: join(await testFolder(), 'a'), size: 5 * MIB });
+  const datasync = vi.spyOn(landing.file, 'datasync');
+  await landing.write(randomBytes(2 * MIB));
+  await landing[how]();
+  expect(datasync).toHaveBeenCalledTimes(Number(waits));
+  await landing.abort('remove');
 });
+
+test.each(['checkpoint', 'reached'])(
+  'a process that is killed leaves what it said: %s',
+  async (how) => {
+    const target = join(await testFolder(), 'a');
+    const child = startChild(['checkpoints', target, String(64 * MIB), how]);
+    await child.said('checkpoint 4\n');
+    child.process.kill('SIGKILL');
+    const { stdout } = await child.ended;
+    const said = [...stdout.matchAll(/^(\d+) (.+)\ncheckpoint/gm)].at(-1);
+    const expected = decodePart(said?.[2] ?? '');
+    if (expected === undefined) throw new Error(stdout);
+    const offset = Number(said?.[1]);
+    expect(offset).toBeGreaterThan(0);
+    const part = `${target}.jet-part`;
+    const options = {
+      target,
+      size: 64 * MIB,
+      onConflict: 'rename',
+      part,
+      offset,
+      expected,
+    } as const;
+    const resumed = await Landing.resume(options);
+    const bytes = (await readFile(part)).subarray(0, offset);
+    expect(bytes.equals(Buffer.alloc(offset, 7))).toBe(true);
+    await resumed?.landing.abort('remove');
+  },
+);
 
 test.each([true, false])(
   'a part is known again when a range at its end was being written again (direct: %s)',

@@ -3,12 +3,13 @@ import { randomInt } from 'node:crypto';
 import { copyFileSync, existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { systemClock } from '../../../src/core/clock.ts';
 import { acquire, locksSchema } from '../../../src/store/locks.ts';
 import { openStore, type Store } from '../../../src/store/store.ts';
 import { Journal, journalSchema, type NewTransfer } from '../../../src/transfer/journal/journal.ts';
 import type { TransferState } from '../../../src/transfer/journal/journal-row.ts';
+import type { JournalWriter } from '../../../src/transfer/journal/journal-writer.ts';
 import { FakeClock } from '../../support/clock.ts';
 import { testFolder } from '../../support/folder.ts';
 import { ID, journalStore, KEY, live, pointed, seen } from '../../support/journal-script.ts';
@@ -297,6 +298,68 @@ test('what has landed of a folder is known to its key alone, until its row is fo
   keyless.rememberLanded('/t/x', Buffer.from('three'));
   expect(keyless.landedFiles('/t/x')).toBeUndefined();
   keyless.release();
+});
+
+describe('what is written but not durable', () => {
+  const partOf = (byte: number) => ({
+    ...{ dev: 1n, ino: 2n, uid: 3n, mode: 4n },
+    tail: Buffer.alloc(32, byte),
+  });
+  const rebooted = (store: Store) =>
+    store.run(`UPDATE transfer SET boot = 'another' WHERE boot IS NOT NULL`);
+
+  test('counts as long as the system runs, and no longer', async () => {
+    const { journal, store } = await world();
+    const writer = journal.begin(transfer());
+    writer.checkpoint({ written: 10, identity: partOf(1) });
+    writer.prove(0, 10);
+    writer.reach({ written: 20, identity: partOf(2) });
+    writer.reach({ written: 30, identity: partOf(3) });
+    writer.release();
+    const now = { written: 30, verified: 10, partIdentity: partOf(3) };
+    expect(journal.row(writer.key)).toMatchObject(now);
+    const next = journal.begin(transfer());
+    journal.inherit(writer.key, next.key);
+    expect(next.row()).toMatchObject(now);
+    rebooted(store);
+    expect(next.row()).toMatchObject({ written: 10, verified: 10, partIdentity: partOf(1) });
+    // What is written after it builds on what was there.
+    next.reach({ written: 40, identity: partOf(4) });
+    expect(next.row()).toMatchObject({ written: 40, partIdentity: partOf(4) });
+    rebooted(store);
+    expect(next.row()).toMatchObject({ written: 10, partIdentity: partOf(1) });
+  });
+
+  test('is durable at the next checkpoint, also where that is less', async () => {
+    const { journal, store } = await world();
+    const writer = journal.begin(transfer());
+    for (const [reached, durable] of [
+      [20, 30],
+      [50, 40],
+    ] as const) {
+      writer.reach({ written: reached, identity: partOf(2) });
+      writer.checkpoint({ written: durable, identity: partOf(3) });
+      expect(rebooted(store)).toBe(0);
+      expect(writer.row()).toMatchObject({ written: durable, partIdentity: partOf(3) });
+    }
+  });
+
+  test.each([
+    [
+      'landed',
+      100,
+      (writer: JournalWriter) => writer.land({ path: '/t/a' }, { exit: 0, status: 'verified' }),
+    ],
+    ['was proven', 100, (writer: JournalWriter) => writer.prove(0, 100)],
+    ['starts anew', 0, (writer: JournalWriter) => writer.restart()],
+  ])('says nothing of what %s', async (_, written, then) => {
+    const { journal, store } = await world();
+    const writer = journal.begin(transfer({ size: 100 }));
+    writer.reach({ written: 60, identity: partOf(1) });
+    then(writer);
+    expect(rebooted(store)).toBe(0);
+    expect(writer.row()).toMatchObject({ written });
+  });
 });
 
 test('a part passes to another row, from one that nobody writes', async () => {

@@ -89,12 +89,17 @@ describe('a folder that is cut off', () => {
     await isThere(what);
   });
 
-  test.each(CUTS)('%s by a kill goes on from the last checkpoint', async (_, cut) => {
+  test.each(
+    CUTS.flatMap(([name, cut]) => [
+      [name, 'checkpoint' as const, cut] as const,
+      [name, 'reached' as const, cut] as const,
+    ]),
+  )('%s by a kill goes on from what was said last: %s', async (_, how, cut) => {
     const what = await sample();
     const at = cut(what);
     const first = await TreeLanding.open(what.plan);
     await write(first, what.stream.subarray(0, at));
-    const checkpoint = first.checkpoint();
+    const checkpoint = first[how]();
     // What comes after it began does not count, and does not stay.
     const more = write(first, what.stream.subarray(at, at + 2_000_000));
     const left = await checkpoint;
@@ -113,7 +118,7 @@ describe('a folder that is cut off', () => {
     const landing = await TreeLanding.open(what.plan);
     for (let at = 0; at < what.stream.length; at += 200_000) {
       const writing = write(landing, what.stream.subarray(at, at + 200_000), 50_000);
-      const { written } = await landing.checkpoint();
+      const { written } = await landing[at % 400_000 === 0 ? 'checkpoint' : 'reached']();
       await writing;
       expect(written).toBeLessThanOrEqual(at + 200_000);
     }
