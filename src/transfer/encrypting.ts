@@ -129,7 +129,8 @@ export class EncryptingSide {
     const { offset, length } = extent;
     const from = partial ? 0 : offset;
     reporter.start(bytestream.route, from);
-    const follows = aside || partial || isWhole(stream) ? undefined : whole.follow(offset);
+    const all = isWhole(stream);
+    const follows = aside || partial || all ? undefined : whole.follow(offset);
     const { bytes, sha256 } = await sendStream({
       source: { read: () => source.read(offset, offset + length) },
       bytestream,
@@ -144,6 +145,7 @@ export class EncryptingSide {
         recorder?.progress(offset + taken);
       },
       ...(follows && { onBytes: follows }),
+      ...(all && !aside && { sha256: whole.known }),
       ...(limitRate !== undefined && { limitRate }),
     });
     if (bytes !== length) {

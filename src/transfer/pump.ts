@@ -41,6 +41,8 @@ export interface SendOptions extends PumpOptions {
   readonly clock?: Clock;
   /** Told the plaintext, in order. */
   readonly onBytes?: (bytes: Buffer) => void;
+  /** SHA-256 of the plaintext, where it is known: it is not computed again, which is a third of the work. */
+  readonly sha256?: Buffer | undefined;
 }
 
 /** What to receive. */
@@ -229,6 +231,23 @@ function consume(
   });
 }
 
+/** A hash that needs no bytes. */
+class Known {
+  readonly #digest: Buffer;
+
+  constructor(digest: Buffer) {
+    this.#digest = digest;
+  }
+
+  update(): void {
+    // It is known without them.
+  }
+
+  digest(): Buffer {
+    return this.#digest;
+  }
+}
+
 /**
  * Sends a file as one GCM message and half-closes.
  *
@@ -236,9 +255,9 @@ function consume(
  * signal's reason
  */
 export async function sendStream(options: SendOptions): Promise<Pumped> {
-  const { source, bytestream, signal, onProgress } = options;
+  const { source, bytestream, signal, onProgress, sha256 } = options;
   const { duplex } = bytestream;
-  const hash = createHash('sha256');
+  const hash = sha256 === undefined ? createHash('sha256') : new Known(sha256);
   const limiter =
     options.limitRate === undefined
       ? undefined

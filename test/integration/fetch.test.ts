@@ -2,10 +2,12 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, rm, truncate, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { jetHome, type JetHome, type JetProcess } from '../support/jet.ts';
 import { linesOf, noise } from '../support/pair.ts';
 import { PASSWORD, terminate } from '../support/people.ts';
+import { openStore } from '../../src/store/store.ts';
 import { hasProsody, startProsody, type Prosody } from '../support/prosody.ts';
 
 const present = await hasProsody();
@@ -169,6 +171,36 @@ describe.skipIf(!present)('a file that is shared', () => {
       /Refused a request of alice@jet\.test: .*changing is not the file any more .*[^.]\.$/m,
     );
     expect(await terminate(process)).toBe(0);
+  });
+
+  test('one that is not what it was hashed as lands nowhere', async () => {
+    await server.addAccount('dave', PASSWORD);
+    await server.befriend('alice', 'dave');
+    const dave = await jetHome(server, 'dave', PASSWORD);
+    const rotten = join(dave.home, 'rotten.bin');
+    await writeFile(rotten, noise(1_000_000));
+    // What has just changed is not remembered.
+    await sleep(2_500);
+    const share = async () => {
+      const running = dave.start(['share', rotten, '--to', alice.jid]);
+      await running.said(/rotten\.bin: jet fetch sha-256:/);
+      return running;
+    };
+    expect(await terminate(await share())).toBe(0);
+    // As a disk would have it that has lost a bit, and nothing else of the file.
+    const other = hashOf('sha256', Buffer.from('another')).digest();
+    const store = openStore(join(dave.home, 'jet.db'), []);
+    expect(store.run('UPDATE file_hash SET sha256 = ?', other)).toBe(1);
+    store.close();
+    const serving = await share();
+    const out = join(alice.home, 'rotten');
+    await mkdir(out);
+    const got = await fetch('--out', out, `sha-256:${other.toString('hex')}`, dave.jid);
+    expect(got.status, got.stderr).toBe(6);
+    expect(got.stderr).toMatch(/rotten\.bin.*(?:hash|SHA-256)/s);
+    expect(await readdir(out)).toEqual([]);
+    expect(await terminate(serving)).toBe(0);
+    await dave.remove();
   });
 
   test('what there is nothing of is shared with nobody, and a login that fails is told before', async () => {

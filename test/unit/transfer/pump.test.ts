@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
+import { Readable } from 'node:stream';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -44,6 +45,21 @@ test.each([0, 1, 4097, 5_000_001, 100_000_000])('%i bytes land over TCP', async 
   expect((await readFile(join(folder, 'out (1)'))).equals(bytes)).toBe(true);
   expect(await readFile(join(folder, 'out'), 'utf8')).toBe('old');
   expect((await readdir(folder)).sort()).toEqual(['in', 'out', 'out (1)', 'out.jet-part']);
+});
+
+test('a hash that is known is told as it is; the other side has its own', async () => {
+  const bytes = randomBytes(300_000);
+  const known = createHash('sha256').update('of something else').digest();
+  const [a, b] = await pair();
+  const common = { cipher: aes128gcm, secret: freshSecret(aes128gcm) };
+  const sink = { write: () => undefined };
+  const source = { read: () => Readable.from([bytes]) };
+  const [sent, got] = await Promise.all([
+    sendStream({ ...common, source, sha256: known, bytestream: stream(a) }),
+    receiveStream({ ...common, sink, size: bytes.length, bytestream: stream(b) }),
+  ]);
+  expect(sent).toEqual({ bytes: bytes.length, sha256: known });
+  expect(got.sha256).toEqual(createHash('sha256').update(bytes).digest());
 });
 
 test.each([
