@@ -24,7 +24,7 @@ const EVERY_MS = 3_000;
 const PARTS = 128;
 const LEAST = 512 * 1024;
 const MOST = 64 * 1024 * 1024;
-/** From one time to the next there are so many milliseconds: what a kill makes come again, or what people see. */
+/** Before the first time, and from each to the next, are so many milliseconds: what a kill makes come again, or what people see. */
 const APART_MS = { receive: 50, send: 250 } as const;
 /**
  * After a checkpoint there is none for so many times as long as it took, but no longer than REST_MS: a disk that is
@@ -169,7 +169,8 @@ export class Recorder {
   #written = 0;
   #time: number;
   #synced: number;
-  #rested = -Infinity;
+  /** Nothing is written down before; not known while nothing has moved. */
+  #rested: number | undefined;
   #step: number;
   readonly #apart: number;
 
@@ -217,6 +218,7 @@ export class Recorder {
   /** What is to be written down, when so much has moved, or so long. */
   due(bytes: number): Due | undefined {
     const now = this.#clock.monotonic();
+    this.#rested ??= now + this.#apart;
     if (now < this.#rested) return undefined;
     if (bytes - this.#written < this.#step && now - this.#time < EVERY_MS) return undefined;
     this.#written = bytes;
@@ -243,7 +245,8 @@ export class Recorder {
    */
   advance(checkpoint: Checkpoint): void {
     const now = this.#clock.monotonic();
-    this.#rested = Math.max(this.#rested, now + Math.min(REST_MS, REST * (now - this.#time)));
+    const rested = now + Math.min(REST_MS, REST * (now - this.#time));
+    this.#rested = Math.max(this.#rested ?? rested, rested);
     this.#writer.advance(checkpoint);
   }
 
