@@ -2,7 +2,7 @@
  * `npm run bench`: jet beside what else sends files, on loopback. `quick` in under three minutes, `profile`
  * for where the time goes, `page` draws docs/benchmarks.md again, `compare` holds two checkouts against each
  * other. Options: --sizes 1M,1G --runs 5 --delays 0,50 --rate 10M --folder PATH --only jet,scp
- * --parts rate,delay,start,many,scale --no-docs.
+ * --parts rate,delay,telling,start,many,scale --no-docs.
  */
 import { readOptions } from './bench/options.ts';
 

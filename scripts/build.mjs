@@ -3,7 +3,9 @@
  * Bundles src/ with what it imports into dist/, for the npm package: it starts several times faster than hundreds of
  * modules, and runs the versions of package-lock.json. What has binaries stays outside.
  *
- *     node scripts/build.mjs [OUT [CHECKOUT]]
+ *     node scripts/build.mjs [OUT [CHECKOUT [MAIN]]]
+ *
+ * MAIN, a path in the checkout, stands in for src/cli/main.ts.
  */
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -11,14 +13,13 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const [out = join(root, 'dist'), checkout = root] = process.argv.slice(2);
+const [out = join(root, 'dist'), checkout = root, main = 'src/cli/main.ts'] = process.argv.slice(2);
 const outdir = resolve(out);
 rmSync(outdir, { recursive: true, force: true });
 
 const { metafile } = await build({
   absWorkingDir: resolve(checkout),
-  entryPoints: ['src/cli/main.ts'],
-  outbase: 'src',
+  entryPoints: [{ in: main, out: 'cli/main' }],
   outdir,
   chunkNames: 'chunks/[name]-[hash]',
   // Those of another checkout are not installed there.

@@ -1,5 +1,6 @@
 /** What stands in the way of a target of the data phase, in figures of the same run. */
-import { figure, type Figure, type Limit, type Series } from './results.ts';
+import { figure, rateOf, type Figure, type Limit, type Series } from './results.ts';
+import { sizeName } from './tables.ts';
 
 /** The run that the figures are of. */
 export interface Ground {
@@ -29,13 +30,17 @@ function atMost(cores: number, secondsPerGigabyte: number): string {
   return ((cores * 1000) / secondsPerGigabyte).toFixed(0);
 }
 
+/** Seconds of AES-128-GCM and SHA-256 that both sides together need for a GB. */
+function cryptoOf(limits: readonly Limit[]): number | undefined {
+  const [gcm, sha] = [limitOf(limits, 'gcm'), limitOf(limits, 'sha256')];
+  return gcm && sha ? 2 * (1000 / gcm + 1000 / sha) : undefined;
+}
+
 /** Of the rate alone. */
 export function boundOfRate({ cores, limits, jet, small }: Ground): string {
   const cpu = cpuPerGigabyte(jet, small);
   const disk = limitOf(limits, 'disk');
-  const gcm = limitOf(limits, 'gcm');
-  const sha = limitOf(limits, 'sha256');
-  const least = gcm && sha ? 2 * (1000 / gcm + 1000 / sha) : undefined;
+  const least = cryptoOf(limits);
   return [
     `Both sides share ${cores} cores and need ${cpu.toFixed(2)} s of CPU for a GB: no more than ${atMost(cores, cpu)} MB/s where neither ever waits.`,
     ...(least === undefined
@@ -51,6 +56,42 @@ export function boundOfRate({ cores, limits, jet, small }: Ground): string {
   ].join(' ');
 }
 
+/** The median of the data phase at a size. */
+export interface Times {
+  readonly bytes: number;
+  readonly ms: number;
+}
+
+/** Of what each file takes beside its bytes: milliseconds at the smallest size over the rate of the largest. */
+function fixedOf(times: readonly Times[]): number | undefined {
+  const [first, last] = [times[0], times.at(-1)];
+  if (first === undefined || last === undefined) return undefined;
+  return first.ms - (first.bytes * last.ms) / last.bytes;
+}
+
+/**
+ * Of a rate that is not the same at every size.
+ *
+ * @param own - the sizes ascending, as of the reference
+ */
+export function boundOfFlatness(own: readonly Times[], reference: readonly Times[]): string {
+  const [fixed = NaN, theirs] = [fixedOf(own), fixedOf(reference)];
+  const [first] = own;
+  if (first === undefined) return '';
+  const warm = own.map(
+    ({ bytes, ms }) => `${sizeName(bytes)} ${rateOf(bytes, ms - fixed).toFixed(0)}`,
+  );
+  return [
+    `A file takes ${fixed.toFixed(0)} ms beside its bytes: the sender opens it after the receiver is ready, code runs for the first time and memory is touched for the first time, and at the end the file is made durable, gets its name, and so do folder and journal.`,
+    ...(theirs === undefined
+      ? []
+      : [
+          `The reference pipeline takes ${theirs.toFixed(0)} ms so, without a journal and without a sync of the folder.`,
+        ]),
+    `Without them, in MB/s: ${warm.slice(1).join(', ')}; all the bytes of ${sizeName(first.bytes)} take ${(first.ms - fixed).toFixed(1)} ms.`,
+  ].join(' ');
+}
+
 /**
  * Beside another.
  *
@@ -59,7 +100,7 @@ export function boundOfRate({ cores, limits, jet, small }: Ground): string {
  * @param reference - how the reference stands to it
  */
 export function boundBeside(
-  { jet, small }: Ground,
+  { cores, limits, jet, small }: Ground,
   other: Series,
   start: Series | undefined,
   reference: Figure,
@@ -68,7 +109,12 @@ export function boundBeside(
   const theirs = cpuPerGigabyte(other, start);
   const cpu = `jet needs ${mine.toFixed(2)} s of CPU for a GB, ${other.title} ${theirs.toFixed(2)} s, the starts not counted.`;
   if (other.contestant === 'reference') return cpu;
-  return `${cpu} The reference pipeline, which does nothing but this, reaches ${reference.median.toFixed(2)} ×. ${other.title} is done when its last byte is in the page cache; jet waits until the file is durable.`;
+  const least = cryptoOf(limits);
+  const most =
+    least === undefined
+      ? ''
+      : ` AES-128-GCM and SHA-256 on both sides alone take ${least.toFixed(2)} s: with nothing else at all, no more than ${atMost(cores, least)} MB/s on ${cores} cores.`;
+  return `${cpu}${most} The reference pipeline, which does nothing but this, reaches ${reference.median.toFixed(2)} ×. ${other.title} is done when its last byte is in the page cache; jet waits until the file is durable.`;
 }
 
 /** By the proxy. */

@@ -2,8 +2,7 @@
  * `npm run bench -- compare --before DIR --after DIR --title TEXT`: two checkouts in turns. `--measure` chooses
  * what: `data` (MB/s of one file, the default), `small` (ms of a file of 1 KiB), `version` (ms of
  * `jet --version`), `peak` (MB of the hungrier side), `fetches` (MB/s of 20 at once). `--what TEXT` says it in other words; `kept` or `dropped`
- * as a word says what became of the change; `--least RATIO` makes it a target, with `--bound TEXT` for what stands in
- * its way. Adds to docs/benchmarks/tried.json.
+ * as a word says what became of the change. Adds to docs/benchmarks/tried.json.
  */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -18,13 +17,12 @@ import type { Options } from './options.ts';
 import { Path } from './path.ts';
 import { runs } from './processes.ts';
 import { build, ROOT } from './program.ts';
-import { figure, rateOf, ratio, type Run } from './results.ts';
+import { figure, rateOf, ratio, type Measure, type Run } from './results.ts';
 import { progress } from './rounds.ts';
 import { SMALL, shown, sizeName } from './tables.ts';
 import { style } from './page.ts';
 import { readTried, TRIED, type Tried } from './tried.ts';
 
-type Measure = 'data' | 'small' | 'peak' | 'version' | 'fetches';
 /** Fetches at once. */
 const WIDTH = 20;
 const WHAT: Readonly<Record<Measure, (bytes: number) => string>> = {
@@ -43,7 +41,6 @@ export async function compare(
 ): Promise<void> {
   const text = (name: string) => (typeof flags[name] === 'string' ? flags[name] : undefined);
   const [before, title] = [text('before'), text('title')];
-  const [least, bound] = [text('least'), text('bound')];
   if (before === undefined || title === undefined) throw new Error('--before DIR and --title TEXT');
   const measure = (text('measure') ?? 'data') as Measure;
   const bytes = measure === 'small' ? SMALL : (options.sizes.at(-1) ?? 1e9);
@@ -52,7 +49,7 @@ export async function compare(
   const sides: { stage: Stage; contestant: Contestant; seen: number[]; fetching?: Fetching }[] = [];
   try {
     for (const checkout of [before, text('after') ?? ROOT]) {
-      const program = await build(join(folder, `program-${sides.length}`), checkout);
+      const program = await build(join(folder, `program-${sides.length}`), { checkout });
       const stage = { server, folder, program };
       const fetching = measure === 'fetches' && (await Fetching.prepare(stage, WIDTH, bytes));
       const contestant = await jet(stage, 'direct');
@@ -96,8 +93,7 @@ export async function compare(
     after: figure(now),
     ratio: ratio(now, old),
     kept: !words.includes('dropped'),
-    ...(least !== undefined && { least: Number(least) }),
-    ...(bound !== undefined && { bound }),
+    measure,
   };
   progress(`${shown(tried.before)} → ${shown(tried.after)}, × ${shown(tried.ratio, 2)}`);
   if (!options.write) return;

@@ -3,7 +3,7 @@ import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 
 /** Kinds of measures that can be left out. */
-export const PARTS = ['rate', 'delay', 'start', 'many', 'scale'] as const;
+export const PARTS = ['rate', 'delay', 'telling', 'start', 'many', 'scale'] as const;
 export type Part = (typeof PARTS)[number];
 
 /** How a run is made. */
@@ -59,8 +59,6 @@ export function readOptions(args: readonly string[]): {
       after: { type: 'string' },
       title: { type: 'string' },
       what: { type: 'string' },
-      least: { type: 'string' },
-      bound: { type: 'string' },
       measure: { type: 'string' },
     },
   });

@@ -14,7 +14,7 @@ import {
   rateTable,
   ratioTable,
 } from './tables.ts';
-import { triedChecks, triedSection } from './tried.ts';
+import { triedFor, triedSection } from './tried.ts';
 
 const FOLDER = join(ROOT, 'docs/benchmarks');
 const RESULTS = join(FOLDER, 'results.json');
@@ -45,8 +45,7 @@ export function page(
   results: Results,
   drawn: readonly { readonly name: string; readonly title: string }[],
 ): string {
-  const { machine, date, load, limits, quick, missing } = results;
-  const checks = [...results.checks, ...triedChecks()];
+  const { machine, date, load, limits, quick, missing, checks } = results;
   const picture = (name: string) => {
     const one = drawn.find((other) => other.name === name);
     return one === undefined ? '' : `![${one.title}](benchmarks/${name}.svg)`;
@@ -104,13 +103,13 @@ ${tripList(results)}
 
 ${checkTable(checks)}
 
-${boundSection({ ...results, checks })}
+${boundSection(results)}
 ${triedSection()}
 ${missing.length === 0 ? '' : `\n## Not measured\n\n${missing.map((line) => `- ${line}`).join('\n')}\n`}`;
 }
 
 function boundSection({ checks }: Results): string {
-  const list = boundList(checks);
+  const list = boundList(checks, triedFor);
   return list === '' ? '' : `### What stands in the way\n\n${list}\n`;
 }
 

@@ -74,8 +74,8 @@ function show(path: string): void {
     self.set(name, (self.get(name) ?? 0) + time);
     all += time;
   });
-  const ways = [...names.values()].some((name) => name.startsWith('receiveStream'));
-  console.log(`\n${ways ? 'Receiver' : 'Sender'}, ${all.toFixed(0)} ms\n`);
+  const sends = [...names.values()].some((name) => name.startsWith('sendStream'));
+  console.log(`\n${sends ? 'Sender' : 'Receiver'}, ${all.toFixed(0)} ms\n`);
   const rows = [...self]
     .sort((a, b) => b[1] - a[1])
     .slice(0, TOP)

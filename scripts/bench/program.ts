@@ -12,12 +12,21 @@ export interface Program {
   readonly bin: string;
 }
 
-/** Compiles a checkout. @param into - a folder that is not there yet */
-export async function build(into: string, checkout = ROOT): Promise<Program> {
+/**
+ * Compiles a checkout.
+ *
+ * @param into - a folder that is not there yet
+ * @param main - what stands in for its main module
+ */
+export async function build(
+  into: string,
+  { checkout = ROOT, main }: { readonly checkout?: string; readonly main?: string } = {},
+): Promise<Program> {
   await mkdir(join(into, 'bin'), { recursive: true });
   await cp(join(checkout, 'bin/jet'), join(into, 'bin/jet'));
   await cp(join(checkout, 'package.json'), join(into, 'package.json'));
-  await runs([process.execPath, join(ROOT, 'scripts/build.mjs'), join(into, 'dist'), checkout]);
+  const words = [join(into, 'dist'), checkout, ...(main === undefined ? [] : [main])];
+  await runs([process.execPath, join(ROOT, 'scripts/build.mjs'), ...words]);
   await symlink(join(ROOT, 'node_modules'), join(into, 'node_modules'));
   return { folder: into, bin: join(into, 'bin/jet') };
 }

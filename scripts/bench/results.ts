@@ -57,7 +57,12 @@ export interface Check {
   readonly note?: string;
   /** What stands in the way of the target, in figures of the same run. */
   readonly bound?: string;
+  /** What was tried for it is measured so. */
+  readonly measure?: Measure;
 }
+
+/** What `npm run bench -- compare` measures of two checkouts. */
+export type Measure = 'data' | 'small' | 'peak' | 'version' | 'fetches';
 
 /** One round trip before the first byte. */
 export interface Trip {
@@ -92,10 +97,18 @@ export function figure(values: readonly number[]): Figure {
   return { median, low: sorted[0] ?? NaN, high: sorted.at(-1) ?? NaN, runs: sorted.length };
 }
 
-/** Milliseconds that bytes flowed in each run. What shows no start of them: the whole less a small file's. */
+/**
+ * Milliseconds that bytes flowed in each run. What shows no start of them: the whole less a small file's; nothing
+ * where that is less than the small file's own spread.
+ */
 export function dataTimes(series: Series, small: Series | undefined): number[] {
-  const overhead = figure((small?.runs ?? []).map(({ wall }) => wall)).median;
-  return series.runs.map(({ wall, data }) => data ?? Math.max(1, wall - overhead));
+  const overhead = figure((small?.runs ?? []).map(({ wall }) => wall));
+  const walls = figure(series.runs.map(({ wall }) => wall));
+  const lost = walls.median - overhead.median < overhead.high - overhead.low;
+  return series.runs.flatMap(({ wall, data }) => {
+    if (data !== undefined) return [data];
+    return lost ? [] : [Math.max(1, wall - overhead.median)];
+  });
 }
 
 /** MB/s from bytes and milliseconds. */

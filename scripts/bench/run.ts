@@ -16,6 +16,7 @@ import { startChecks } from './checks/start.ts';
 import { inBand } from './checks/inband.ts';
 import { largeTree, manyFiles, sharing } from './checks/many.ts';
 import { longJournal, processes } from './checks/scale.ts';
+import { telling } from './checks/telling.ts';
 import { targets } from './targets.ts';
 import type { Check, Limit, Results, Series, Trip } from './results.ts';
 import { progress, rounds } from './rounds.ts';
@@ -98,6 +99,8 @@ export async function run(options: Options): Promise<void> {
       await attempt('Journal', () => longJournal(stage, quick ? 50_000 : 1_000_000, quick ? 2 : 5));
       await attempt('Processes', () => processes(stage, quick ? 8 : 40));
     }
+    if (options.parts.has('telling'))
+      await attempt('Telling', () => telling(stage, Math.min(most, 1e9), quick ? 3 : 15));
     checks.unshift(...targets(series, limit));
     const results: Results = {
       ...{ quick: options.quick, limits: limit, series, checks, trips, missing },

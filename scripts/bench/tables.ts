@@ -141,11 +141,11 @@ function meets({ figure: { median }, target }: Check): boolean | undefined {
   return target.at === 'least' ? median >= target.value : median <= target.value;
 }
 
-/** What stands in the way of the targets that are missed, or do not hold here, as a list. */
-export function boundList(checks: readonly Check[]): string {
+/** What stands in the way of the targets that are missed, or do not hold here, and what was tried, as a list. */
+export function boundList(checks: readonly Check[], tried: (check: Check) => string): string {
   return checks
     .filter((check) => meets(check) !== true && check.bound !== undefined)
-    .map(({ title, bound = '' }) => `- **${title}.** ${bound}`)
+    .map((check) => `- **${check.title}.** ${check.bound ?? ''} ${tried(check)}`.trim())
     .join('\n');
 }
 

@@ -1,6 +1,6 @@
 /** The targets of the data phase, from the rounds. */
 import { cpus } from 'node:os';
-import { boundBeside, boundOfProxy, boundOfRate } from './bounds.ts';
+import { boundBeside, boundOfFlatness, boundOfProxy, boundOfRate, type Times } from './bounds.ts';
 import {
   figure,
   rateOf,
@@ -16,6 +16,8 @@ import { SMALL, sizeName } from './tables.ts';
 const AIM = 600;
 /** Files from this size on are held against the others, in bytes. */
 const LARGE = 1e9;
+/** From this size on, in bytes, the rate should be the same. */
+const FLAT_FROM = 1e6;
 
 /** What the series say about the targets; nothing where nothing was measured. */
 export function targets(series: readonly Series[], limits: readonly Limit[]): Check[] {
@@ -42,7 +44,9 @@ export function targets(series: readonly Series[], limits: readonly Limit[]): Ch
     ...(reference >= AIM && { target: { at: 'least', value: AIM } }),
     note: `${AIM} MB/s are asked for where the reference reaches them: here it reaches ${reference.toFixed(0)}`,
     bound: boundOfRate(ground),
+    measure: 'data',
   });
+  checks.push(...flatness(plain));
   for (const [name, value] of [
     ['reference', 0.9],
     ['scp', 1.5],
@@ -64,6 +68,7 @@ export function targets(series: readonly Series[], limits: readonly Limit[]): Ch
           at(name, SMALL),
           ratio(rates('reference', main) ?? [], other),
         ),
+        measure: 'data',
       });
   }
   const proxied = plain.filter(({ contestant }) => contestant === 'jet-proxy').at(-1);
@@ -78,6 +83,7 @@ export function targets(series: readonly Series[], limits: readonly Limit[]): Ch
       target: { at: 'least', value: 0.8 },
       note: `data phase, ${sizeName(proxied.bytes)}`,
       bound: boundOfProxy(ground, proxied, at('jet-proxy', SMALL)),
+      measure: 'data',
     });
   const peaks = plain.filter(({ contestant }) => contestant === 'jet');
   for (const role of ['sender', 'receiver'] as const)
@@ -105,4 +111,27 @@ export function targets(series: readonly Series[], limits: readonly Limit[]): Ch
       note: `${sizeName(main)}, the whole process`,
     });
   return checks;
+}
+
+/** Whether the rate is the same at every size. */
+function flatness(plain: readonly Series[]): Check[] {
+  const timesOf = (name: string): Times[] =>
+    plain
+      .filter(({ contestant, bytes }) => contestant === name && bytes >= FLAT_FROM)
+      .map((one) => ({ bytes: one.bytes, ms: figure(dataTimes(one, undefined)).median }));
+  const own = timesOf('jet');
+  const rates = own.map(({ bytes, ms }) => rateOf(bytes, ms));
+  if (rates.length < 2) return [];
+  const [slowest, fastest] = [Math.min(...rates), Math.max(...rates)];
+  const named = own.map(({ bytes }, i) => `${sizeName(bytes)} ${(rates[i] ?? NaN).toFixed(0)}`);
+  return [
+    {
+      title: `The slowest size from ${sizeName(FLAT_FROM)} on : the fastest`,
+      figure: figure([slowest / fastest]),
+      unit: '×',
+      target: { at: 'least', value: 0.9 },
+      note: `data phase, medians, MB/s: ${named.join(', ')}`,
+      bound: boundOfFlatness(own, timesOf('reference')),
+    },
+  ];
 }

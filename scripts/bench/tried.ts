@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from './program.ts';
-import type { Check, Figure } from './results.ts';
+import type { Check, Figure, Measure } from './results.ts';
 import { shown, table } from './tables.ts';
 
 /** Where they are kept. */
@@ -18,9 +18,7 @@ export interface Tried {
   /** After : before, run beside run. */
   readonly ratio: Figure;
   readonly kept: boolean;
-  /** A target that the ratio should reach, and what stands in its way. */
-  readonly least?: number;
-  readonly bound?: string;
+  readonly measure: Measure;
 }
 
 /** All that was tried so far. */
@@ -28,18 +26,12 @@ export function readTried(): Tried[] {
   return existsSync(TRIED) ? (JSON.parse(readFileSync(TRIED, 'utf8')) as Tried[]) : [];
 }
 
-/** What of it stands among the targets. */
-export function triedChecks(): Check[] {
-  return readTried().flatMap(({ title, what, ratio, least, bound }) => {
-    if (least === undefined) return [];
-    const check = {
-      title,
-      figure: ratio,
-      unit: '×',
-      target: { at: 'least', value: least },
-    } as const;
-    return [{ ...check, note: `${what}, the two in turns`, ...(bound !== undefined && { bound }) }];
-  });
+/** What was tried for a target, in one sentence; empty where nothing was. */
+export function triedFor({ measure }: Check): string {
+  const tried = readTried().filter((one) => measure !== undefined && one.measure === measure);
+  if (tried.length === 0) return '';
+  const words = tried.map(({ title, ratio }) => `${title} (${ratio.median.toFixed(2)} ×)`);
+  return `Tried: ${words.join('; ')}.`;
 }
 
 /** The section of the page; empty when nothing was tried. */

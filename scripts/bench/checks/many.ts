@@ -108,6 +108,7 @@ export async function sharing(
       target: { at: 'least', value: 0.9 },
       note: `all verified; ${rate.toFixed(0)} MB/s together from the first byte to the last end; ${single.toFixed(0)} MB/s alone`,
       bound: `All share ${cpus().length} cores. A fetch of ${sizeName(bytes)} takes ${cpu(alone)} s of CPU alone and ${cpu(fetches)} s beside the others, its start included. From the first byte of the first to that of the last are ${spread} ms: what each does before is done by then beside the bytes of the others.`,
+      measure: 'fetches',
     },
     {
       title: 'The slowest of these fetches : the fastest',
