@@ -4,6 +4,7 @@ import { connectOptions } from './app/connecting.ts';
 import { fetch, list } from './app/fetching.ts';
 import { fill } from './app/filling.ts';
 import { AccountGate } from './app/gate.ts';
+import { capsSchema } from './app/kept-caps.ts';
 import {
   addContact,
   contacts,
@@ -41,7 +42,10 @@ import type { Connection } from './xmpp/connection.ts';
 import { register } from './xmpp/register.ts';
 
 /** Every folder that stores something owns its tables. */
-const SCHEMAS = [locksSchema, slotsSchema, omemoSchema, journalSchema, catalogueSchema, s5bSchema];
+const SCHEMAS = [
+  ...[locksSchema, slotsSchema, omemoSchema, journalSchema, catalogueSchema, s5bSchema],
+  capsSchema,
+];
 
 export { explain } from './app/connecting.ts';
 

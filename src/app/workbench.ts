@@ -33,6 +33,7 @@ import { Presence } from '../xmpp/presence.ts';
 import { Roster } from '../xmpp/roster.ts';
 import { policyOf } from './connecting.ts';
 import { Courtesies } from './courtesies.ts';
+import { keptCaps } from './kept-caps.ts';
 import type { AccountSettings, RouteOptions, Ui } from './types.ts';
 
 /** Milliseconds for taking an ephemeral device off the list. */
@@ -66,7 +67,7 @@ export class Workbench {
     this.store = store;
     this.connection = connection;
     this.disco = new Disco(connection);
-    this.caps = new CapsCache(this.disco);
+    this.caps = new CapsCache(this.disco, keptCaps(store));
     this.presence = new Presence(connection, this.disco, this.clock);
     this.roster = new Roster(connection);
     this.pep = pepPort(new Pep(connection, this.disco), connection.jid.bare);

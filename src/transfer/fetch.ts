@@ -14,6 +14,7 @@ import type { Initiates } from '../jingle/joint.ts';
 import type { Content } from '../jingle/stanza.ts';
 import { cipherOf, protect, requestContent, type Protected, type Protection } from './content.ts';
 import { DecryptingSide, type Target } from './decrypting.ts';
+import { Getting } from './getting.ts';
 import type { TransferEvent } from './events.ts';
 import { hashWords, knownHashes } from './going-on.ts';
 import type { Say } from './file-target.ts';
@@ -23,7 +24,7 @@ import { Proof } from './proof.ts';
 import { conclude, type Recorder } from './journal/recorder.ts';
 import { Reporter } from './reporter.ts';
 import { checkBuildable, endOf, endOfError, isRefusal, mostSessions } from './rounds.ts';
-import type { Extent, LandedAs, NamedFile, Request, SealedContent } from './sealed.ts';
+import type { Extent, NamedFile, Request, SealedContent } from './sealed.ts';
 import { StreamTarget } from './stream-target.ts';
 import { keptTarget, notMade, startAnew, type Opening } from './targets.ts';
 import { headOf, shownName } from './tree/tree-list.ts';
@@ -211,7 +212,7 @@ function begin(around: Surroundings, fetching: FromWhom & Anew): Recorder | unde
 }
 
 /** The side that has asked for a file. */
-class Requesting implements Side {
+class Requesting extends Getting implements Side {
   readonly #around: Surroundings;
   readonly #fetching: Fetching;
   readonly #asking: Asking;
@@ -220,7 +221,6 @@ class Requesting implements Side {
   readonly #reporter: Reporter;
   readonly #recorder: Recorder | undefined;
   #sealed: SealedContent | undefined;
-  #decrypting: DecryptingSide | undefined;
   /** A part that was opened again in vain. */
   #unused: Checkpoint | undefined;
   /** What is handed on as it comes, and the id of its transfer: both end with this run. */
@@ -235,6 +235,7 @@ class Requesting implements Side {
     reporter: Reporter,
     recorder: Recorder | undefined,
   ) {
+    super();
     this.#recorder = recorder;
     this.#around = around;
     this.#fetching = fetching;
@@ -244,32 +245,8 @@ class Requesting implements Side {
     this.#reporter = reporter;
   }
 
-  get landed(): string | undefined {
-    return this.#decrypting?.landed;
-  }
-
-  get sha256(): Buffer | undefined {
-    return this.#decrypting?.sha256;
-  }
-
-  get as(): LandedAs | undefined {
-    return this.#decrypting?.as;
-  }
-
-  get kept(): Checkpoint | undefined {
-    return this.#decrypting?.kept ?? this.#unused;
-  }
-
-  get proven(): Extent | undefined {
-    return this.#decrypting?.proven;
-  }
-
-  get moved(): number {
-    return this.#decrypting?.moved ?? 0;
-  }
-
-  get patience(): number {
-    return this.#decrypting?.patience ?? 0;
+  override get kept(): Checkpoint | undefined {
+    return super.kept ?? this.#unused;
   }
 
   /** Bytes that one session carries at most. */
@@ -306,7 +283,7 @@ class Requesting implements Side {
     if (!partial) this.#agree(target);
     const known = { hashes: knownHashes(this.#recorder), hashUsed: [] };
     const aside = hashes !== undefined;
-    this.#decrypting = new DecryptingSide(
+    this.decrypting = new DecryptingSide(
       {
         ...{ content: this.#content, cipher, secret, size, extent, target, partial, aside },
         // Of what the hash names, all or nothing lands; a weak hash selects and proves nothing.
@@ -362,25 +339,12 @@ class Requesting implements Side {
     return askingFor(this.#around, recorder, id, target.rest(this.most));
   }
 
-  stream: Side['stream'] = (bytestream, signal) => this.#side.receive(bytestream, signal);
-
-  info: Side['info'] = (payload) => this.#side.info(payload);
-
-  land: NonNullable<Side['land']> = () => this.#side.land();
-
-  receipt: NonNullable<Side['receipt']> = () => this.#side.receipt();
-
   async finish(outcome: SessionEnd): Promise<void> {
     wipeSecret(this.#shield.secret);
     this.#sealed?.wipe();
-    if (this.#decrypting !== undefined) await this.#decrypting.finish(outcome);
+    if (this.decrypting !== undefined) await this.decrypting.finish(outcome);
     // Nothing came of it: the part is what it was.
     else this.#unused = await this.#asking.opening?.target.abort(true);
-  }
-
-  get #side(): DecryptingSide {
-    if (this.#decrypting === undefined) throw new Error('nothing was granted');
-    return this.#decrypting;
   }
 
   /** What the peer agreed to send, held against what was asked. */

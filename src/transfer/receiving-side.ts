@@ -1,11 +1,12 @@
 /** The side of a transfer that was offered a file: where it goes, what of it is there already, and what the peer is told. */
 import { FoldersThere } from '../files/folders-there.ts';
-import type { Checkpoint, ConflictPolicy } from '../files/landing.ts';
+import type { ConflictPolicy } from '../files/landing.ts';
 import { safeName } from '../files/names.ts';
 import { wipeSecret } from '../jet/secret.ts';
 import { encodeDescription } from '../jingle/file-description.ts';
 import type { Content } from '../jingle/stanza.ts';
 import { DecryptingSide, type Target } from './decrypting.ts';
+import { Getting } from './getting.ts';
 import type { Say } from './file-target.ts';
 import { knownHashes, type Taken } from './going-on.ts';
 import type { Incoming, OpenedOffer } from './incoming.ts';
@@ -15,7 +16,7 @@ import type { SessionEnd } from './machine.ts';
 import { Proof } from './proof.ts';
 import type { Reporter } from './reporter.ts';
 import { checkBuildable } from './rounds.ts';
-import { clearDescription, type Extent, type LandedAs, type OfferedFile } from './sealed.ts';
+import { clearDescription, type OfferedFile } from './sealed.ts';
 import { StreamTarget } from './stream-target.ts';
 import {
   earlierTarget,
@@ -50,7 +51,7 @@ export function flowName({ identityKey }: OpenedOffer['sender'], id: string): st
 }
 
 /** The side that was offered a file. */
-export class Receiving implements Side {
+export class Receiving extends Getting implements Side {
   readonly #content: Incoming['content'];
   readonly #opened: OpenedOffer;
   readonly #taken: Taken;
@@ -59,7 +60,6 @@ export class Receiving implements Side {
   readonly #records: Records;
   readonly #flows: Map<string, number>;
   #opening: Opening | undefined;
-  #decrypting: DecryptingSide | undefined;
 
   constructor(
     { content }: Incoming,
@@ -70,6 +70,7 @@ export class Receiving implements Side {
     records: Records,
     flows: Map<string, number>,
   ) {
+    super();
     this.#records = records;
     this.#flows = flows;
     this.#content = content;
@@ -79,43 +80,15 @@ export class Receiving implements Side {
     this.#reporter = reporter;
   }
 
-  get landed(): string | undefined {
-    return this.#decrypting?.landed;
-  }
-
-  get sha256(): Buffer | undefined {
-    return this.#decrypting?.sha256;
-  }
-
-  get as(): LandedAs | undefined {
-    return this.#decrypting?.as;
-  }
-
   /** What takes the bytes, of what is handed on as they come. */
   get flow(): StreamTarget | undefined {
     const target = this.#opening?.target;
     return target instanceof StreamTarget ? target : undefined;
   }
 
-  get moved(): number {
-    return this.#decrypting?.moved ?? 0;
-  }
-
-  get patience(): number {
-    return this.#decrypting?.patience ?? 0;
-  }
-
   /** It is not the file that is wanted, but what tells what is wrong in its part. */
   get asksForHashes(): boolean {
     return this.#opening?.hashes !== undefined;
-  }
-
-  get kept(): Checkpoint | undefined {
-    return this.#decrypting?.kept;
-  }
-
-  get proven(): Extent | undefined {
-    return this.#decrypting?.proven;
   }
 
   /** Makes the part; false when the file is there and is to be skipped. @throws JetError (exit 8) */
@@ -128,7 +101,7 @@ export class Receiving implements Side {
     const aside = hashes !== undefined;
     const whole = fresh && extent.length === size;
     const known = { hashes: knownHashes(this.#taken.recorder), hashUsed: [] };
-    this.#decrypting = new DecryptingSide(
+    this.decrypting = new DecryptingSide(
       {
         ...{ content: this.#content, cipher, secret, size, target, extent },
         // What is promised of a file is not of the part that is missing of it.
@@ -149,7 +122,7 @@ export class Receiving implements Side {
     if (sealed !== undefined && this.#opening !== undefined) {
       const extensions = [sealed.accept(this.#opening)];
       const { recorder } = this.#taken;
-      if (this.#decrypting?.keeps === true)
+      if (this.decrypting?.keeps === true)
         recorder?.agreed(() => sealed.transferId(), sender.identityKey, sender.device);
       else if (this.flow !== undefined && recorder !== undefined)
         this.#flows.set(flowName(sender, file.resume?.id ?? sealed.transferId()), recorder.key);
@@ -159,18 +132,10 @@ export class Receiving implements Side {
     return { ...base, description: encodeDescription({ name: file.name, size, hashes, hashUsed }) };
   }
 
-  stream: Side['stream'] = (bytestream, signal) => this.#side.receive(bytestream, signal);
-
-  info: Side['info'] = (payload) => this.#side.info(payload);
-
-  land: NonNullable<Side['land']> = () => this.#side.land();
-
-  receipt: NonNullable<Side['receipt']> = () => this.#side.receipt();
-
   async finish(outcome: SessionEnd): Promise<void> {
     wipeSecret(this.#opened.secret);
     this.#opened.sealed?.wipe();
-    await this.#decrypting?.finish(outcome);
+    await this.decrypting?.finish(outcome);
   }
 
   async #open(): Promise<Opening | undefined> {
@@ -247,10 +212,5 @@ export class Receiving implements Side {
     }
     const plan = { target: join(out, safeName(name)), size, onConflict };
     return fileTarget(plan, 'file', recorder, this.#options);
-  }
-
-  get #side(): DecryptingSide {
-    if (this.#decrypting === undefined) throw new Error('nothing was accepted');
-    return this.#decrypting;
   }
 }

@@ -8,6 +8,7 @@ import { attr, type Element, xml } from './xml.ts';
 
 export const CAPS = 'http://jabber.org/protocol/caps';
 const NODE = 'https://jet-transfer.invalid/caps';
+/** Answers that are remembered. */
 const CACHED = 500;
 
 /** What a presence says of its sender's capabilities. */
@@ -68,25 +69,40 @@ export function readCaps(presence: Element): Caps | undefined {
   return { hash, node, ver };
 }
 
+/** Keeps what was verified for later processes, as text. */
+export interface KeptCaps {
+  read(caps: Caps): string | undefined;
+  write(caps: Caps, info: string): void;
+}
+
 /** Knows what resources can do; shares only answers that match their hash. */
 export class CapsCache {
   readonly #disco: Disco;
+  readonly #kept: KeptCaps | undefined;
   readonly #known = new Map<string, DiscoInfo>();
 
-  constructor(disco: Disco) {
+  /** @param kept - to know it in later processes, too */
+  constructor(disco: Disco, kept?: KeptCaps) {
     this.#disco = disco;
+    this.#kept = kept;
   }
 
-  /** What the resource can do: from the cache when its hash was verified before, else by asking it. */
+  /**
+   * What the resource can do: from the cache when its hash was verified before, in whichever process, else by asking
+   * it.
+   */
   async info(
     jid: Jid,
     caps: Caps | undefined,
     options: { readonly timeout?: number; readonly signal?: AbortSignal } = {},
   ): Promise<DiscoInfo> {
     const key = caps === undefined ? undefined : `${caps.hash} ${caps.ver}`;
-    const known = key === undefined ? undefined : this.#known.get(key);
-    if (known !== undefined) return known;
-    if (caps === undefined) return this.#disco.info(jid, options);
+    if (key === undefined || caps === undefined) return this.#disco.info(jid, options);
+    const known = this.#known.get(key) ?? this.#read(caps);
+    if (known !== undefined) {
+      this.#remember(key, known);
+      return known;
+    }
     let info: DiscoInfo;
     try {
       info = await this.#disco.info(jid, { ...options, node: `${caps.node}#${caps.ver}` });
@@ -95,10 +111,27 @@ export class CapsCache {
       if (!(error instanceof StanzaError) || error.condition !== 'item-not-found') throw error;
       return this.#disco.info(jid, options);
     }
-    if (key !== undefined && capsVer(info, caps.hash) === caps.ver) {
-      makeRoom(this.#known, key, CACHED);
-      this.#known.set(key, info);
+    if (capsVer(info, caps.hash) === caps.ver) {
+      this.#remember(key, info);
+      this.#kept?.write(caps, JSON.stringify(info));
     }
     return info;
+  }
+
+  #remember(key: string, info: DiscoInfo): void {
+    makeRoom(this.#known, key, CACHED);
+    this.#known.set(key, info);
+  }
+
+  /** Verified once more: what does not fit its hash is as good as none. */
+  #read(caps: Caps): DiscoInfo | undefined {
+    const text = this.#kept?.read(caps);
+    if (text === undefined) return undefined;
+    try {
+      const info = JSON.parse(text) as DiscoInfo;
+      return capsVer(info, caps.hash) === caps.ver ? info : undefined;
+    } catch {
+      return undefined;
+    }
   }
 }

@@ -33,6 +33,39 @@ async function version({ program }: Stage, times: number): Promise<Check> {
   };
 }
 
+/** What the stanzas before the first byte are for. */
+const PURPOSES: readonly (readonly [RegExp, string])[] = [
+  [/^enable/, 'acknowledgements, so that nothing is lost unseen (XEP-0198)'],
+  [/jabber:iq:roster/, 'who is a contact'],
+  [/^presence/, 'to be told which resources of the peer are online'],
+  [/devicelist of the peer/, 'whether the devices that are kept are still all of the peer’s'],
+  [/devicelist/, 'whether this device still is in our list'],
+  [/bundles/, 'whether our bundle still is the one that was published'],
+  [/^iq get .*:state:\d+:\d+$/, 'whether our keys are the newest, and no backup of them'],
+  [
+    /^iq set .*:state:\d+:\d+$/,
+    'the mark of the next state of our keys, before the envelope leaves',
+  ],
+  [/^iq set .*:state:/, 'taking the mark of the last state: one process makes or deletes its node'],
+  [/ping to the peer/, 'whether the resource that is online answers'],
+  [/disco#info/, 'what it can do, by its verified hash (XEP-0115)'],
+  [/session-initiate/, 'the offer, with envelope and candidates (XEP-0234, XEP-0391)'],
+  [/transport-info/, 'which candidate works (XEP-0260)'],
+  [/ to a service/, 'which proxies there are (XEP-0065)'],
+];
+
+function purposeOf(what: string): string {
+  const purpose = PURPOSES.find(([of]) => of.test(what))?.[1];
+  return purpose === undefined ? '' : ` (${purpose})`;
+}
+
+/** Whom a stanza is for, where that is neither our own account nor the server. */
+function whose(to: string, peer: string): string | undefined {
+  const [bare, resource] = to.split('/');
+  if (bare === peer) return resource === undefined ? 'of the peer' : 'to the peer';
+  return to !== '' && !to.includes('@') && to !== peer.split('@')[1] ? 'to a service' : undefined;
+}
+
 /** Which stanzas of the sender go out together, until its first byte. */
 async function trace(stage: Stage, couple: Couple, file: string, out: string): Promise<Trip[]> {
   const relay = await RewritingRelay.start(stage.server);
@@ -55,15 +88,12 @@ async function trace(stage: Stage, couple: Couple, file: string, out: string): P
       const words = [
         stanza.name,
         stanza.attrs['type'],
-        child?.name,
+        child?.name === 'query' ? child.attrs['xmlns'] : child?.name,
         node ?? child?.attrs['action'],
+        whose(stanza.attrs['to'] ?? '', couple.bob.jid),
       ];
-      const to = stanza.attrs['to'] === undefined ? '' : ' to the peer';
-      const far = String(stanza.attrs['to']).includes('/') ? to : '';
-      asked.push({
-        at: performance.now(),
-        what: words.filter((word) => typeof word === 'string').join(' ') + far,
-      });
+      const what = words.filter((word) => typeof word === 'string').join(' ');
+      asked.push({ at: performance.now(), what: `${what}${purposeOf(what)}` });
     }
     return stanza;
   };

@@ -199,11 +199,16 @@ export class JournalWriter {
     this.#update({ ...nothing, ...ALL_DURABLE });
   }
 
-  /** Writes the end, and gives the row up, in one step. */
-  end({ state, exit, status, error, kept }: TransferEnd): void {
+  /**
+   * Writes the end, in one step, and gives the row up.
+   *
+   * @param last - writes what else is known by then, in the same step
+   */
+  end({ state, exit, status, error, kept }: TransferEnd, last?: () => void): void {
     const ended = this.#clock.now();
     try {
       this.#store.transaction(() => {
+        last?.();
         if (kept !== undefined) this.checkpoint(kept);
         this.#update({ state, exit, status, error: error ?? null, ended });
       });

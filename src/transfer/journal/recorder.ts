@@ -311,17 +311,20 @@ export class Recorder {
       const goesOn = canGoOn(row) && mayGoOn(outcome);
       // Where nothing is kept nothing is left.
       const there = outcome.kind === 'landed' || outcome.kind === 'partly';
-      if (!goesOn && !there && row.direction === 'receive') this.restart();
-      if (path !== undefined) this.note({ path });
-      if (sha256 !== undefined) this.note({ sha256: sha256.toString('hex') });
-      // A receipt, or the file in its place, is for all of it; a word without a receipt is no proof.
-      const proven = there || outcome.kind === 'verified';
-      if (proven && as !== 'range') this.#writer.prove(0, this.row().size ?? 0);
-      this.#writer.end({
+      const last = () => {
+        if (!goesOn && !there && row.direction === 'receive') this.restart();
+        if (path !== undefined) this.note({ path });
+        if (sha256 !== undefined) this.note({ sha256: sha256.toString('hex') });
+        // A receipt, or the file in its place, is for all of it; a word without a receipt is no proof.
+        const proven = there || outcome.kind === 'verified';
+        if (proven && as !== 'range') this.#writer.prove(0, row.size ?? 0);
+      };
+      const end = {
         ...{ state: stateOf(outcome, goesOn), exit, status: statusOf(outcome) },
         ...(kept !== undefined && { kept }),
         ...(error !== undefined && { error }),
-      });
+      };
+      this.#writer.end(end, last);
       return goesOn ? row.id : undefined;
     } catch (error) {
       // Another process has the row: what it says is right, and this end is not its end.

@@ -1,11 +1,15 @@
+import { join } from 'node:path';
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { capsSchema, keptCaps } from '../../../src/app/kept-caps.ts';
 import { Jid } from '../../../src/core/jid.ts';
-import { CapsCache } from '../../../src/xmpp/caps.ts';
+import { openStore } from '../../../src/store/store.ts';
+import { type Caps, CapsCache, capsVer } from '../../../src/xmpp/caps.ts';
 import { readCarbon } from '../../../src/xmpp/carbons.ts';
 import { Disco } from '../../../src/xmpp/disco.ts';
 import { type Candidate, rank } from '../../../src/xmpp/find.ts';
 import { FakeClock } from '../../support/clock.ts';
+import { testFolder } from '../../support/folder.ts';
 import { createNetwork, parseXml } from '../../support/network.ts';
 
 const jid = Jid.parse('bob@x.org/b') as Jid;
@@ -26,6 +30,59 @@ test('poisoned caps stay with the one who sent them', async () => {
   await cache.info(peer('mallory@x.org/m', 'evil'), caps);
   const info = await cache.info(peer('bob@x.org/b', 'good'), caps);
   expect(info.features).toContain('good');
+});
+
+test('verified caps are known to the next process, and no others', async () => {
+  const network = createNetwork({ clock: new FakeClock() });
+  const alice = network.connect('alice@x.org/a');
+  const bob = network.connect('bob@x.org/b');
+  bob.audience = () => true;
+  const theirs = new Disco(bob);
+  theirs.addFeatures('good');
+  const disco = new Disco(alice);
+  const info = await disco.info(bob.jid);
+  const caps = (ver = capsVer(info) ?? '') => ({ hash: 'sha-1', node: 'n', ver });
+  for (const { ver } of [caps(), caps('forged')]) theirs.addNode(`n#${ver}`);
+  const file = join(await testFolder(), 'jet.db');
+  const store = openStore(file, [capsSchema]);
+  onTestFinished(() => store.close());
+  const asked = vi.spyOn(disco, 'info');
+  const times = async (one: Caps) => {
+    const before = asked.mock.calls.length;
+    // As another process: nothing is in memory.
+    const got = await new CapsCache(disco, keptCaps(store)).info(bob.jid, one);
+    expect(got.features).toContain('good');
+    return asked.mock.calls.length - before;
+  };
+  expect(await times(caps())).toBe(1);
+  expect(await times(caps())).toBe(0);
+  expect(await times(caps('forged'))).toBe(1);
+  expect(await times(caps('forged'))).toBe(1);
+  // What was changed in the store does not fit its hash any more.
+  for (const text of [JSON.stringify({ ...info, features: ['evil', 'good'] }), '{}', 'null', '{']) {
+    expect(store.run('UPDATE caps SET info = ?', text)).toBe(1);
+    expect(await times(caps())).toBe(1);
+    expect(await times(caps())).toBe(0);
+  }
+});
+
+test('only so many caps are kept, the newest', async () => {
+  const network = createNetwork({ clock: new FakeClock() });
+  const alice = network.connect('alice@x.org/a');
+  const bob = network.connect('bob@x.org/b');
+  bob.audience = () => true;
+  const theirs = new Disco(bob);
+  const disco = new Disco(alice);
+  const ver = capsVer(await disco.info(bob.jid)) ?? '';
+  theirs.addNode(`n#${ver}`);
+  const store = openStore(join(await testFolder(), 'jet.db'), [capsSchema]);
+  onTestFinished(() => store.close());
+  store.run(`WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 600)
+    INSERT INTO caps (hash, ver, info) SELECT 'sha-1', n, '{}' FROM c`);
+  await new CapsCache(disco, keptCaps(store)).info(bob.jid, { hash: 'sha-1', node: 'n', ver });
+  const kept = store.all('SELECT ver FROM caps ORDER BY key');
+  expect(kept.length).toBe(500);
+  expect([kept.at(0)?.['ver'], kept.at(-1)?.['ver']]).toEqual(['102', ver]);
 });
 
 test('ranking: only the able, a jet first, then priority, then the newest', () => {
