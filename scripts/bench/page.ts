@@ -54,7 +54,7 @@ export function page(
 
 Written by \`npm run bench\`; nothing here is typed by hand. \`npm run bench -- quick\` does less of it in under three
 minutes, \`npm run bench -- profile\` says where the time goes. Everything runs on one machine over loopback. The
-contestants take turns, run by run, and each result is compared with the source byte by byte. MB are 10⁶ bytes.
+contestants take turns, run by run, there and back, and each result is compared with the source byte by byte. MB are 10⁶ bytes.
 Each figure is the median; in brackets stand the lowest and the highest.${quick ? ' **This page is of a quick run.**' : ''}
 
 The *data phase* is from the first byte to the file in its place, by the clock of the receiver (jet and the

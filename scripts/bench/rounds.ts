@@ -1,4 +1,8 @@
-/** The contestants one after another, round by round: what disturbs one disturbs its neighbours, too. */
+/**
+ * The contestants one after another, round by round: what disturbs one disturbs its neighbours, too. Each round goes
+ * the other way than the one before it: nobody always comes behind the same one, whose memory the system may have just
+ * taken back, or kept.
+ */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Contestant } from './contestant.ts';
@@ -41,7 +45,8 @@ export async function rounds(
     if ((one.delayed || path.plain) && bytes <= (one.most ?? Infinity)) all.set(one, []);
   try {
     for (let round = 0; round < runs; round++) {
-      for (const [one, done] of all) {
+      const order = [...all];
+      for (const [one, done] of round % 2 === 0 ? order : order.reverse()) {
         const out = join(work, `out-${one.name}-${round}`);
         await mkdir(out);
         try {
