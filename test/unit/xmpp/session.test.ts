@@ -128,6 +128,34 @@ test('XEP-0198 §4: what was sent before the end counts until the stream is clos
   expect(failures).toEqual([]);
 });
 
+test('XEP-0198 §4: the server is asked what it took now and then, or after three seconds', async () => {
+  const clock = new FakeClock();
+  const { server, connection } = await logIn(
+    {
+      features: "<sm xmlns='urn:xmpp:sm:3'/>",
+      answer: (stanza) =>
+        stanza.is('enable') ? "<enabled xmlns='urn:xmpp:sm:3' id='one' resume='true'/>" : '',
+    },
+    clock,
+  );
+  const asked = () => server.text.match(/<r [^>]*urn:xmpp:sm:3/g)?.length ?? 0;
+  const send = async (count: number) => {
+    for (let i = 0; i < count; i++) await connection.send(xml('presence'));
+  };
+  const seen = () => server.text.match(/<presence/g)?.length ?? 0;
+  await send(49);
+  await vi.waitFor(() => expect(seen()).toBe(49));
+  expect(asked()).toBe(0);
+  await send(1);
+  await vi.waitFor(() => expect(asked()).toBe(1));
+  await send(1);
+  await vi.waitFor(() => expect(seen()).toBe(51));
+  expect(asked()).toBe(1);
+  await clock.advance(3_000);
+  await vi.waitFor(() => expect(asked()).toBe(2));
+  await connection.close();
+});
+
 test('RFC 6120 §4.4: the end of the stream is the last that is sent, and it is sent', async () => {
   const { server, connection } = await logIn({
     features: "<sm xmlns='urn:xmpp:sm:3'/>",
