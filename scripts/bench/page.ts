@@ -6,14 +6,7 @@ import { format } from 'prettier';
 import { pictures } from './pictures.ts';
 import { ROOT } from './program.ts';
 import type { Results } from './results.ts';
-import {
-  boundList,
-  checkTable,
-  limitTable,
-  processTable,
-  rateTable,
-  ratioTable,
-} from './tables.ts';
+import { bounded, checkTable, limitTable, processTable, rateTable, ratioTable } from './tables.ts';
 import { triedFor, triedSection } from './tried.ts';
 
 const FOLDER = join(ROOT, 'docs/benchmarks');
@@ -109,8 +102,12 @@ ${missing.length === 0 ? '' : `\n## Not measured\n\n${missing.map((line) => `- $
 }
 
 function boundSection({ checks }: Results): string {
-  const list = boundList(checks, triedFor);
-  return list === '' ? '' : `### What stands in the way\n\n${list}\n`;
+  const missed = bounded(checks);
+  if (missed.length === 0) return '';
+  const list = missed.map(({ title, bound = '' }) => `- **${title}.** ${bound}`);
+  const measures = new Set(missed.flatMap(({ measure }) => measure ?? []));
+  const tried = [...measures].map(triedFor).filter((text) => text !== '');
+  return `### What stands in the way\n\n${list.join('\n')}\n\n${tried.join('\n\n')}\n`;
 }
 
 function tripList({ trips }: Results): string {

@@ -141,12 +141,9 @@ function meets({ figure: { median }, target }: Check): boolean | undefined {
   return target.at === 'least' ? median >= target.value : median <= target.value;
 }
 
-/** What stands in the way of the targets that are missed, or do not hold here, and what was tried, as a list. */
-export function boundList(checks: readonly Check[], tried: (check: Check) => string): string {
-  return checks
-    .filter((check) => meets(check) !== true && check.bound !== undefined)
-    .map((check) => `- **${check.title}.** ${check.bound ?? ''} ${tried(check)}`.trim())
-    .join('\n');
+/** Those whose target is missed, or does not hold here, and of which is known what stands in the way. */
+export function bounded(checks: readonly Check[]): Check[] {
+  return checks.filter((check) => meets(check) !== true && check.bound !== undefined);
 }
 
 /** Figures beside their targets; what is missed stands out. */

@@ -132,6 +132,7 @@ function flatness(plain: readonly Series[]): Check[] {
       target: { at: 'least', value: 0.9 },
       note: `data phase, medians, MB/s: ${named.join(', ')}`,
       bound: boundOfFlatness(own, timesOf('reference')),
+      measure: 'data',
     },
   ];
 }

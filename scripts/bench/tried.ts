@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from './program.ts';
-import type { Check, Figure, Measure } from './results.ts';
+import type { Figure, Measure } from './results.ts';
 import { shown, table } from './tables.ts';
 
 /** Where they are kept. */
@@ -21,17 +21,24 @@ export interface Tried {
   readonly measure: Measure;
 }
 
+const OF: Readonly<Record<Measure, string>> = {
+  data: 'the data phase',
+  small: 'the time before the first byte',
+  peak: 'the memory',
+  version: 'the start',
+  fetches: 'many fetches at once',
+};
+
 /** All that was tried so far. */
 export function readTried(): Tried[] {
   return existsSync(TRIED) ? (JSON.parse(readFileSync(TRIED, 'utf8')) as Tried[]) : [];
 }
 
-/** What was tried for a target, in one sentence; empty where nothing was. */
-export function triedFor({ measure }: Check): string {
-  const tried = readTried().filter((one) => measure !== undefined && one.measure === measure);
-  if (tried.length === 0) return '';
+/** What was tried for the targets of a measure, in one sentence; empty where nothing was. */
+export function triedFor(measure: Measure): string {
+  const tried = readTried().filter((one) => one.measure === measure);
   const words = tried.map(({ title, ratio }) => `${title} (${ratio.median.toFixed(2)} ×)`);
-  return `Tried: ${words.join('; ')}.`;
+  return words.length === 0 ? '' : `Tried for ${OF[measure]}: ${words.join('; ')}.`;
 }
 
 /** The section of the page; empty when nothing was tried. */
