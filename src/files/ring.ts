@@ -165,9 +165,14 @@ export class WriteRing {
     this.#filled = 0;
   }
 
-  async #attempt(bytes: Buffer, position: number): Promise<void> {
+  async #attempt(bytes: Buffer, start: number): Promise<void> {
+    let position = start;
     try {
-      await this.#put(bytes, position);
+      for (let left = bytes; left.length > 0;) {
+        const advance = await this.#put(left, position);
+        position += advance;
+        left = left.subarray(advance);
+      }
     } catch (error) {
       // Blocks finish in any order: the first gap is what counts.
       if (this.#failure === undefined || position < this.#failure.position)
@@ -175,16 +180,13 @@ export class WriteRing {
     }
   }
 
-  async #put(bytes: Buffer, position: number): Promise<void> {
-    for (let done = 0; done < bytes.length;) {
-      const left = bytes.length - done;
-      const { bytesWritten } = await this.#file.write(bytes, done, left, position + done);
-      // A short direct write goes on from the last aligned byte.
-      const whole = bytesWritten === left || !this.#direct;
-      const advance = whole ? bytesWritten : bytesWritten - (bytesWritten % ALIGNMENT);
-      // Nothing, or less than can be gone on from, is written only where there is no room for more.
-      if (advance === 0) throw Object.assign(new Error('nothing written'), { code: 'ENOSPC' });
-      done += advance;
-    }
+  /** @returns how many of the bytes are written; a short direct write goes on from the last aligned byte */
+  async #put(bytes: Buffer, position: number): Promise<number> {
+    const { bytesWritten } = await this.#file.write(bytes, 0, bytes.length, position);
+    const whole = bytesWritten === bytes.length || !this.#direct;
+    const advance = whole ? bytesWritten : bytesWritten - (bytesWritten % ALIGNMENT);
+    // Nothing, or less than can be gone on from, is written only where there is no room for more.
+    if (advance === 0) throw Object.assign(new Error('nothing written'), { code: 'ENOSPC' });
+    return advance;
   }
 }
