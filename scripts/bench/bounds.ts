@@ -12,7 +12,7 @@ export interface Ground {
 }
 
 /** Seconds of CPU that both sides of a run take together. */
-function cpuOf({ runs }: Series): number {
+export function cpuOf({ runs }: Series): number {
   return figure(runs.map(({ roles }) => roles.reduce((sum, { cpu }) => sum + cpu, 0))).median;
 }
 

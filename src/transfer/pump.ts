@@ -231,23 +231,6 @@ function consume(
   });
 }
 
-/** A hash that needs no bytes. */
-class Known {
-  readonly #digest: Buffer;
-
-  constructor(digest: Buffer) {
-    this.#digest = digest;
-  }
-
-  update(): void {
-    // It is known without them.
-  }
-
-  digest(): Buffer {
-    return this.#digest;
-  }
-}
-
 /**
  * Sends a file as one GCM message and half-closes.
  *
@@ -257,7 +240,7 @@ class Known {
 export async function sendStream(options: SendOptions): Promise<Pumped> {
   const { source, bytestream, signal, onProgress, sha256 } = options;
   const { duplex } = bytestream;
-  const hash = sha256 === undefined ? createHash('sha256') : new Known(sha256);
+  const hash = createHash('sha256');
   const limiter =
     options.limitRate === undefined
       ? undefined
@@ -278,7 +261,7 @@ export async function sendStream(options: SendOptions): Promise<Pumped> {
         const plain = block.subarray(at, at + slice);
         if (limiter !== undefined) await limiter.take(plain.length, signal);
         watch.check();
-        hash.update(plain);
+        if (sha256 === undefined) hash.update(plain);
         options.onBytes?.(plain);
         const wire = encryptor.update(plain);
         bytes += plain.length;
@@ -297,7 +280,7 @@ export async function sendStream(options: SendOptions): Promise<Pumped> {
     signal?.throwIfAborted();
     if (!duplex.writableFinished) throw lost();
     progress();
-    return { bytes, sha256: hash.digest() };
+    return { bytes, sha256: sha256 ?? hash.digest() };
   } catch (error) {
     // No half message may look like a whole one: the stream is cut, not ended.
     duplex.destroy();

@@ -98,10 +98,12 @@ export class CapsCache {
   ): Promise<DiscoInfo> {
     const key = caps === undefined ? undefined : `${caps.hash} ${caps.ver}`;
     if (key === undefined || caps === undefined) return this.#disco.info(jid, options);
-    const known = this.#known.get(key) ?? this.#read(caps);
-    if (known !== undefined) {
-      this.#remember(key, known);
-      return known;
+    const known = this.#known.get(key);
+    if (known !== undefined) return known;
+    const kept = this.#read(caps);
+    if (kept !== undefined) {
+      this.#remember(key, kept);
+      return kept;
     }
     let info: DiscoInfo;
     try {

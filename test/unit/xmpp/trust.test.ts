@@ -32,7 +32,8 @@ test('poisoned caps stay with the one who sent them', async () => {
   expect(info.features).toContain('good');
 });
 
-test('verified caps are known to the next process, and no others', async () => {
+/** One who asks another what it can, and a store for the answers. */
+async function asking() {
   const network = createNetwork({ clock: new FakeClock() });
   const alice = network.connect('alice@x.org/a');
   const bob = network.connect('bob@x.org/b');
@@ -41,16 +42,20 @@ test('verified caps are known to the next process, and no others', async () => {
   theirs.addFeatures('good');
   const disco = new Disco(alice);
   const info = await disco.info(bob.jid);
+  const store = openStore(join(await testFolder(), 'jet.db'), [capsSchema]);
+  onTestFinished(() => store.close());
+  return { bob: bob.jid, theirs, disco, info, store };
+}
+
+test('verified caps are known to the next process, and no others', async () => {
+  const { bob, theirs, disco, info, store } = await asking();
   const caps = (ver = capsVer(info) ?? '') => ({ hash: 'sha-1', node: 'n', ver });
   for (const { ver } of [caps(), caps('forged')]) theirs.addNode(`n#${ver}`);
-  const file = join(await testFolder(), 'jet.db');
-  const store = openStore(file, [capsSchema]);
-  onTestFinished(() => store.close());
   const asked = vi.spyOn(disco, 'info');
   const times = async (one: Caps) => {
     const before = asked.mock.calls.length;
     // As another process: nothing is in memory.
-    const got = await new CapsCache(disco, keptCaps(store)).info(bob.jid, one);
+    const got = await new CapsCache(disco, keptCaps(store)).info(bob, one);
     expect(got.features).toContain('good');
     return asked.mock.calls.length - before;
   };
@@ -67,19 +72,12 @@ test('verified caps are known to the next process, and no others', async () => {
 });
 
 test('only so many caps are kept, the newest', async () => {
-  const network = createNetwork({ clock: new FakeClock() });
-  const alice = network.connect('alice@x.org/a');
-  const bob = network.connect('bob@x.org/b');
-  bob.audience = () => true;
-  const theirs = new Disco(bob);
-  const disco = new Disco(alice);
-  const ver = capsVer(await disco.info(bob.jid)) ?? '';
+  const { bob, theirs, disco, info, store } = await asking();
+  const ver = capsVer(info) ?? '';
   theirs.addNode(`n#${ver}`);
-  const store = openStore(join(await testFolder(), 'jet.db'), [capsSchema]);
-  onTestFinished(() => store.close());
   store.run(`WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 600)
     INSERT INTO caps (hash, ver, info) SELECT 'sha-1', n, '{}' FROM c`);
-  await new CapsCache(disco, keptCaps(store)).info(bob.jid, { hash: 'sha-1', node: 'n', ver });
+  await new CapsCache(disco, keptCaps(store)).info(bob, { hash: 'sha-1', node: 'n', ver });
   const kept = store.all('SELECT ver FROM caps ORDER BY key');
   expect(kept.length).toBe(500);
   expect([kept.at(0)?.['ver'], kept.at(-1)?.['ver']]).toEqual(['102', ver]);
